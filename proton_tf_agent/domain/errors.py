@@ -1,0 +1,61 @@
+"""The errors a person reads: what went wrong, where, why, and what to do about it.
+
+One class for each exit code the command line promises; the docstring of a class is the sentence behind it.
+Nothing here prints or logs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    what:  the complaint, one sentence without a full stop
+    where: file, line and key, or a path; empty when there is no place to point at
+    hint:  what to do about it; empty when nothing helpful is known
+    """
+
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class AgentError(Exception):
+    """Something the agent was asked to do cannot be done."""
+
+    exit_code = 1
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class UsageInvalid(AgentError):
+    """The command line asks for something that does not exist or contradicts itself."""
+
+    exit_code = 2
+
+
+class JournalHeld(AgentError):
+    """Another agent works on the same journal."""
+
+    exit_code = 75
+
+
+class SettingsInvalid(AgentError):
+    """The settings file cannot be used; every mistake found is listed."""
+
+    exit_code = 78
+
+
+class JournalUnusable(AgentError):
+    """The journal cannot be used: written by a newer agent, damaged, or readable by others."""
+
+    exit_code = 78

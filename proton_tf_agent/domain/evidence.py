@@ -1,0 +1,293 @@
+"""Evidence: what a source has read from disk, as frozen facts in the past tense and in Terraform's words.
+
+Readers make facts, `run.fold` consumes them. A fact says what was seen, never what it means; it may be seen
+twice and must then mean nothing new. Free text in a fact (`ErrorReported.summary`) is foreign text and passes
+`redaction` before anything keeps it.
+
+Source of the vocabulary: Terraform `internal/command/views/json/message_types.go` (log messages) and
+`internal/states/statemgr/locker.go` (lock info).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """What Terraform was asked to do, as far as the evidence tells."""
+
+    PLAN = "plan"
+    APPLY = "apply"
+    DESTROY = "destroy"
+    REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A root module output.
+
+    value is its JSON text exactly as written (numbers of any precision survive); None when the value is
+    withheld: sensitive, or a copy of something sensitive.
+    """
+
+    name: str
+    value: str | None
+    sensitive: bool = False
+    withheld: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationStarted:
+    """The `version` line: a command that speaks the JSON UI has started. Not yet known to be a run."""
+
+    tool: str
+    version: str
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherCommandStarted:
+    """The log belongs to a command that is no run: `init -json`, `test -json`, `query -json`."""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRefreshed:
+    """A resource or data source was read: planning is under way."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlanned:
+    """A `planned_change` whose action is neither `noop` nor `read`.
+
+    reason is Terraform's own, e.g. `delete_because_no_resource_config`; a destroy gives none.
+    """
+
+    address: str
+    action: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummarised:
+    """`change_summary` of a plan. 0/0/0 does not mean that nothing changes: moves and outputs count elsewhere."""
+
+    add: int
+    change: int
+    remove: int
+    imported: int = 0
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsPlanned:
+    """The plan's `outputs` message: names and actions, no values."""
+
+    has_changes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStarted:
+    """First `apply_start` whose action is not `read`: real infrastructure is being changed."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceApplied:
+    """`apply_complete` whose action is not `read`."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceErrored:
+    """`apply_errored`."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySummarised:
+    """`change_summary` of an apply or destroy: Terraform prints it on success alone, after the unlock."""
+
+    add: int
+    change: int
+    remove: int
+    imported: int = 0
+    operation: Operation = Operation.APPLY
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsReported:
+    """The final `outputs` message of an apply, with every value that is not sensitive."""
+
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReported:
+    """A diagnostic of severity error. Only summary and address are kept; the detail may hold secrets."""
+
+    summary: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptRequested:
+    """Terraform was asked to stop (SIGINT or SIGTERM); forced is the second request."""
+
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LockRefused:
+    """The state lock could not be had. holder is the lock id of the run that has it, when told."""
+
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSaveFailed:
+    """The new state could not be persisted to its backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogClosed:
+    """Nobody writes the log any more, or the next run has begun in it: it will say nothing further."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockTaken:
+    """A lock info file names a lock. operation is Terraform's string, e.g. `OperationTypeApply`."""
+
+    lock_id: str
+    operation: str
+    who: str = ""
+    version: str = ""
+    created_at: float | None = None
+    state_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockReleased:
+    """The lock info file is gone: Terraform came to its own end."""
+
+    lock_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockReplaced:
+    """The lock info file names another lock now: this one is over, and whether in order nobody can tell."""
+
+    lock_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HolderGone:
+    """The lock info is still there but no process holds the lock: its owner died."""
+
+    lock_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateWritten:
+    """A whole, quiet state file was read while no lock was held."""
+
+    lineage: str
+    serial: int
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Time is an input too: what has waited long enough may be decided now."""
+
+
+Evidence = (
+    OperationStarted
+    | OtherCommandStarted
+    | ResourceRefreshed
+    | ChangePlanned
+    | PlanSummarised
+    | OutputsPlanned
+    | ApplyStarted
+    | ResourceApplied
+    | ResourceErrored
+    | ApplySummarised
+    | OutputsReported
+    | ErrorReported
+    | InterruptRequested
+    | LockRefused
+    | StateSaveFailed
+    | LogClosed
+    | LockTaken
+    | LockReleased
+    | LockReplaced
+    | HolderGone
+    | StateWritten
+    | Elapsed
+)
+
+# The `Operation` strings of a lock that belong to a run; all others (state-mv, taint, init ...) do not.
+# terraform internal/backend/backendrun/operation.go (OperationType.String)
+OPERATION_OF_LOCK = {
+    "OperationTypePlan": Operation.PLAN,
+    "OperationTypeApply": Operation.APPLY,
+    "OperationTypeRefresh": Operation.REFRESH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a file has been read, and which file that was.
+
+    head is a digest of the first `head_length` bytes: it tells a rewritten file from a grown one when
+    truncation went unseen. anchor names the log's current run (digest of its `version` line) and
+    anchor_offset is where that line began; lock_id is the lock last seen in a lock info file.
+    """
+
+    path: str
+    device: int = 0
+    inode: int = 0
+    offset: int = 0
+    head: str = ""
+    head_length: int = 0
+    anchor: str = ""
+    anchor_offset: int = 0
+    lock_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A piece of evidence and what ties it to its run: the log's anchor, else the place it was found in.
+
+    position counts the bytes from the run's `version` line; None for facts that are not a line of a log.
+    """
+
+    evidence: Evidence
+    anchor: str = ""
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look at one file brought: facts, and the cursor that makes the next look start behind them.
+
+    directory is the run directory the file speaks for, workspace its Terraform workspace where the place
+    tells (None: unknown). modified_at is the file's own time, used only to tell old runs from new ones.
+    more says that the file holds further bytes which this look left alone to bound its work.
+    """
+
+    source: str
+    path: str
+    directory: str
+    workspace: str | None
+    facts: tuple[Fact, ...]
+    cursor: Cursor | None
+    modified_at: float = 0.0
+    more: bool = False

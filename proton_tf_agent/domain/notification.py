@@ -1,0 +1,247 @@
+"""Notifications: what is told about a run, in the words and within the limits of Proton's contract.
+
+`compose` turns a transition into at most one notification; `violations` lists what of it the receiver would
+refuse, because botocore checks neither maxima nor patterns nor enums (tried with botocore 1.44.5).
+
+Source of the limits: botocore `proton/2020-07-20/service-2.json`, NotifyResourceDeploymentStatusChangeInput.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .binding import Binding, is_deployment_id, is_resource_arn
+from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
+from .redaction import NOTHING_TAINTED, Taint, scrub
+from .run import Counts, Run, RunStatus, Transition
+
+MAX_MESSAGE = 5000
+_CUT = " …"
+
+
+class Status(StrEnum):
+    """The three statuses `NotifyResourceDeploymentStatusChange` accepts."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    FAILED = "FAILED"
+    SUCCEEDED = "SUCCEEDED"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self is not Status.IN_PROGRESS
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One thing told about one run. outputs are (key, value string); run_status is for sinks that tell more."""
+
+    notification_id: str
+    run_id: str
+    resource_arn: str
+    deployment_id: str | None
+    status: Status
+    status_message: str
+    outputs: tuple[tuple[str, str], ...]
+    run_status: RunStatus
+    resource_deleted: bool
+    directory: str
+    workspace: str | None
+    created_at: float
+
+
+TOLD: dict[RunStatus, Status | None] = {
+    RunStatus.PENDING: None,
+    RunStatus.PLANNING: Status.IN_PROGRESS,
+    RunStatus.PLANNED: Status.IN_PROGRESS,
+    RunStatus.PLANNED_AND_FINISHED: Status.IN_PROGRESS,
+    RunStatus.APPLYING: Status.IN_PROGRESS,
+    RunStatus.APPLIED: Status.SUCCEEDED,
+    RunStatus.DESTROYED: Status.SUCCEEDED,
+    RunStatus.ERRORED: Status.FAILED,
+    RunStatus.CANCELED: Status.FAILED,
+    RunStatus.LOST: Status.FAILED,
+    RunStatus.UNDETERMINED: None,
+    RunStatus.NO_RUN: None,
+}
+
+
+def status_told(run: Run, status: RunStatus, no_changes_succeed: bool) -> Status | None:
+    """What a receiver hears when `run` takes `status`; None for nothing."""
+    if status is RunStatus.PLANNED_AND_FINISHED and no_changes_succeed and not run.has_changes:
+        return Status.SUCCEEDED
+    return TOLD[status]
+
+
+def compose(
+    run: Run,
+    transition: Transition,
+    binding: Binding,
+    mapped: Mapped,
+    taint: Taint,
+    *,
+    no_changes_succeed: bool = False,
+    another_run_open: bool = False,
+) -> Notification | None:
+    """The notification a transition gives rise to, or None when nothing is to be told.
+
+    another_run_open: a refused lock is not told while the run that holds it is open; its outcome decides.
+    """
+    status = status_told(run, transition.status, no_changes_succeed)
+    if status is None or (run.refused and another_run_open):
+        return None
+    if status is Status.IN_PROGRESS and _may_have_ended(transition.previous, no_changes_succeed):
+        return None  # the ratchet: nothing goes back from a terminal status of the same run
+    tells_outputs = status is Status.SUCCEEDED and transition.status is not RunStatus.DESTROYED
+    return Notification(
+        notification_id=_identify(run, transition, status),
+        run_id=run.run_id,
+        resource_arn=binding.resource_arn,
+        deployment_id=binding.deployment_id,
+        status=status,
+        status_message=_message(run, transition, mapped if tells_outputs else Mapped(), taint),
+        outputs=mapped.told if tells_outputs else (),
+        run_status=transition.status,
+        resource_deleted=binding.resource_deleted,
+        directory=run.directory,
+        workspace=run.workspace,
+        created_at=transition.at,
+    )
+
+
+def _may_have_ended(status: RunStatus, no_changes_succeed: bool) -> bool:
+    # Whether a finished plan was told as SUCCEEDED depends on findings of that time, which may have grown since.
+    told = TOLD[status]
+    return (told is not None and told.is_terminal) or (status is RunStatus.PLANNED_AND_FINISHED and no_changes_succeed)
+
+
+def violations(notification: Notification) -> list[str]:
+    """Everything about a notification that breaks Proton's contract; empty when it can be sent."""
+    found = []
+    if not is_resource_arn(notification.resource_arn):
+        found.append("resourceArn is not the ARN of a Proton resource")
+    if notification.deployment_id is not None and not is_deployment_id(notification.deployment_id):
+        found.append("deploymentId is not a UUID in lower case")
+    if len(notification.status_message) > MAX_MESSAGE:
+        found.append(f"statusMessage is longer than {MAX_MESSAGE:,} characters")
+    if len(notification.outputs) > MAX_OUTPUTS:
+        found.append(f"more than {MAX_OUTPUTS} outputs")
+    for key, value in notification.outputs:
+        if not 0 < len(key) <= MAX_KEY:
+            found.append(f"output key {key[:40]!r} is empty or longer than {MAX_KEY} characters")
+        if not 0 < len(value) <= MAX_VALUE:
+            found.append(f"output {key[:40]!r} is empty or longer than {MAX_VALUE:,} characters")
+    return found
+
+
+def _identify(run: Run, transition: Transition, status: Status) -> str:
+    seed = "\0".join((run.run_id, str(run.revision), transition.status, status))
+    return "ntf-" + hashlib.sha256(seed.encode()).hexdigest()[:20]
+
+
+# --- status messages: least text, never a diagnostic's detail ------------------------------------------------
+
+
+def _message(run: Run, transition: Transition, mapped: Mapped, taint: Taint) -> str:
+    text = _SENTENCES[transition.status](run, transition, taint)
+    if mapped.omitted:
+        listed = ", ".join(f"{name} ({reason})" for name, reason in mapped.omitted)
+        text += f" {len(mapped.omitted)} not sent: {listed}."
+    text = scrub(text, taint if taint.known else NOTHING_TAINTED)  # what else is foreign: addresses, names, a lock id
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - len(_CUT)] + _CUT
+
+
+def _started(run: Run, _transition: Transition, _taint: Taint) -> str:
+    verb = run.operation.value if run.operation else "plan"
+    return f"Terraform {verb} started."
+
+
+def _planned(run: Run, _transition: Transition, _taint: Taint) -> str:
+    return f"Planned: {_to_do(run)}."
+
+
+def _plan_finished(run: Run, _transition: Transition, _taint: Taint) -> str:
+    return f"Plan complete: {_to_do(run)}. Nothing was applied."
+
+
+def _applying(run: Run, _transition: Transition, _taint: Taint) -> str:
+    return f"Applying: {_to_do(run)}."
+
+
+def _applied(run: Run, _transition: Transition, _taint: Taint) -> str:
+    done = run.summary or Counts()
+    imported = f"{done.imported} imported, " if done.imported else ""
+    return f"Apply complete: {imported}{done.add} added, {done.change} changed, {done.remove} destroyed."
+
+
+def _destroyed(run: Run, _transition: Transition, _taint: Taint) -> str:
+    return f"Destroy complete: {(run.summary or Counts()).remove} destroyed."
+
+
+def _errored(run: Run, transition: Transition, taint: Taint) -> str:
+    if run.refused:
+        holder = f" (held by {run.refused_by})" if run.refused_by else ""
+        return f"The state lock could not be acquired{holder}. Nothing was changed."
+    stage = "Apply" if _was_applying(run, transition) else "Plan"
+    saved = "" if run.state_saved else " The state could not be saved: see errored.tfstate in the run directory."
+    return f"{stage} failed: {_first_error(run, taint)}.{saved}{_progress(run, transition)}"
+
+
+def _canceled(run: Run, transition: Transition, _taint: Taint) -> str:
+    return f"Canceled: Terraform was interrupted and stopped.{_progress(run, transition)}"
+
+
+def _lost(run: Run, transition: Transition, _taint: Taint) -> str:
+    asked = " It had been asked to stop." if run.interrupted else ""
+    why = run.reason.removeprefix("inferred: ")
+    return f"Terraform is gone without a verdict (inferred: {why}).{asked}{_progress(run, transition)}"
+
+
+def _unsaid(run: Run, _transition: Transition, _taint: Taint) -> str:
+    return run.reason
+
+
+_SENTENCES = {
+    RunStatus.PENDING: _unsaid,
+    RunStatus.PLANNING: _started,
+    RunStatus.PLANNED: _planned,
+    RunStatus.PLANNED_AND_FINISHED: _plan_finished,
+    RunStatus.APPLYING: _applying,
+    RunStatus.APPLIED: _applied,
+    RunStatus.DESTROYED: _destroyed,
+    RunStatus.ERRORED: _errored,
+    RunStatus.CANCELED: _canceled,
+    RunStatus.LOST: _lost,
+    RunStatus.UNDETERMINED: _unsaid,
+    RunStatus.NO_RUN: _unsaid,
+}
+
+
+def _to_do(run: Run) -> str:
+    if not run.has_changes:
+        return "no changes"
+    if run.plan is None:
+        return f"{run.planned} changes"
+    if not run.plan.total:
+        return "only outputs or addresses change"
+    imported = f"{run.plan.imported} to import, " if run.plan.imported else ""
+    return f"{imported}{run.plan.add} to add, {run.plan.change} to change, {run.plan.remove} to destroy"
+
+
+def _was_applying(run: Run, transition: Transition) -> bool:
+    return transition.previous is RunStatus.APPLYING or bool(run.applied or run.errored)
+
+
+def _first_error(run: Run, taint: Taint) -> str:
+    summary = scrub(run.error_summary, taint).rstrip(".") or "the error text is withheld"
+    address = f" at {run.error_address}" if run.error_address else ""
+    more = f" (and {run.errors - 1} more)" if run.errors > 1 else ""
+    return f"{summary}{address}{more}"
+
+
+def _progress(run: Run, transition: Transition) -> str:
+    if not _was_applying(run, transition):
+        return ""
+    expected = run.plan.total if run.plan else run.planned
+    return f" {run.applied} of {max(expected, run.applied)} applied."

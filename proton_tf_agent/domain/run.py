@@ -1,0 +1,269 @@
+"""A run: everything found about it so far, and how one fact adds to that.
+
+Findings only accumulate: what a fact notes depends on nothing but the findings before it. What the findings
+amount to, the run's status, is decided in `transitions`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+from . import evidence as ev
+from .evidence import Evidence, Operation, Output
+
+
+class RunStatus(StrEnum):
+    """HCP Terraform's run statuses, and two of our own: lost and undetermined."""
+
+    PENDING = "pending"  # a command has started; whether it is a run is not known yet
+    PLANNING = "planning"
+    PLANNED = "planned"
+    PLANNED_AND_FINISHED = "planned_and_finished"  # the command was a plan and is over
+    APPLYING = "applying"
+    APPLIED = "applied"
+    DESTROYED = "destroyed"
+    ERRORED = "errored"
+    CANCELED = "canceled"
+    LOST = "lost"  # the process is gone and wrote no verdict: an inference
+    UNDETERMINED = "undetermined"  # it ended, and success cannot be told from failure
+    NO_RUN = "no_run"  # the log turned out to belong to init, test or the like; nothing is kept
+
+
+OPEN = frozenset({RunStatus.PENDING, RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.APPLYING})
+FINAL = frozenset(RunStatus) - OPEN
+AMENDABLE = frozenset({RunStatus.PLANNED_AND_FINISHED, RunStatus.LOST, RunStatus.UNDETERMINED})
+
+
+class Basis(IntEnum):
+    """What a verdict rests on, weakest first."""
+
+    INFERENCE = 1
+    STATE = 2
+    PROOF = 3
+
+
+class Wait(StrEnum):
+    """How long a verdict waits before it is final."""
+
+    NOW = "now"
+    GRACE = "grace"
+    SETTLE = "settle"
+
+
+class Lock(StrEnum):
+    """What is known of the run's state lock."""
+
+    UNSEEN = "unseen"
+    HELD = "held"
+    RELEASED = "released"
+    REPLACED = "replaced"
+    ABANDONED = "abandoned"
+
+
+class Log(StrEnum):
+    """What is known of the run's log."""
+
+    ABSENT = "absent"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long verdicts wait, in seconds."""
+
+    settle: float = 10.0
+    grace: float = 3.0
+
+    def of(self, wait: Wait) -> float:
+        return {Wait.NOW: 0.0, Wait.GRACE: self.grace, Wait.SETTLE: self.settle}[wait]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Resources by what happens to them, as a change summary counts them."""
+
+    add: int = 0
+    change: int = 0
+    remove: int = 0
+    imported: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.add + self.change + self.remove + self.imported
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A status a run is about to take; due_at is the wall-clock second from which it may."""
+
+    status: RunStatus
+    basis: Basis
+    reason: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything found about one run. Times are seconds since the epoch.
+
+    position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
+    again, under another name or after a truncation, adds nothing twice.
+    """
+
+    run_id: str
+    directory: str
+    started_at: float
+    workspace: str | None = None
+    status: RunStatus = RunStatus.PENDING
+    reason: str = ""
+    basis: Basis | None = None
+    ended_at: float | None = None
+    revision: int = 0
+    historic: bool = False
+    operation: Operation | None = None
+    tool: str = ""
+    version: str = ""
+    anchor: str = ""
+    log_path: str = ""
+    log: Log = Log.ABSENT
+    position: int = -1
+    lock_id: str = ""
+    lock: Lock = Lock.UNSEEN
+    lock_directory: str = ""
+    state_path: str = ""
+    who: str = ""
+    planned: int = 0
+    planned_deletes: int = 0
+    outputs_change: bool = False
+    plan: Counts | None = None
+    applied: int = 0
+    errored: int = 0
+    summary: Counts | None = None
+    outputs: tuple[Output, ...] | None = None
+    error_summary: str = ""
+    error_address: str = ""
+    errors: int = 0
+    interrupted: bool = False
+    refused: bool = False
+    refused_by: str = ""
+    state_saved: bool = True
+    lineage: str = ""
+    serial: int | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the plan changes anything; counts alone do not tell (outputs, moves, imports)."""
+        return bool(self.planned or self.outputs_change or (self.plan and self.plan.total))
+
+    @property
+    def destroys_everything(self) -> bool:
+        """Only deletions were planned, and none because its configuration is gone: a destroy by another name."""
+        return bool(self.planned) and self.planned == self.planned_deletes
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A run has taken a new status."""
+
+    run_id: str
+    previous: RunStatus
+    status: RunStatus
+    basis: Basis | None
+    reason: str
+    evidence: str
+    at: float
+
+
+# --- what a fact adds to the findings ---------------------------------------------------------------------
+
+
+def _operation_started(run: Run, e: ev.OperationStarted) -> Run:
+    return replace(run, tool=e.tool, version=e.version, log=Log.OPEN)
+
+
+def _change_planned(run: Run, e: ev.ChangePlanned) -> Run:
+    destroying = e.action == "delete" and not e.reason
+    return replace(run, planned=run.planned + 1, planned_deletes=run.planned_deletes + destroying)
+
+
+def _plan_summarised(run: Run, e: ev.PlanSummarised) -> Run:
+    return replace(run, plan=Counts(e.add, e.change, e.remove, e.imported))
+
+
+def _apply_summarised(run: Run, e: ev.ApplySummarised) -> Run:
+    return replace(run, summary=Counts(e.add, e.change, e.remove, e.imported), operation=e.operation)
+
+
+def _error_reported(run: Run, e: ev.ErrorReported) -> Run:
+    if run.errors:
+        return replace(run, errors=run.errors + 1)
+    return replace(run, errors=1, error_summary=e.summary, error_address=e.address)
+
+
+def _lock_taken(run: Run, e: ev.LockTaken) -> Run:
+    return replace(
+        run,
+        lock=Lock.HELD,
+        lock_id=e.lock_id,
+        operation=ev.OPERATION_OF_LOCK.get(e.operation, run.operation),
+        who=e.who,
+        version=run.version or e.version,
+        state_path=e.state_path,
+    )
+
+
+def _lock_refused(run: Run, e: ev.LockRefused) -> Run:
+    return replace(run, refused=True, refused_by=e.holder)
+
+
+def _lock_ended(run: Run, lock: Lock) -> Run:
+    # A lock whose holder died can no longer be released in order; whoever removes or rewrites its info is another.
+    return run if run.lock is Lock.ABANDONED else replace(run, lock=lock)
+
+
+def _state_written(run: Run, e: ev.StateWritten) -> Run:
+    return replace(run, lineage=e.lineage, serial=e.serial)
+
+
+_NOTED: dict[type, Callable[..., Run]] = {
+    ev.OperationStarted: _operation_started,
+    ev.ChangePlanned: _change_planned,
+    ev.PlanSummarised: _plan_summarised,
+    ev.OutputsPlanned: lambda run, e: replace(run, outputs_change=e.has_changes),
+    ev.ResourceApplied: lambda run, e: replace(run, applied=run.applied + 1),
+    ev.ResourceErrored: lambda run, e: replace(run, errored=run.errored + 1),
+    ev.ApplySummarised: _apply_summarised,
+    ev.OutputsReported: lambda run, e: replace(run, outputs=e.outputs),
+    ev.ErrorReported: _error_reported,
+    ev.InterruptRequested: lambda run, e: replace(run, interrupted=True),
+    ev.LockRefused: _lock_refused,
+    ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
+    ev.LogClosed: lambda run, e: replace(run, log=Log.CLOSED),
+    ev.LockTaken: _lock_taken,
+    ev.LockReleased: lambda run, e: _lock_ended(run, Lock.RELEASED),
+    ev.LockReplaced: lambda run, e: _lock_ended(run, Lock.REPLACED),
+    ev.HolderGone: lambda run, e: replace(run, lock=Lock.ABANDONED),
+    ev.StateWritten: _state_written,
+}
+
+
+def note(run: Run, evidence: Evidence) -> Run:
+    """The run with what `evidence` adds to its findings; the same run when it adds nothing."""
+    noted = _NOTED.get(type(evidence))
+    return noted(run, evidence) if noted else run
+
+
+def identify(directory: str, workspace: str | None, first: Evidence, anchor: str) -> str:
+    """The id of the run that `first` opens: a digest of content, so that re-reading gives the same id."""
+    seed = anchor or (first.lock_id if isinstance(first, ev.LockTaken) else repr(first))
+    digest = hashlib.sha256("\0".join((directory, workspace or "", seed)).encode("utf-8", "surrogateescape"))
+    return "run-" + digest.hexdigest()[:16]

@@ -1,0 +1,320 @@
+"""How a run goes: one transition table, and `fold`, which applies one fact to one run.
+
+Theory. A run is what has been *found* about it so far (`Run`, frozen) plus one `RunStatus`. Every fact is first
+noted: findings only accumulate, so a fact seen twice notes the same again. Then the first row of TRANSITIONS
+whose sources hold the run's status, whose evidence is the fact's type and whose guard holds for the findings is
+taken; no row means nothing changes. A row either moves the run at once (wait NOW) or *proposes a verdict* that
+waits: SETTLE for a stronger source to speak or for the log to end, GRACE to be sure that a process is really
+gone. A waiting verdict gives way only to one of equal or stronger basis; `Elapsed` makes it final once its time
+has come. A final status is amended only by a row of a stronger basis.
+
+What the table promises:
+- `applied` and `destroyed` stand on Terraform's own apply summary and on nothing else: no row leads there from
+  silence, from time or from a missing file.
+- Error diagnostics come at the end of an operation (terraform internal/command/apply.go: the view prints them
+  after the operation returned, before the deferred unlock), so "errors and the log closed" is proof of failure.
+- A lock that nobody holds although its info file is there means that its owner died (it is deleted before the
+  unlock: internal/states/statemgr/filesystem.go, Unlock); that is an inference and the reason says so.
+
+`docs/states.md` is generated from TRANSITIONS; a test holds both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from . import evidence as ev
+from .evidence import Evidence, Fact, Operation
+from .run import (
+    AMENDABLE,
+    FINAL,
+    OPEN,
+    Basis,
+    Lock,
+    Log,
+    Patience,
+    Run,
+    RunStatus,
+    Transition,
+    Verdict,
+    Wait,
+    note,
+)
+
+# --- guards: conditions on the findings, after the fact was noted -------------------------------------------
+
+
+def always(run: Run) -> bool:
+    """always"""
+    return True
+
+
+def lock_is_a_runs(run: Run) -> bool:
+    """the lock's operation is plan, apply or refresh"""
+    return run.operation is not None
+
+
+def destroy_summarised(run: Run) -> bool:
+    """the summary says destroy"""
+    return run.operation is Operation.DESTROY
+
+
+def destroyed_by_apply(run: Run) -> bool:
+    """apply summary, only deletions planned, no outputs left"""
+    return run.summary is not None and run.destroys_everything and not run.outputs
+
+
+def summarised(run: Run) -> bool:
+    """the apply summary was seen"""
+    return run.summary is not None
+
+
+def log_closed(run: Run) -> bool:
+    """the log is closed"""
+    return run.log is Log.CLOSED
+
+
+def lock_not_held(run: Run) -> bool:
+    """the lock is not held"""
+    return run.lock is not Lock.HELD
+
+
+def over(run: Run) -> bool:
+    """the log is closed and the lock is not held"""
+    return log_closed(run) and lock_not_held(run)
+
+
+def over_and_refused(run: Run) -> bool:
+    """over, and the lock was refused"""
+    return over(run) and run.refused
+
+
+def over_and_interrupted(run: Run) -> bool:
+    """over, interrupted, and Terraform came to its own end (errors or a released lock)"""
+    return over(run) and not summarised(run) and run.interrupted and (run.errors > 0 or run.lock is Lock.RELEASED)
+
+
+def over_with_errors(run: Run) -> bool:
+    """over, with error diagnostics and no apply summary"""
+    return over(run) and not summarised(run) and run.errors > 0
+
+
+def over_and_abandoned(run: Run) -> bool:
+    """over, and the lock's holder is gone"""
+    return over(run) and run.lock is Lock.ABANDONED
+
+
+def over_without_release(run: Run) -> bool:
+    """over, and no lock was seen to be released"""
+    return over(run) and run.lock in (Lock.UNSEEN, Lock.REPLACED)
+
+
+def over_and_was_a_plan(run: Run) -> bool:
+    """over, and nothing says that it was an apply"""
+    return over(run) and run.lock is not Lock.ABANDONED and run.operation in (None, Operation.PLAN)
+
+
+def released_and_interrupted(run: Run) -> bool:
+    """log open, interrupted, with errors or a released lock"""
+    ended = released_with_log(run) or (run.errors > 0 and lock_not_held(run))
+    return run.log is Log.OPEN and run.interrupted and not summarised(run) and ended
+
+
+def unlocked_with_errors(run: Run) -> bool:
+    """log open, lock not held, with error diagnostics"""
+    return run.log is Log.OPEN and lock_not_held(run) and not summarised(run) and run.errors > 0
+
+
+def released_and_was_a_plan(run: Run) -> bool:
+    """log open, lock released, operation plan"""
+    return released_with_log(run) and run.operation is Operation.PLAN
+
+
+def released_with_log(run: Run) -> bool:
+    """log open, lock released or replaced"""
+    return run.log is Log.OPEN and run.lock in (Lock.RELEASED, Lock.REPLACED)
+
+
+def log_open(run: Run) -> bool:
+    """the log is open"""
+    return run.log is Log.OPEN
+
+
+def no_log(run: Run) -> bool:
+    """no log was found"""
+    return run.log is Log.ABSENT
+
+
+def released_without_log(run: Run) -> bool:
+    """no log was found, lock released or replaced"""
+    return no_log(run) and run.lock is not Lock.ABANDONED
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """From any of `sources`, on `evidence`, when `guard` holds: `target`."""
+
+    sources: frozenset[RunStatus]
+    evidence: tuple[type, ...]
+    guard: Callable[[Run], bool]
+    target: RunStatus
+    reason: str
+    basis: Basis | None = None
+    wait: Wait = Wait.NOW
+
+
+def _from(*statuses: RunStatus) -> frozenset[RunStatus]:
+    return frozenset(statuses)
+
+
+S, B, W = RunStatus, Basis, Wait
+RELEASES = (ev.LockReleased, ev.LockReplaced)
+ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone)
+
+TRANSITIONS: tuple[Row, ...] = (
+    # How a run gets under way.
+    Row(_from(S.PENDING), (ev.OtherCommandStarted,), always, S.NO_RUN, "the command is no run"),
+    Row(_from(S.PENDING), (ev.LockTaken,), lock_is_a_runs, S.PLANNING, "the state lock was taken"),
+    Row(_from(S.PENDING), (ev.ResourceRefreshed, ev.ChangePlanned), always, S.PLANNING, "planning is under way"),
+    Row(_from(S.PENDING, S.PLANNING), (ev.PlanSummarised,), always, S.PLANNED, "the plan is summarised"),
+    Row(
+        _from(S.PENDING, S.PLANNING, S.PLANNED, S.PLANNED_AND_FINISHED),
+        (ev.ApplyStarted,), always, S.APPLYING, "the first resource is being changed",
+    ),
+    # Success, which only Terraform's own summary can prove. Its outputs follow within milliseconds.
+    Row(
+        OPEN | AMENDABLE, (ev.ApplySummarised,), destroy_summarised, S.DESTROYED,
+        "the log says: destroy complete", B.PROOF,
+    ),
+    Row(
+        OPEN | AMENDABLE, (ev.ApplySummarised,), always, S.APPLIED,
+        "the log says: apply complete", B.PROOF, W.SETTLE,
+    ),
+    Row(
+        OPEN | AMENDABLE, (ev.OutputsReported,), destroyed_by_apply, S.DESTROYED,
+        "the log says: apply complete, and everything was deleted", B.PROOF,
+    ),
+    Row(OPEN | AMENDABLE, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
+    Row(OPEN, (ev.LogClosed,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
+    # A refused lock ends the command; whose outcome counts is decided when the notification is composed.
+    Row(OPEN, (ev.LockRefused,), always, S.ERRORED, "the state lock was refused", B.PROOF, W.SETTLE),
+    Row(OPEN, ENDS, over_and_refused, S.ERRORED, "the state lock was refused", B.PROOF),
+    # The log is closed and nobody holds the lock: what was found is all there is.
+    Row(OPEN, ENDS, over_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
+    Row(OPEN, ENDS, over_with_errors, S.ERRORED, "the log ends with error diagnostics", B.PROOF),
+    Row(
+        OPEN, ENDS, over_and_abandoned, S.LOST,
+        "inferred: the log ends without a verdict and nobody holds the lock any more", B.INFERENCE, W.GRACE,
+    ),
+    Row(_from(S.PLANNED), ENDS, over_and_was_a_plan, S.PLANNED_AND_FINISHED, "the plan is complete", B.INFERENCE),
+    Row(
+        OPEN, ENDS, over_without_release, S.LOST,
+        "inferred: the log ends without a verdict and nobody writes it any more", B.INFERENCE, W.GRACE,
+    ),
+    Row(OPEN, ENDS, over, S.UNDETERMINED, "Terraform ended in order but its log tells no outcome", B.INFERENCE),
+    # The log stays open (a script writes it, or its end was not seen) although the operation is over.
+    Row(
+        OPEN, (*RELEASES, ev.ErrorReported), released_and_interrupted, S.CANCELED,
+        "Terraform was interrupted and stopped", B.PROOF, W.SETTLE,
+    ),
+    Row(
+        OPEN, (*RELEASES, ev.HolderGone, ev.ErrorReported), unlocked_with_errors, S.ERRORED,
+        "Terraform reported errors", B.PROOF, W.SETTLE,
+    ),
+    Row(
+        _from(S.PLANNED), RELEASES, released_and_was_a_plan, S.PLANNED_AND_FINISHED,
+        "the plan is complete", B.INFERENCE, W.SETTLE,
+    ),
+    Row(
+        OPEN, RELEASES, released_with_log, S.UNDETERMINED,
+        "the lock was released but the log tells no outcome", B.INFERENCE, W.SETTLE,
+    ),
+    Row(
+        OPEN, (ev.HolderGone,), log_open, S.LOST,
+        "inferred: nobody holds the lock any more and the log tells no outcome", B.INFERENCE, W.SETTLE,
+    ),
+    # No log at all: start and end are certain, the outcome is not.
+    Row(OPEN, RELEASES, released_without_log, S.UNDETERMINED, "the run ended and no log tells how", B.INFERENCE),
+    Row(
+        OPEN, (ev.HolderGone,), no_log, S.LOST,
+        "inferred: nobody holds the lock any more and there is no log", B.INFERENCE, W.GRACE,
+    ),
+    # A verdict that was only inferred gives way to proof that arrives late (block-buffered filters).
+    Row(AMENDABLE, (ev.ErrorReported,), always, S.ERRORED, "Terraform reported errors", B.PROOF),
+)  # fmt: skip
+
+
+def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[Run, Transition | None]:
+    """Apply one fact to one run.
+
+    now is the wall clock in seconds: it dates transitions and measures waits, it never orders anything.
+    Returns the run as it stands afterwards and the transition it made, if it made one.
+    """
+    if isinstance(evidence, ev.Elapsed):
+        if run.verdict is None or now < run.verdict.due_at:
+            return run, None
+        return _move(run, run.verdict, evidence, now)
+    if run.status in FINAL and run.basis is Basis.PROOF:
+        return run, None
+    run = note(run, evidence)
+    for row in TRANSITIONS:
+        if run.status in row.sources and isinstance(evidence, row.evidence) and row.guard(run):
+            return _take(run, row, evidence, now, patience)
+    return run, None
+
+
+def advance(run: Run, fact: Fact, now: float, patience: Patience) -> tuple[Run, Transition | None]:
+    """`fold` for a fact that may have a place in the run's log: read twice it counts once, and a log that
+    goes on after it seemed closed is open."""
+    if fact.position is not None:
+        if fact.position <= run.position:
+            return run, None
+        # Who seemed gone because the log was closed is not: such an inference has nothing left to stand on.
+        resumed = run.log is Log.CLOSED and run.lock is Lock.UNSEEN
+        verdict = None if resumed and not _is_proven(run.verdict) else run.verdict
+        run = replace(run, position=fact.position, log=Log.OPEN, verdict=verdict)
+    return fold(run, fact.evidence, now, patience)
+
+
+def _is_proven(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.basis is Basis.PROOF
+
+
+def _take(run: Run, row: Row, evidence: Evidence, now: float, patience: Patience) -> tuple[Run, Transition | None]:
+    if row.basis is None:
+        return _move(run, Verdict(row.target, Basis.INFERENCE, row.reason, now), evidence, now)
+    if run.status in FINAL and run.basis is not None and row.basis <= run.basis:
+        return run, None
+    if run.verdict is not None and run.verdict.basis > row.basis:
+        return run, None
+    verdict = Verdict(row.target, row.basis, row.reason, now + patience.of(row.wait))
+    if verdict.due_at <= now:
+        return _move(run, verdict, evidence, now)
+    waiting = run.verdict
+    if waiting is not None and (waiting.status, waiting.basis) == (verdict.status, verdict.basis):
+        verdict = min(waiting, verdict, key=lambda v: v.due_at)  # the same verdict may come sooner, never later
+    return replace(run, verdict=verdict), None
+
+
+def _move(run: Run, verdict: Verdict, evidence: Evidence, now: float) -> tuple[Run, Transition]:
+    final = verdict.status in FINAL
+    waiting = None if final else run.verdict  # late lines of a run that is over do not make it run again,
+    if verdict.status is RunStatus.APPLYING and waiting and waiting.status is RunStatus.PLANNED_AND_FINISHED:
+        waiting = None  # but what applies was more than a plan
+    moved = replace(
+        run,
+        status=verdict.status,
+        reason=verdict.reason,
+        basis=verdict.basis if final else None,
+        ended_at=now if final else None,
+        verdict=waiting,
+        revision=run.revision + 1,
+    )
+    transition = Transition(
+        run.run_id, run.status, moved.status, moved.basis, moved.reason, type(evidence).__name__, now
+    )
+    return moved, transition

@@ -1,0 +1,225 @@
+"""Which run a fact belongs to, when logs, locks and directories come in any order and number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
+from proton_tf_agent.domain.evidence import Evidence, Fact
+from proton_tf_agent.domain.run import Patience, Run, RunStatus
+from proton_tf_agent.domain.transitions import advance
+
+PLAN, APPLY = "OperationTypePlan", "OperationTypeApply"
+
+
+class Watched:
+    """Runs as the pipeline keeps them: correlate, else begin; tie; advance."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def see(self, fact: Fact, directory: str = "/w", workspace: str | None = None, log: str = "") -> str | None:
+        """Take in one fact; gives the id of the run it was tied to."""
+        now = 2000.0
+        known = correlate(self.runs, fact, directory, workspace)
+        if known is None and not opens_run(fact):
+            return None
+        run = tie(known or begin(fact, directory, workspace, log, now), fact, directory, workspace, log)
+        after, _ = advance(run, fact, now, Patience())
+        self.runs = [other for other in self.runs if other.run_id != run.run_id] + [after]
+        return run.run_id
+
+    def log(self, anchor: str, at: float, directory: str = "/w") -> str | None:
+        fact = Fact(ev.OperationStarted("terraform", "1.11.4", at), anchor, 0)
+        return self.see(fact, directory, None, f"{directory}/{anchor}.log")
+
+    def lock(
+        self, lock_id: str, at: float | None, directory: str = "/w", workspace: str = "default", what: str = APPLY
+    ) -> str | None:
+        taken = ev.LockTaken(lock_id, what, "ci", "1.11.4", at, f"{directory}/terraform.tfstate")
+        return self.see(Fact(taken), directory, workspace)
+
+    def line(self, anchor: str, evidence: Evidence, position: int = 100) -> str | None:
+        return self.see(Fact(evidence, anchor, position))
+
+    def run(self, run_id: str | None) -> Run:
+        return next(run for run in self.runs if run.run_id == run_id)
+
+
+def test_a_log_and_the_lock_taken_after_it_are_one_run() -> None:
+    watched = Watched()
+    assert watched.log("a", 1000.0) == watched.lock("L", 1000.002)
+
+
+def test_a_lock_seen_before_its_log_is_the_same_run() -> None:
+    """The kernel may announce the lock first; Terraform's own clock says which came first."""
+    watched = Watched()
+    assert watched.lock("L", 1000.002) == watched.log("a", 1000.0)
+    assert len(watched.runs) == 1
+    assert (watched.runs[0].anchor, watched.runs[0].lock_id) == ("a", "L")
+
+
+def test_of_two_logs_in_one_directory_only_one_can_have_the_lock() -> None:
+    watched = Watched()
+    first = watched.log("a", 1000.0)
+    assert watched.lock("L", 1000.1) == first
+    second = watched.log("b", 1001.0)
+    assert second != first
+    assert watched.line("b", ev.LockRefused("L")) == second
+    assert watched.see(Fact(ev.LockReleased("L")), workspace="default") == first
+
+
+def test_a_lock_belongs_to_the_log_that_began_before_it_not_to_one_that_waits_for_it() -> None:
+    """Both logs are read before the lock (a rescan): the second run waits with -lock-timeout."""
+    watched = Watched()
+    holder, waiter = watched.log("a", 1000.0), watched.log("b", 1010.0)
+    assert watched.lock("L", 1000.5) == holder
+    watched.see(Fact(ev.LockReleased("L")), workspace="default")
+    assert watched.lock("M", 1020.0) == waiter
+
+
+def test_a_lock_older_than_the_only_log_is_anothers() -> None:
+    watched = Watched()
+    waiter = watched.log("b", 1010.0)
+    assert watched.lock("L", 1000.5) not in (None, waiter)
+
+
+@pytest.mark.parametrize("after", [ev.LockRefused("L"), ev.ErrorReported("Invalid value")])
+def test_a_run_that_was_refused_or_has_failed_is_given_no_lock(after: Evidence) -> None:
+    watched = Watched()
+    failed = watched.log("a", 1000.0)
+    watched.line("a", after)
+    assert watched.lock("L", 1000.5) not in (None, failed)
+
+
+def test_a_log_above_the_locked_directory_is_the_same_run() -> None:
+    """terraform -chdir=envs/prod apply > apply.log"""
+    watched = Watched()
+    run_id = watched.log("a", 1000.0, "/repo")
+    assert watched.lock("L", 1000.6, "/repo/envs/prod") == run_id
+    assert watched.run(run_id).lock_directory == "/repo/envs/prod"
+    assert watched.run(run_id).directory == "/repo"
+
+
+def test_a_lock_below_seen_before_its_log_above_is_the_same_run() -> None:
+    watched = Watched()
+    assert watched.lock("L", 1000.6, "/repo/envs/prod") == watched.log("a", 1000.0, "/repo")
+
+
+def test_a_lock_below_a_log_is_another_run_when_too_much_time_lies_between() -> None:
+    watched = Watched()
+    run_id = watched.log("a", 1000.0, "/repo")
+    assert watched.lock("L", 1000.0 + LINK_WINDOW + 1, "/repo/envs/prod") != run_id
+
+
+def test_a_directory_that_only_begins_with_the_same_letters_is_not_below() -> None:
+    watched = Watched()
+    assert watched.log("a", 1000.0, "/repo") != watched.lock("L", 1000.1, "/repo-two")
+
+
+def test_two_logs_above_two_locks_are_tied_to_neither_rather_than_crosswise() -> None:
+    """terraform -chdir=a apply > a.log & terraform -chdir=b apply > b.log: nothing tells which lock is whose."""
+    watched = Watched()
+    logs = {watched.log("a", 1000.0, "/repo"), watched.log("b", 1000.1, "/repo")}
+    locks = {watched.lock("L", 1000.6, "/repo/a"), watched.lock("M", 1000.5, "/repo/b")}
+    assert len(logs | locks) == 4
+    watched = Watched()
+    locks = {watched.lock("L", 1000.6, "/repo/a"), watched.lock("M", 1000.5, "/repo/b")}
+    assert watched.log("a", 1000.0, "/repo") not in locks
+
+
+def test_a_log_in_the_locked_directory_itself_goes_before_one_above() -> None:
+    watched = Watched()
+    above, here = watched.log("a", 1000.0, "/repo"), watched.log("b", 999.0, "/repo/prod")
+    assert watched.lock("L", 1000.5, "/repo/prod") == here
+    assert above != here
+
+
+def test_the_locks_of_two_workspaces_are_two_runs() -> None:
+    watched = Watched()
+    assert watched.lock("L", 1000.0, workspace="blue") != watched.lock("M", 1000.0, workspace="green")
+
+
+def test_a_run_tied_to_a_workspace_is_not_given_anothers_lock() -> None:
+    watched = Watched()
+    log = watched.log("a", 1000.0)
+    assert watched.lock("L", 1000.1, workspace="blue") == log
+    assert watched.run(log).workspace == "blue"
+    assert watched.lock("M", 1000.2, workspace="green") != log
+
+
+def test_a_state_is_tied_to_the_open_run_of_its_directory_and_workspace() -> None:
+    watched = Watched()
+    blue, green = watched.lock("L", 1000.0, workspace="blue"), watched.lock("M", 1001.0, workspace="green")
+    written = Fact(ev.StateWritten("lineage", 3, ()))
+    assert watched.see(written, workspace="blue") == blue
+    assert watched.see(written, workspace="green") == green
+    assert watched.see(written, "/elsewhere", "blue") is None
+
+
+def test_a_state_below_a_log_is_tied_by_the_locks_directory() -> None:
+    watched = Watched()
+    run_id = watched.log("a", 1000.0, "/repo")
+    watched.lock("L", 1000.1, "/repo/prod")
+    assert watched.see(Fact(ev.StateWritten("lineage", 3, ())), "/repo/prod", "default") == run_id
+
+
+def test_an_ended_run_is_found_again_by_its_anchor_and_by_its_lock() -> None:
+    """Re-reading begins nothing twice, and late proof finds the verdict it amends."""
+    watched = Watched()
+    run_id = watched.log("a", 1000.0)
+    watched.lock("L", 1000.1)
+    watched.runs = [replace(run, status=RunStatus.LOST) for run in watched.runs]
+    assert watched.log("a", 1000.0) == run_id
+    assert watched.line("a", ev.ErrorReported("late"), 900) == run_id
+    assert watched.lock("L", 1000.1) == run_id
+    assert watched.see(Fact(ev.LockReplaced("L")), workspace="default") == run_id
+
+
+def test_an_ended_run_is_given_nothing_that_is_not_its_own() -> None:
+    watched = Watched()
+    ended = watched.log("a", 1000.0)
+    watched.runs = [replace(run, status=RunStatus.ERRORED) for run in watched.runs]
+    assert watched.lock("L", 1000.1) != ended
+    assert watched.see(Fact(ev.StateWritten("lineage", 1, ())), "/other", "default") is None
+
+
+def test_lines_of_an_unknown_log_and_ends_of_an_unknown_lock_belong_to_nobody() -> None:
+    watched = Watched()
+    watched.log("a", 1000.0)
+    assert watched.line("unknown", ev.ErrorReported("x")) is None
+    for end in (ev.LockReleased("U"), ev.LockReplaced("U"), ev.HolderGone("U")):
+        assert watched.see(Fact(end), workspace="default") is None
+    assert len(watched.runs) == 1
+
+
+@pytest.mark.parametrize("operation", ["state-mv", "taint", "OperationTypeInvalid", "init", "workspace-new", ""])
+def test_the_lock_of_a_command_that_is_no_run_begins_nothing_and_belongs_to_nobody(operation: str) -> None:
+    watched = Watched()
+    watched.log("a", 1000.0)
+    assert watched.lock("L", 1000.1, what=operation) is None
+    assert watched.runs[0].lock_id == ""
+
+
+def test_a_moved_log_is_the_same_run_at_its_newest_place() -> None:
+    watched = Watched()
+    run_id = watched.log("a", 1000.0)
+    moved = Fact(ev.ErrorReported("x"), "a", 500)
+    assert watched.see(moved, "/w", None, "/w/archive/a.log") == run_id
+    assert watched.run(run_id).log_path == "/w/archive/a.log"
+
+
+def test_a_run_begins_when_terraform_says_it_did() -> None:
+    started = Fact(ev.OperationStarted("terraform", "1.11.4", 1000.5), "a", 0)
+    assert begin(started, "/w", None, "/w/a.log", 2000.0).started_at == 1000.5
+    undated = Fact(ev.OperationStarted("terraform", "1.11.4", None), "a", 0)
+    assert begin(undated, "/w", None, "/w/a.log", 2000.0).started_at == 2000.0
+    assert begin(Fact(ev.LockTaken("L", PLAN, created_at=1001.0)), "/w", "default", "", 2000.0).started_at == 1001.0
+
+
+def test_a_lock_without_a_date_is_tied_to_the_log_of_its_directory() -> None:
+    watched = Watched()
+    assert watched.log("a", 1000.0) == watched.lock("L", None)

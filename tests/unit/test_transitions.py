@@ -1,0 +1,534 @@
+"""How a run goes: every way a run can go, and what the transition table can and cannot do."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import pytest
+from support.facts import (
+    APPLIED,
+    BINDING,
+    CLOSED,
+    DESTROYED,
+    ELAPSED,
+    FAILED,
+    GONE,
+    INTERRUPTED,
+    LOCK,
+    LOCKED_TO_APPLY,
+    LOCKED_TO_PLAN,
+    NO_OUTPUTS,
+    OUTPUTS,
+    PATIENCE,
+    PLANNED,
+    REFUSED,
+    RELEASED,
+    REPLACED,
+    STARTED,
+    Tale,
+    a_run,
+    recorded,
+)
+
+from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain import transitions
+from proton_tf_agent.domain.evidence import Fact
+from proton_tf_agent.domain.notification import Status, compose
+from proton_tf_agent.domain.outputs import Mapped
+from proton_tf_agent.domain.redaction import NOTHING_TAINTED
+from proton_tf_agent.domain.run import AMENDABLE, FINAL, OPEN, Basis, Log, Run, RunStatus, Transition, Wait
+from proton_tf_agent.domain.transitions import TRANSITIONS, Row, advance, fold
+
+SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
+
+
+# --- the table as a whole: every state of a run that any order of facts can lead to ---------------------------
+
+
+# The evidence that guards can tell apart; the rest only adds to counts and texts (tests/property folds all of it).
+TELLING = (
+    STARTED, ev.OtherCommandStarted("init"), ev.ResourceRefreshed("a.b"), ev.ChangePlanned("a.b", "create"),
+    ev.ChangePlanned("a.b", "delete"), PLANNED, ev.ApplyStarted("a.b"), APPLIED, DESTROYED, OUTPUTS, NO_OUTPUTS,
+    FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, ELAPSED,
+)  # fmt: skip
+
+
+class World:
+    """Every reachable state of a run, found by letting it have every evidence again and again.
+
+    Counts and texts are dropped beyond what guards can tell apart, so that the states are finitely many; the clock
+    stands still, and Elapsed comes when whatever waits is due.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.taken: set[int] = set()
+        self.steps: list[tuple[Run, ev.Evidence, Run, Transition | None]] = []
+        take = transitions._take
+
+        def noting(run: Run, row: Row, *rest: object) -> object:
+            self.taken.add(id(row))
+            return take(run, row, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(transitions, "_take", noting)
+        start = a_run()
+        seen, pending = {self._essence(start)}, deque([start])
+        while pending:
+            run = pending.popleft()
+            for evidence in TELLING:
+                now = run.verdict.due_at if isinstance(evidence, ev.Elapsed) and run.verdict else 0.0
+                after, transition = fold(run, evidence, now, PATIENCE)
+                self.steps.append((run, evidence, after, transition))
+                essence = self._essence(after)
+                if essence not in seen:
+                    seen.add(essence)
+                    pending.append(replace(after, planned=min(after.planned, 1), planned_deletes=essence[1]))
+
+    @staticmethod
+    def _essence(run: Run) -> tuple[bool, int, object]:
+        if run.status is RunStatus.NO_RUN:
+            return False, 0, run.status
+        waiting = run.verdict and (run.verdict.status, run.verdict.basis, run.verdict.due_at)
+        return bool(run.planned), int(run.destroys_everything), (
+            run.status, run.basis, run.operation, run.log, run.lock, run.summary is None, run.errors > 0,
+            run.interrupted, run.refused, waiting,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return World(monkeypatch)
+
+
+def test_every_row_of_the_table_can_be_taken(world: World) -> None:
+    """A row that no order of facts reaches would be a promise about nothing."""
+    assert [row for row in TRANSITIONS if id(row) not in world.taken] == []
+
+
+def test_no_fact_in_any_state_leads_to_success_without_terraforms_own_apply_summary(world: World) -> None:
+    for _, evidence, after, _ in world.steps:
+        if after.status in SUCCESSES or (after.verdict and after.verdict.status in SUCCESSES):
+            assert after.summary is not None, evidence
+
+
+def test_a_status_that_rests_on_proof_is_never_changed(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if before.status in FINAL and before.basis is Basis.PROOF:
+            assert (after, transition) == (before, None), evidence
+
+
+def test_a_final_status_is_amended_only_by_proof(world: World) -> None:
+    for before, evidence, after, _ in world.steps:
+        if before.status in FINAL and after.status is not before.status and after.status is not RunStatus.APPLYING:
+            assert before.status in AMENDABLE, evidence
+            assert after.basis is Basis.PROOF, evidence
+
+
+def test_nothing_but_a_finished_plan_goes_back_to_work(world: World) -> None:
+    """`plan complete` is inferred from silence; an apply that goes on after all shows that it was none."""
+    for before, evidence, after, _ in world.steps:
+        if before.status in FINAL and after.status in OPEN:
+            assert before.status is RunStatus.PLANNED_AND_FINISHED
+            assert isinstance(evidence, ev.ApplyStarted)
+
+
+def test_time_alone_only_makes_final_what_waited(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if isinstance(evidence, ev.Elapsed):
+            assert (transition is not None) == (before.verdict is not None)
+            if before.verdict:
+                assert (after.status, after.basis) == (before.verdict.status, before.verdict.basis)
+
+
+def test_a_waiting_verdict_gives_way_only_to_one_of_equal_or_stronger_basis(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if before.verdict and after.verdict:
+            assert after.verdict.basis >= before.verdict.basis, evidence
+        if before.verdict and before.verdict.basis is Basis.PROOF and not after.verdict:
+            assert transition is not None
+            assert transition.basis is Basis.PROOF or transition.status is RunStatus.NO_RUN, evidence
+
+
+def test_progress_does_not_make_a_waiting_verdict_forget_itself(world: World) -> None:
+    """Late lines of a run that is over must not leave it open for ever: nothing would propose the verdict again."""
+    for before, evidence, after, _ in world.steps:
+        if before.verdict and after.status in OPEN and not after.verdict:
+            assert before.verdict.status is RunStatus.PLANNED_AND_FINISHED
+            assert isinstance(evidence, ev.ApplyStarted)
+
+
+def test_the_same_verdict_comes_sooner_but_never_later(world: World) -> None:
+    for before, evidence, after, _ in world.steps:
+        waiting, renewed = before.verdict, after.verdict
+        if waiting and renewed and (waiting.status, waiting.basis) == (renewed.status, renewed.basis):
+            assert renewed.due_at <= waiting.due_at, evidence
+
+
+def test_a_transition_says_where_from_where_to_and_why(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if transition is None:
+            assert after.status is before.status
+        else:
+            assert (transition.previous, transition.status) == (before.status, after.status)
+            assert transition.evidence == type(evidence).__name__
+            assert after.revision == before.revision + 1
+
+
+def test_in_progress_never_follows_a_terminal_status(world: World) -> None:
+    """The ratchet, with and without `no_changes = "succeed"`, over every step of every run."""
+    told: dict[bool, dict[RunStatus, set[Status]]] = {True: {}, False: {}}
+    composed = []
+    for _, _, after, transition in world.steps:
+        if transition is None:
+            continue
+        for succeed in (True, False):
+            notification = compose(
+                after, transition, BINDING, Mapped(), NOTHING_TAINTED, no_changes_succeed=succeed
+            )  # fmt: skip
+            if notification:
+                composed.append((succeed, transition, notification))
+                told[succeed].setdefault(transition.status, set()).add(notification.status)
+    for succeed, transition, notification in composed:
+        if notification.status is Status.IN_PROGRESS:
+            assert not any(status.is_terminal for status in told[succeed].get(transition.previous, ()))
+    assert len(composed) > 100
+
+
+@pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: f"{row.target}: {row.reason}")
+def test_every_row_can_be_read_by_a_person(row: Row) -> None:
+    assert row.sources
+    assert row.reason
+    assert row.guard.__doc__
+    assert (row.basis is None) == (row.target in OPEN or row.target is RunStatus.NO_RUN)
+    assert row.wait is Wait.NOW or row.basis is not None
+
+
+def test_only_inferences_say_that_they_are_inferred() -> None:
+    """`lost` is an inference and says so; nothing that says so claims to be proof."""
+    for row in TRANSITIONS:
+        assert row.reason.startswith("inferred: ") == (row.target is RunStatus.LOST)
+        if row.target is RunStatus.LOST:
+            assert row.basis is Basis.INFERENCE
+
+
+# --- scenarios -----------------------------------------------------------------------------------------------
+
+
+def statuses(tale: Tale) -> list[str]:
+    return [transition.status.value for transition in tale.transitions]
+
+
+def test_an_apply_that_succeeds_is_applied_as_soon_as_its_outputs_are_read() -> None:
+    tale = Tale().tell(recorded("apply_ok.log")[:1], LOCKED_TO_APPLY, recorded("apply_ok.log"))
+    assert statuses(tale) == ["planning", "planned", "applying", "applied"]
+    assert tale.run.basis is Basis.PROOF
+    assert {output.name for output in tale.run.outputs or ()} == {"const", "ids", "last", "pw"}
+
+
+def test_an_apply_summary_waits_for_the_outputs_and_no_longer_than_the_settle_time() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, RELEASED, APPLIED)
+    assert tale.status is RunStatus.PLANNED
+    assert tale.wait(9.9).status is RunStatus.PLANNED
+    assert tale.wait(0.1).status is RunStatus.APPLIED
+
+
+def test_an_apply_summary_is_final_when_the_log_closes_before_any_outputs() -> None:
+    assert Tale().tell(STARTED, PLANNED, APPLIED, CLOSED).status is RunStatus.APPLIED
+
+
+@pytest.mark.parametrize("ends", [(RELEASED, CLOSED), (CLOSED, RELEASED)], ids=["lock first", "log first"])
+def test_a_plan_is_finished_when_log_and_lock_are_gone_in_whichever_order(ends: tuple[ev.Evidence, ...]) -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_PLAN, PLANNED, *ends)
+    assert tale.status is RunStatus.PLANNED_AND_FINISHED
+    assert tale.run.basis is Basis.INFERENCE
+
+
+def test_a_plan_in_a_script_whose_log_stays_open_is_finished_after_the_settle_time() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_PLAN, PLANNED, RELEASED)
+    assert tale.status is RunStatus.PLANNED
+    assert tale.wait(10).status is RunStatus.PLANNED_AND_FINISHED
+
+
+def test_an_apply_with_no_changes_is_applied_although_no_resource_was_touched() -> None:
+    tale = Tale().tell(recorded("apply_no_changes.log"))
+    assert statuses(tale) == ["planning", "planned", "applied"]
+    assert not tale.run.has_changes
+
+
+def test_errors_in_the_plan_make_it_errored_when_the_log_closes() -> None:
+    tale = Tale().tell(recorded("plan_fail_reference.log"), CLOSED)
+    assert tale.status is RunStatus.ERRORED
+    assert tale.run.basis is Basis.PROOF
+    assert tale.message().startswith("Plan failed: Reference to undeclared resource")
+
+
+def test_a_plan_with_a_summary_and_then_an_error_has_failed() -> None:
+    """Terraform renders a partial plan in full before it says that it failed."""
+    tale = Tale().tell(STARTED, LOCKED_TO_PLAN, PLANNED, FAILED, RELEASED, CLOSED)
+    assert tale.status is RunStatus.ERRORED
+
+
+def test_a_partial_failure_tells_how_much_was_applied() -> None:
+    tale = Tale().tell(STARTED, ev.PlanSummarised(12, 0, 0), ev.ApplyStarted("a.b"))
+    tale.tell(*[ev.ResourceApplied(f"a.b[{n}]") for n in range(7)], FAILED, CLOSED)
+    assert tale.status is RunStatus.ERRORED
+    assert tale.message() == (
+        "Apply failed: local-exec provisioner error at terraform_data.bad. 7 of 12 applied."
+    )  # fmt: skip
+
+
+def test_the_recorded_partial_failure_is_errored_with_its_first_error() -> None:
+    tale = Tale().tell(recorded("apply_partial_failure.log"), CLOSED)
+    assert tale.message() == (
+        "Apply failed: local-exec provisioner error at terraform_data.bad. 2 of 4 applied."
+    )  # fmt: skip
+
+
+def test_a_state_that_could_not_be_saved_is_a_failure_that_says_where_the_state_is() -> None:
+    tale = Tale().tell(recorded("state_disk_full.log"), CLOSED)
+    assert tale.status is RunStatus.ERRORED
+    assert "errored.tfstate" in tale.message()
+    assert "4 of 4 applied" in tale.message()
+
+
+def test_an_interrupted_run_that_came_to_its_own_end_is_canceled() -> None:
+    tale = Tale().tell(recorded("sigint_once.log"), RELEASED, CLOSED)
+    assert tale.status is RunStatus.CANCELED
+    assert tale.run.basis is Basis.PROOF
+    assert tale.message() == "Canceled: Terraform was interrupted and stopped. 1 of 3 applied."
+
+
+def test_an_interrupt_after_which_every_resource_completed_is_canceled_all_the_same() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, RELEASED, CLOSED)
+    assert tale.status is RunStatus.CANCELED
+
+
+def test_an_interrupt_that_came_too_late_does_not_hide_success() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, RELEASED, APPLIED, OUTPUTS, CLOSED)
+    assert tale.status is RunStatus.APPLIED
+
+
+def test_an_interrupted_run_in_a_script_is_canceled_after_the_settle_time() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, FAILED, RELEASED)
+    assert tale.wait(10).status is RunStatus.CANCELED
+
+
+@pytest.mark.parametrize("ends", [(CLOSED, GONE), (GONE, CLOSED)], ids=["log first", "lock first"])
+def test_a_killed_run_with_a_stale_lock_is_lost_after_the_grace_time(ends: tuple[ev.Evidence, ...]) -> None:
+    tale = Tale().tell(recorded("sigkill.log")[:1], LOCKED_TO_APPLY, recorded("sigkill.log"), *ends)
+    assert tale.status is RunStatus.APPLYING
+    assert tale.wait(3).status is RunStatus.LOST
+    assert tale.run.basis is Basis.INFERENCE
+    assert "inferred" in tale.message()
+
+
+def test_a_killed_run_without_a_lock_is_lost_after_the_grace_time() -> None:
+    tale = Tale().tell(recorded("sigkill.log"), CLOSED)
+    assert tale.status is RunStatus.APPLYING
+    assert tale.wait(3).status is RunStatus.LOST
+
+
+def test_a_run_killed_after_an_interrupt_is_lost_and_says_that_it_was_asked_to_stop() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, CLOSED, GONE).wait(3)
+    assert tale.status is RunStatus.LOST
+    assert "It had been asked to stop." in tale.message()
+
+
+def test_a_killed_run_stays_lost_when_its_lock_file_is_removed_or_taken_over_within_the_grace_time() -> None:
+    """A cleanup that deletes the stale lock, or the next run that rewrites it, releases nothing in order."""
+    for later in (RELEASED, REPLACED):
+        for seen in ((STARTED, LOCKED_TO_APPLY, PLANNED, GONE), (LOCKED_TO_APPLY, GONE)):
+            tale = Tale().tell(*seen, later)
+            assert tale.wait(10).status is RunStatus.LOST, (seen, later)
+
+
+def test_a_killed_run_whose_lock_the_next_run_took_over_at_once_is_lost_when_its_log_closes() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, REPLACED, CLOSED)
+    assert tale.wait(3).status is RunStatus.LOST
+
+
+def test_a_killed_run_in_a_script_is_lost_after_the_settle_time() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, GONE)
+    assert tale.wait(3).status is RunStatus.PLANNED
+    assert tale.wait(7).status is RunStatus.LOST
+
+
+def test_a_run_is_not_over_while_its_lock_is_held_although_the_log_closed() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, CLOSED).wait(1e9)
+    assert tale.status is RunStatus.PLANNED
+
+
+def test_silence_alone_never_ends_a_run() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, ev.ApplyStarted("a.b")).wait(1e12)
+    assert tale.status is RunStatus.APPLYING
+
+
+def test_an_apply_whose_summary_arrives_after_the_lock_went_is_applied_not_undetermined() -> None:
+    """Terraform prints the summary after the unlock; with a filter between it comes in the last block."""
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, RELEASED).wait(9)
+    assert tale.tell(APPLIED, OUTPUTS).status is RunStatus.APPLIED
+
+
+def test_an_apply_in_a_script_that_tells_no_outcome_is_undetermined_and_told_to_nobody() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, ev.ApplyStarted("a.b"), RELEASED).wait(10)
+    assert tale.status is RunStatus.UNDETERMINED
+    assert tale.notification() is None
+
+
+def test_late_lines_of_a_run_whose_lock_went_do_not_keep_it_open_for_ever() -> None:
+    """A block-buffered log: the lock goes first, then a block that ends in mid-apply, then nothing any more."""
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, RELEASED, PLANNED, ev.ApplyStarted("a.b"))
+    assert tale.status is RunStatus.APPLYING
+    assert tale.wait(10).status is RunStatus.UNDETERMINED
+
+
+def test_an_apply_is_no_finished_plan_whatever_waited() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_PLAN, PLANNED, RELEASED, ev.ApplyStarted("a.b")).wait(1e6)
+    assert tale.status is RunStatus.APPLYING
+
+
+def test_a_refused_lock_is_errored_when_the_log_closes() -> None:
+    tale = Tale().tell(recorded("lock_refused.log"), CLOSED)
+    assert tale.status is RunStatus.ERRORED
+    assert tale.message() == (
+        "The state lock could not be acquired (held by a3d8f6c5-b9ab-3d0f-2686-aa74e69a331a). Nothing was changed."
+    )
+
+
+def test_a_refused_lock_in_a_script_is_errored_after_the_settle_time() -> None:
+    tale = Tale().tell(STARTED, REFUSED, ev.ErrorReported("Error acquiring the state lock"))
+    assert tale.status is RunStatus.PENDING
+    assert tale.wait(10).status is RunStatus.ERRORED
+
+
+def test_an_apply_without_a_lock_is_applied() -> None:
+    tale = Tale().tell(recorded("apply_ok.log"), CLOSED)
+    assert statuses(tale) == ["planning", "planned", "applying", "applied"]
+
+
+def test_a_failed_apply_without_a_lock_is_errored_though_its_log_stays_open() -> None:
+    tale = Tale().tell(recorded("apply_partial_failure.log"))
+    assert tale.status is RunStatus.APPLYING
+    assert tale.wait(10).status is RunStatus.ERRORED
+
+
+def test_a_saved_plan_is_applied_without_a_plan_summary() -> None:
+    tale = Tale().tell(recorded("apply_saved_plan.log"))
+    assert statuses(tale) == ["planning", "applying", "applied"]
+
+
+def test_a_destroy_is_destroyed() -> None:
+    tale = Tale().tell(recorded("destroy.log"))
+    assert statuses(tale)[-1] == "destroyed"
+    assert tale.message() == "Destroy complete: 3 destroyed."
+
+
+def test_apply_destroy_is_destroyed_although_terraform_calls_it_an_apply() -> None:
+    tale = Tale().tell(recorded("apply_destroy.log"))
+    assert statuses(tale)[-1] == "destroyed"
+
+
+def test_removing_everything_from_the_configuration_is_an_apply_and_no_destroy() -> None:
+    tale = Tale().tell(recorded("configuration_removed.log"))
+    assert statuses(tale)[-1] == "applied"
+
+
+def test_deletions_that_leave_outputs_are_an_apply() -> None:
+    tale = Tale().tell(STARTED, ev.ChangePlanned("a.b", "delete"), PLANNED, ev.ApplySummarised(0, 0, 1), OUTPUTS)
+    assert tale.status is RunStatus.APPLIED
+
+
+def test_a_run_without_a_log_that_ended_in_order_is_undetermined_and_told_to_nobody() -> None:
+    for end in (RELEASED, REPLACED):
+        tale = Tale().tell(LOCKED_TO_APPLY, end)
+        assert tale.status is RunStatus.UNDETERMINED
+        assert tale.notification() is None
+
+
+def test_a_run_without_a_log_whose_holder_is_gone_is_lost() -> None:
+    tale = Tale().tell(LOCKED_TO_APPLY, GONE)
+    assert tale.status is RunStatus.PLANNING
+    assert tale.wait(3).status is RunStatus.LOST
+
+
+@pytest.mark.parametrize(
+    ("proof", "amended"),
+    [((APPLIED, OUTPUTS), RunStatus.APPLIED), ((DESTROYED,), RunStatus.DESTROYED), ((FAILED,), RunStatus.ERRORED)],
+    ids=["applied", "destroyed", "errored"],
+)
+def test_proof_that_arrives_late_amends_what_was_only_inferred(
+    proof: tuple[ev.Evidence, ...], amended: RunStatus
+) -> None:
+    lost = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, CLOSED, GONE).wait(3)
+    assert lost.status is RunStatus.LOST
+    assert lost.tell(*proof).wait(10).status is amended
+    undetermined = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, ev.ApplyStarted("a.b"), RELEASED).wait(10)
+    assert undetermined.status is RunStatus.UNDETERMINED
+    assert undetermined.tell(*proof).wait(10).status is amended
+
+
+def test_an_init_is_no_run() -> None:
+    tale = Tale().tell(recorded("init.log"))
+    assert statuses(tale) == ["no_run"]
+    assert tale.notification() is None
+
+
+def test_a_log_that_goes_on_takes_back_that_its_writer_seemed_gone() -> None:
+    """A `touch` or `echo >>` closes the file too; a run with no local lock must not be called lost for it."""
+    facts = recorded("apply_ok.log")
+    tale = Tale().tell(facts[:8], Fact(CLOSED, facts[0].anchor)).wait(2)
+    assert tale.run.log is Log.CLOSED
+    assert tale.tell(facts[8:12]).wait(60).status is RunStatus.APPLYING
+    assert tale.tell(facts[12:]).status is RunStatus.APPLIED
+
+
+def test_a_log_that_goes_on_after_its_locks_holder_died_does_not_take_that_back() -> None:
+    facts = recorded("sigkill.log")
+    tale = Tale().tell(facts[0], LOCKED_TO_APPLY, facts[1:4], GONE, CLOSED, facts[4:])
+    assert tale.wait(10).status is RunStatus.LOST
+
+
+@pytest.mark.parametrize("name", ["apply_ok.log", "apply_partial_failure.log", "sigint_once.log", "destroy.log"])
+def test_a_log_that_is_read_twice_gives_the_same_run(name: str) -> None:
+    once, twice = Tale().tell(recorded(name)), Tale()
+    for fact in recorded(name):
+        twice.tell(fact, fact)
+    twice.tell(recorded(name))
+    assert twice.run == once.run
+    assert twice.transitions == once.transitions
+
+
+def test_a_verdict_that_was_repeated_again_and_again_is_not_put_off() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, GONE)
+    for _ in range(20):
+        tale.now += 0.5
+        tale.tell(GONE)
+    assert tale.wait(0).status is RunStatus.LOST
+
+
+def test_a_verdict_is_final_at_its_second_and_not_before() -> None:
+    run = Tale().tell(STARTED, CLOSED).run
+    assert run.verdict is not None
+    assert fold(run, ELAPSED, run.verdict.due_at - 0.001, PATIENCE)[1] is None
+    after, transition = fold(run, ELAPSED, run.verdict.due_at, PATIENCE)
+    assert transition is not None
+    assert after.ended_at == run.verdict.due_at
+
+
+def test_a_line_behind_the_position_is_not_read_again() -> None:
+    run, _ = advance(a_run(), Fact(STARTED, "a", 0), 0.0, PATIENCE)
+    run, _ = advance(run, Fact(FAILED, "a", 500), 0.0, PATIENCE)
+    again, transition = advance(run, Fact(FAILED, "a", 400), 0.0, PATIENCE)
+    assert (again, transition) == (run, None)
+    assert again.errors == 1
+
+
+def test_the_lock_of_a_command_that_is_no_run_moves_nothing() -> None:
+    tale = Tale().tell(ev.LockTaken(LOCK, "OperationTypeInvalid"))
+    assert tale.status is RunStatus.PENDING
+
+
+def test_an_empty_apply_says_that_nothing_was_planned_to_be_destroyed() -> None:
+    """No outputs and no planned change is no destroy."""
+    assert Tale().tell(STARTED, PLANNED, APPLIED, NO_OUTPUTS).status is RunStatus.APPLIED
