@@ -1,0 +1,271 @@
+"""Terraform's machine-readable UI (`-json`), line by line, as evidence.
+
+What a log is, is decided by its lines: a JSON object whose `@module` is `terraform.ui` or `tofu.ui`. Anything
+else between them (TF_LOG, warnings, a goroutine dump) is skipped. A `version` line begins a new run; its digest
+is the anchor of every fact until the next one.
+
+Two steps for speed: every line is decoded for its `type` alone, and only wanted types are decoded whole.
+Source: terraform internal/command/views/json/message_types.go, and .../views/json_view.go; unknown types and
+properties are ignored and an unknown major `ui` version is refused, as
+developer.hashicorp.com/terraform/internals/machine-readable-ui asks of every reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ..domain import evidence as ev
+from ..domain.evidence import Evidence, Fact, Operation, Output
+
+_MODULES = ("terraform.ui", "tofu.ui")
+_UNCHANGED = ("noop", "read")
+_LOCK_REFUSED = "Error acquiring the state lock"
+_SAVE_FAILED = ("Failed to save state", "Failed to persist state to backend")
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
+    module: str = msgspec.field(default="", name="@module")
+
+
+class _Version(msgspec.Struct):
+    ui: str = ""
+    terraform: str = ""
+    tofu: str = ""
+    timestamp: str = msgspec.field(default="", name="@timestamp")
+
+
+class _Resource(msgspec.Struct):
+    addr: str = ""
+
+
+class _Hook(msgspec.Struct):
+    resource: _Resource = msgspec.field(default_factory=_Resource)
+    action: str = ""
+    reason: str = ""
+
+
+class _HookLine(msgspec.Struct):
+    hook: _Hook = msgspec.field(default_factory=_Hook)
+
+
+class _ChangeLine(msgspec.Struct):
+    change: _Hook = msgspec.field(default_factory=_Hook)
+
+
+class _Changes(msgspec.Struct):
+    add: int = 0
+    change: int = 0
+    remove: int = 0
+    imported: int = msgspec.field(default=0, name="import")
+    forget: int = 0
+    operation: str = ""
+
+
+class _SummaryLine(msgspec.Struct):
+    changes: _Changes = msgspec.field(default_factory=_Changes)
+
+
+class _OutputValue(msgspec.Struct):
+    sensitive: bool = False
+    action: str = ""
+    type: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _OutputsLine(msgspec.Struct):
+    outputs: dict[str, _OutputValue] = {}
+
+
+class _Diagnostic(msgspec.Struct):
+    severity: str = ""
+    summary: str = ""
+    detail: str = ""
+    address: str = ""
+
+
+class _DiagnosticLine(msgspec.Struct):
+    diagnostic: _Diagnostic = msgspec.field(default_factory=_Diagnostic)
+
+
+class _TextLine(msgspec.Struct):
+    text: str = msgspec.field(default="", name="@message")
+
+
+def read(
+    lines: Iterable[tuple[int, bytes]], anchor: str, anchor_offset: int, directory: str
+) -> tuple[tuple[Fact, ...], str, int]:
+    """The facts in whole lines (offset, bytes), and the anchor and its offset after them.
+
+    anchor and anchor_offset come from the last look at the same log; both are empty at its beginning.
+    directory keeps the anchors of equal logs in different run directories apart.
+    """
+    facts: list[Fact] = []
+    for offset, line in lines:
+        kind = _kind(line)
+        if kind == "version":
+            began = _operation_started(line)
+            before = anchor
+            anchor, anchor_offset = ("", 0) if began is None else (_anchor(directory, line), offset)
+            if before and before != anchor:  # the same line read again is the same run
+                facts.append(Fact(ev.LogClosed(), before))
+            if began is not None:
+                facts.append(Fact(began, anchor, 0))
+        elif anchor and kind in _READERS:
+            position = offset - anchor_offset
+            for index, evidence in enumerate(_evidence(kind, line)):
+                facts.append(Fact(evidence, anchor, position + index))
+    return tuple(facts), anchor, anchor_offset
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+def _kind(line: bytes) -> str:
+    """The message type of a line of the JSON UI; empty for every other line."""
+    if not line.startswith(b"{"):
+        return ""
+    try:
+        head = _decode_head(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
+    return head.type if head.module in _MODULES else ""
+
+
+def _evidence(kind: str, line: bytes) -> Iterable[Evidence]:
+    decode, make = _READERS[kind]
+    try:
+        return tuple(make(decode(line)))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ()  # a line of a known type in an unknown shape says nothing we could rely on
+
+
+def _anchor(directory: str, line: bytes) -> str:
+    digest = hashlib.blake2b(directory.encode("utf-8", "surrogateescape") + b"\0" + line.strip(), digest_size=12)
+    return digest.hexdigest()
+
+
+def _operation_started(line: bytes) -> ev.OperationStarted | None:
+    try:
+        version = msgspec.json.decode(line, type=_Version)
+        if version.ui.split(".")[0] != "1":
+            return None
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    tool = "tofu" if version.tofu else "terraform"
+    return ev.OperationStarted(tool, version.tofu or version.terraform, _seconds(version.timestamp))
+
+
+def _seconds(timestamp: str) -> float | None:
+    try:
+        return datetime.fromisoformat(timestamp).timestamp()
+    except (ValueError, OverflowError):
+        return None  # a run that cannot be dated is a run all the same
+
+
+def _refreshed(line: _HookLine) -> Iterable[Evidence]:
+    yield ev.ResourceRefreshed(line.hook.resource.addr)
+
+
+def _apply_start(line: _HookLine) -> Iterable[Evidence]:
+    # Data sources are read with apply_start too, already in the plan.
+    made = ev.ResourceRefreshed if line.hook.action == "read" else ev.ApplyStarted
+    yield made(line.hook.resource.addr)
+
+
+def _apply_complete(line: _HookLine) -> Iterable[Evidence]:
+    if line.hook.action != "read":
+        yield ev.ResourceApplied(line.hook.resource.addr)
+
+
+def _apply_errored(line: _HookLine) -> Iterable[Evidence]:
+    yield ev.ResourceErrored(line.hook.resource.addr)
+
+
+def _planned_change(line: _ChangeLine) -> Iterable[Evidence]:
+    change = line.change
+    if change.action in _UNCHANGED:
+        yield ev.ResourceRefreshed(change.resource.addr)
+    else:
+        yield ev.ChangePlanned(change.resource.addr, change.action, change.reason)
+
+
+def _change_summary(line: _SummaryLine) -> Iterable[Evidence]:
+    n = line.changes
+    if n.operation == "plan":
+        yield ev.PlanSummarised(n.add, n.change, n.remove, n.imported, n.forget)
+    elif n.operation in ("apply", "destroy"):
+        yield ev.ApplySummarised(n.add, n.change, n.remove, n.imported, Operation(n.operation))
+
+
+def _outputs(line: _OutputsLine) -> Iterable[Evidence]:
+    outputs = line.outputs
+    if any(output.action for output in outputs.values()):
+        yield ev.OutputsPlanned(any(output.action not in ("", "noop") for output in outputs.values()))
+    else:
+        yield ev.OutputsReported(tuple(_output(name, output) for name, output in outputs.items()))
+
+
+def _output(name: str, output: _OutputValue) -> Output:
+    if output.sensitive or isinstance(output.value, msgspec.UnsetType):
+        return Output(name, None, output.sensitive)
+    return Output(name, bytes(output.value).decode())
+
+
+def _diagnostic(line: _DiagnosticLine) -> Iterable[Evidence]:
+    diagnostic = line.diagnostic
+    if diagnostic.severity != "error":
+        return
+    # "permission denied" in the detail means that the lock file could not be made, not that another has it.
+    if diagnostic.summary == _LOCK_REFUSED and "permission denied" not in diagnostic.detail:
+        yield ev.LockRefused(_lock_id(diagnostic.detail))
+    if diagnostic.summary in _SAVE_FAILED:
+        yield ev.StateSaveFailed()
+    yield ev.ErrorReported(diagnostic.summary, diagnostic.address)
+
+
+def _lock_id(detail: str) -> str:
+    """The holder's id out of "Lock Info:\\n  ID:  <id>" (terraform internal/states/statemgr/locker.go)."""
+    for row in detail.splitlines():
+        key, _, value = row.partition(":")
+        if key.strip() == "ID":
+            return value.strip()[:64]
+    return ""
+
+
+def _log(line: _TextLine) -> Iterable[Evidence]:
+    # terraform internal/command/views/operation.go: Interrupted, FatalInterrupt
+    text = line.text.lstrip()
+    if text.startswith("Interrupt received"):
+        yield ev.InterruptRequested()
+    elif text.startswith("Two interrupts received"):
+        yield ev.InterruptRequested(forced=True)
+
+
+def _other(command: str) -> Callable[[Any], Iterable[Evidence]]:
+    return lambda _line: (ev.OtherCommandStarted(command),)
+
+
+def _reads(shape: type, make: Callable[[Any], Iterable[Evidence]]) -> tuple[Callable[[bytes], Any], Any]:
+    return msgspec.json.Decoder(shape).decode, make
+
+
+_READERS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Iterable[Evidence]]]] = {
+    "refresh_start": _reads(_HookLine, _refreshed),
+    "apply_start": _reads(_HookLine, _apply_start),
+    "apply_complete": _reads(_HookLine, _apply_complete),
+    "apply_errored": _reads(_HookLine, _apply_errored),
+    "planned_change": _reads(_ChangeLine, _planned_change),
+    "change_summary": _reads(_SummaryLine, _change_summary),
+    "outputs": _reads(_OutputsLine, _outputs),
+    "diagnostic": _reads(_DiagnosticLine, _diagnostic),
+    "log": _reads(_TextLine, _log),
+    "init_output": _reads(_Head, _other("init")),
+    "test_abstract": _reads(_Head, _other("test")),
+    "list_start": _reads(_Head, _other("query")),
+}

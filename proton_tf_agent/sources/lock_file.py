@@ -1,0 +1,66 @@
+"""The lock info file of local state (`.terraform.tfstate.lock.info`), as evidence.
+
+Source: terraform internal/states/statemgr/filesystem.go (lockInfoPath, writeLockInfo): JSON without a newline,
+written after the fcntl lock was taken, deleted before it is released. It outlives a killed process and is then
+rewritten in place by the next one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from ..domain.evidence import Fact, LockReleased, LockReplaced, LockTaken
+
+MAX_SIZE = 64 * 1024
+
+
+class _LockInfo(msgspec.Struct):
+    lock_id: str = msgspec.field(default="", name="ID")
+    operation: str = msgspec.field(default="", name="Operation")
+    who: str = msgspec.field(default="", name="Who")
+    version: str = msgspec.field(default="", name="Version")
+    created: str = msgspec.field(default="", name="Created")
+
+
+def read(content: bytes | None, lock_id: str, state_path: str) -> tuple[tuple[Fact, ...], str]:
+    """The facts in a lock info file, and the lock id it names now.
+
+    content is None when the file is gone; lock_id is the one seen last; state_path is the state file the lock
+    protects. Empty or torn content means "being written": no facts, the lock id stays.
+    """
+    if content is None:
+        return ((Fact(LockReleased(lock_id)),) if lock_id else ()), ""
+    try:
+        info = msgspec.json.decode(content, type=_LockInfo)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return (), lock_id
+    named = info.lock_id[:64]
+    if not named or named == lock_id:
+        return (), lock_id
+    created_at = _seconds(info.created)
+    taken = LockTaken(named, info.operation[:64], info.who[:256], info.version[:64], created_at, state_path)
+    # Another id: either the old lock was released and a new one taken before we looked, or its owner was killed and
+    # the next run rewrites the file in place. Inode numbers are reused at once, so nothing tells these apart.
+    before = (Fact(LockReplaced(lock_id)),) if lock_id else ()
+    return (*before, Fact(taken)), named
+
+
+def state_path_of(lock_info_path: str) -> str:
+    """The state file that a lock info file speaks for: `.NAME.lock.info` beside `NAME`."""
+    directory, _, name = lock_info_path.rpartition("/")
+    return f"{directory}/{name.removeprefix('.').removesuffix('.lock.info')}"
+
+
+def lock_info_path_of(state_path: str) -> str:
+    """The lock info file of a state file (statemgr.Filesystem.lockInfoPath)."""
+    directory, _, name = state_path.rpartition("/")
+    return f"{directory}/.{name.removeprefix('.')}.lock.info"
+
+
+def _seconds(created: str) -> float | None:
+    try:
+        return datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,59 @@
+"""What a path says: which reader it is for, which run directory and which workspace it speaks of.
+
+Pure; no file is opened. Sources: terraform internal/backend/local/backend.go (DefaultWorkspaceDir
+`terraform.tfstate.d`, DefaultStateFilename), and .../statemgr/filesystem.go for the lock info's name.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..domain.binding import METADATA_PATH, TFVARS_PATH
+
+_WORKSPACES = "terraform.tfstate.d"
+_BELOW_DATA_DIRECTORY = "/.terraform/"
+
+
+class Kind(StrEnum):
+    """What a file is by its name; what a log is, is decided by its content."""
+
+    LOG = "log"
+    LOCK = "lock"
+    STATE = "state"
+    BINDING = "binding"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """kind, run directory and workspace (None: the path does not tell) of one path."""
+
+    kind: Kind
+    directory: str
+    workspace: str | None
+
+
+def place_of(path: str, log_patterns: Sequence[str]) -> Place | None:
+    """The place of a path, or None when no reader wants it."""
+    if _BELOW_DATA_DIRECTORY in path:
+        return None  # backend settings and init's own lock: never a run's, and full of credentials
+    directory, _, name = path.rpartition("/")
+    if name.startswith(".") and name.endswith(".lock.info"):
+        return Place(Kind.LOCK, *_run_directory(directory))
+    if name == "terraform.tfstate":
+        return Place(Kind.STATE, *_run_directory(directory))
+    if path.endswith("/" + METADATA_PATH):
+        return Place(Kind.BINDING, path.removesuffix("/" + METADATA_PATH), None)
+    if name == TFVARS_PATH:
+        return Place(Kind.BINDING, directory, None)
+    if any(fnmatch.fnmatchcase(name, pattern) for pattern in log_patterns):
+        return Place(Kind.LOG, directory, None)
+    return None
+
+
+def _run_directory(directory: str) -> tuple[str, str]:
+    parent, _, name = directory.rpartition("/")
+    above, _, container = parent.rpartition("/")
+    return (above, name) if container == _WORKSPACES else (directory, "default")

@@ -1,0 +1,208 @@
+"""A Terraform state file: its outputs, read in constant time, and the values nobody may see.
+
+Terraform writes the state in place (truncate, then write), so a reader may find it empty or torn: that means
+"being written" and never "outputs deleted" (terraform internal/states/statemgr/filesystem.go, writeState). Only a
+file that ends as it should and stood still while it was read is believed.
+
+Layout relied on: terraform internal/states/statefile/version4.go, `stateV4` printed by json.MarshalIndent with two
+spaces, `outputs` before `resources`; a raw newline cannot occur inside a JSON string, so a key at that indent is
+unambiguous. Any other layout is read whole, up to WHOLE_LIMIT.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..domain.evidence import Output
+
+WHOLE_LIMIT = 16 << 20
+_FIRST_READ = 16 << 10
+_NEXT_KEY = b'\n  "resources": '
+_END = b"\n}\n"
+_SECRETS_LISTED = b'"sensitive_attributes": [\n'
+
+ReadAt = Callable[[int, int], bytes]
+
+
+class _OutputValue(msgspec.Struct):
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    sensitive: bool = False
+
+
+class _Head(msgspec.Struct):
+    version: int | msgspec.UnsetType = msgspec.UNSET
+    serial: int | msgspec.UnsetType = msgspec.UNSET
+    lineage: str = ""
+    outputs: dict[str, _OutputValue] | msgspec.UnsetType | None = msgspec.UNSET
+    encrypted_data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Instance(msgspec.Struct):
+    attributes: msgspec.Raw = msgspec.Raw(b"null")
+    sensitive_attributes: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Resource(msgspec.Struct):
+    instances: list[_Instance] = []
+
+
+class _Resources(msgspec.Struct):
+    resources: list[_Resource] = []
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A whole, quiet state. Sensitive outputs carry no value; their values are in secrets, for redaction only.
+
+    encrypted: OpenTofu's state encryption; serial and lineage are readable, outputs are not.
+    """
+
+    serial: int
+    lineage: str
+    outputs: tuple[Output, ...]
+    secrets: tuple[str, ...]
+    encrypted: bool = False
+
+
+def read(read_at: ReadAt, size: int, is_unchanged: Callable[[], bool]) -> State | None:
+    """The head of a state file, or None while it is empty, torn or being written."""
+    if size < 2:
+        return None
+    try:
+        head = _head(read_at, size)
+        state = None if head is None else _state(head)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return state if is_unchanged() else None
+
+
+def _head(read_at: ReadAt, size: int) -> _Head | None:
+    document = _head_bytes(read_at, size)
+    if document is None:
+        return None
+    head = msgspec.json.decode(document, type=_Head)
+    if len(document) < size and msgspec.UNSET in (head.version, head.serial, head.outputs):
+        # Somebody has reordered the keys: what Terraform writes before the resources may stand behind them.
+        return msgspec.json.decode(read_at(0, size), type=_Head) if size <= WHOLE_LIMIT else None
+    return head
+
+
+def _state(head: _Head) -> State | None:
+    serial = head.serial if isinstance(head.serial, int) else 0
+    if not isinstance(head.encrypted_data, msgspec.UnsetType):
+        return State(serial, head.lineage, (), (), encrypted=True)
+    if head.version != 4:
+        return None
+    outputs, secrets = [], []
+    for name, output in (head.outputs or {}).items():
+        raw = None if isinstance(output.value, msgspec.UnsetType) else bytes(output.value).decode()
+        if output.sensitive:
+            outputs.append(Output(name, None, sensitive=True))
+            secrets += list(_leaves(_decode(raw))) if raw else []
+        else:
+            outputs.append(Output(name, raw))
+    return State(serial, head.lineage, tuple(outputs), tuple(secrets))
+
+
+def _head_bytes(read_at: ReadAt, size: int) -> bytes | None:
+    """A JSON document with everything before `resources`; the whole file when the layout is another."""
+    length = min(size, _FIRST_READ)
+    while True:
+        block = read_at(0, length)
+        at = block.find(_NEXT_KEY)
+        if at > 0:
+            whole = read_at(size - len(_END), len(_END)) == _END
+            return block[:at].rstrip().rstrip(b",") + b"}" if whole else None
+        if length >= min(size, WHOLE_LIMIT):
+            return block if length == size else None
+        length = min(length * 4, size, WHOLE_LIMIT)
+
+
+def secrets_in_resources(read_at: ReadAt, size: int) -> tuple[str, ...] | None:
+    """Every value below a path that `sensitive_attributes` names; None when that cannot be found out.
+
+    A state that lists none (looked for in blocks, memory flat) is never parsed.
+    """
+    if not _lists_secrets(read_at, size):
+        return ()
+    if size > WHOLE_LIMIT:
+        return None
+    try:
+        document = msgspec.json.decode(read_at(0, size), type=_Resources)
+        return tuple(
+            leaf
+            for resource in document.resources
+            for instance in resource.instances
+            for root in _tainted(instance)
+            for leaf in _leaves(root)
+        )
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _lists_secrets(read_at: ReadAt, size: int) -> bool:
+    step, overlap = 1 << 20, len(_SECRETS_LISTED)
+    for offset in range(0, size, step):
+        block = read_at(offset, step + overlap)
+        if _SECRETS_LISTED in block:
+            return True
+        if offset == 0 and not block.startswith(b"{\n  "):  # not Terraform's layout: parse and see
+            return True
+    return False
+
+
+def _tainted(instance: _Instance) -> Iterator[Any]:
+    """What each sensitive path leads to; the whole of the attributes where a path makes no sense."""
+    paths = _decode(bytes(instance.sensitive_attributes).decode())
+    if paths is None or paths == []:
+        return
+    attributes = _decode(bytes(instance.attributes).decode())
+    if not isinstance(paths, list):
+        yield attributes
+        return
+    for path in paths:
+        value = attributes
+        try:
+            for step in path:
+                value = _below(value, _key(step))
+        except (KeyError, IndexError, TypeError):
+            value = attributes
+        yield value
+
+
+def _below(value: Any, key: Any) -> Any:
+    if isinstance(value, list) and isinstance(key, str) and key.isdecimal():
+        return value[int(key)]
+    if isinstance(value, dict):
+        return value[key]
+    raise TypeError("no attribute of this kind has parts")
+
+
+def _key(step: Any) -> Any:
+    value = step["value"]
+    if step["type"] == "get_attr":
+        return value
+    if step["type"] == "index":  # wrapped as {"value": ..., "type": ...}
+        return value["value"] if isinstance(value, dict) else value
+    raise KeyError(step["type"])
+
+
+def _decode(text: str) -> Any:
+    """A JSON document with its numbers as the strings they were written as: copies of them are looked for."""
+    return json.loads(text, parse_int=str, parse_float=str)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)

@@ -1,0 +1,75 @@
+"""What is new in a growing file since a cursor: whole lines only.
+
+A file that shrank, was replaced, or begins with other bytes than before is read from its start again. One look
+reads at most READ_LIMIT bytes (more when one line is longer) and says whether there is more, so that a chatty job
+cannot keep the agent from the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..domain.evidence import Cursor
+
+READ_LIMIT = 4 << 20
+MAX_LINE = 16 << 20
+_HEAD = 1024
+
+ReadAt = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """New whole lines with the offset each begins at, and where the next look begins.
+
+    restarted: the file is not the one the cursor knew, or was truncated; more: bytes were left for the next look.
+    """
+
+    lines: tuple[tuple[int, bytes], ...]
+    offset: int
+    head: str
+    head_length: int
+    restarted: bool
+    more: bool
+
+
+def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | None) -> Tail:
+    """The whole lines behind the cursor. read(offset, length) gives bytes; size is the file's."""
+    restarted = cursor is not None and _is_another(read, size, device, inode, cursor)
+    start = 0 if cursor is None or restarted else cursor.offset
+    block = read(start, min(READ_LIMIT, size - start))
+    end = block.rfind(b"\n") + 1
+    if not end and len(block) == READ_LIMIT:
+        block = read(start, min(MAX_LINE, size - start))
+        # A line beyond every limit is given up in pieces; no piece of it is a JSON document.
+        end = block.rfind(b"\n") + 1 or (len(block) if len(block) == MAX_LINE else 0)
+    lines = []
+    position = start
+    for line in _split(block[:end]):
+        lines.append((position, line))
+        position += len(line)
+    offset = start + end
+    head_length = min(offset, _HEAD)
+    more = bool(end) and offset < size and len(block) >= READ_LIMIT
+    return Tail(tuple(lines), offset, _digest(read, head_length), head_length, restarted, more)
+
+
+def _split(block: bytes) -> list[bytes]:
+    """Lines by newline alone: bytes.splitlines would also cut at a lone carriage return."""
+    lines = [line + b"\n" for line in block.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
+
+
+def _is_another(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor) -> bool:
+    if size < cursor.offset:
+        return True
+    if cursor.head_length:
+        return _digest(read, cursor.head_length) != cursor.head
+    return (device, inode) != (cursor.device, cursor.inode)
+
+
+def _digest(read: ReadAt, length: int) -> str:
+    return hashlib.blake2b(read(0, length), digest_size=12).hexdigest() if length else ""
