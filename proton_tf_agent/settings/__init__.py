@@ -1,0 +1,42 @@
+"""Settings: one TOML file in, frozen settings out; every mistake is reported at once, with file, line and hint.
+
+`model` holds what a setting is, `tables` the one description of every key, `kinds` how a value is read and
+written. `reading` (load, advice) and `text` (schema, generate, show) work from that description alone: a new
+key is one dataclass field and one row of `tables`.
+
+May read the settings file and look at the directories it names. May not read the environment, and imports
+nothing outside the standard library and `domain`.
+"""
+
+from __future__ import annotations
+
+from .model import (
+    AllowSettings,
+    BindSettings,
+    JournalSettings,
+    LogSettings,
+    RunSettings,
+    ScanSettings,
+    Settings,
+    SinkSettings,
+    WatchSettings,
+)
+from .reading import advice, load
+from .text import generate, schema, show
+
+__all__ = [
+    "AllowSettings",
+    "BindSettings",
+    "JournalSettings",
+    "LogSettings",
+    "RunSettings",
+    "ScanSettings",
+    "Settings",
+    "SinkSettings",
+    "WatchSettings",
+    "advice",
+    "generate",
+    "load",
+    "schema",
+    "show",
+]

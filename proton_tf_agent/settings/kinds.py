@@ -1,0 +1,319 @@
+"""Kinds of values: how each is checked, written as TOML and said in JSON Schema.
+
+Knows values, not keys: `tables` says which key takes which kind. A check complains instead of raising, so
+that one reading finds every mistake; what it returns after complaining is not used. Touches no file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..domain.binding import is_deployment_id, is_resource_arn
+from ..domain.outputs import MAX_KEY
+
+REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_NAMES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    list: "an array",
+    dict: "a table",
+}
+
+
+class Complain(Protocol):
+    """Takes one mistake. within leads from the value to the part of it that is wrong."""
+
+    def __call__(self, what: str, hint: str = "", *within: str | int) -> None: ...
+
+
+def toml(value: object) -> str:
+    """A value as TOML, on one line."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{toml_key(key)} = {toml(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def toml_key(name: str) -> str:
+    """A key as TOML: bare where that is possible, else quoted."""
+    return name if _BARE_KEY.fullmatch(name) else toml(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a value may be. takes completes "must be ..."; check gets a value of one of `types`."""
+
+    takes: str
+    types: tuple[type, ...]
+    check: Callable[[Any, Complain], Any]
+    schema: Mapping[str, Any]
+    write: Callable[[Any], str] = toml
+
+    def read(self, value: object, complain: Complain) -> Any:
+        """The value as the settings hold it. Types must match exactly: to TOML, true is no number."""
+        if type(value) not in self.types:
+            complain(f"must be {self.takes}, not {_NAMES.get(type(value), 'a date or time')}")
+            return None
+        return self.check(value, complain)
+
+
+# --- strings ----------------------------------------------------------------------------------------------
+
+
+def _text(check: Callable[[str, Complain], object], **schema: object) -> Kind:
+    """A string without control characters; check may return a better spelling of it."""
+
+    def checked(value: str, complain: Complain) -> object:
+        if value and not _CONTROL.search(value):
+            return check(value, complain)
+        complain("holds a control character" if value else "is empty")
+        return None
+
+    return Kind("a string", (str,), checked, {"type": "string", "minLength": 1, **schema})
+
+
+def _path(value: str, complain: Complain) -> str:
+    parts = [part for part in value.split("/") if part not in ("", ".")]
+    if not value.startswith("/"):
+        complain("must be an absolute path", "~ and $ are not expanded here" if value[0] in "~$" else "")
+    elif ".." in parts:
+        # Taken away letter by letter it can mean another directory than the kernel finds (symbolic links).
+        complain('must not hold ".."', "write the path it leads to")
+    elif not parts:
+        complain("must not be the whole file system", "name what is meant below /")
+    return "/" + "/".join(parts)
+
+
+def _arn(value: str, complain: Complain) -> str:
+    if not is_resource_arn(value):
+        complain(
+            "is not the ARN of a Proton resource",
+            "the ARN of an environment, component, service instance or pipeline, such as "
+            "arn:aws:proton:REGION:ACCOUNT:environment/NAME",
+        )
+    return value
+
+
+def _deployment_id(value: str, complain: Complain) -> str:
+    if not is_deployment_id(value):
+        complain("is not a deployment ID", "a UUID in lower case; leave the key out if it is not known")
+    return value
+
+
+def _region(value: str, complain: Complain) -> str:
+    if not re.fullmatch(REGION, value):
+        complain("is not the name of an AWS region", 'for example "eu-west-1"')
+    return value
+
+
+_SINK_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def _sink_name(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_SINK_NAME, value):
+        complain("is no sink name", "at most 64 letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _endpoint(value: str, complain: Complain) -> str:
+    from urllib.parse import urlsplit
+
+    hint = 'for example "http://127.0.0.1:8790"'
+    try:
+        url = urlsplit(value)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        complain("is not a URL", hint)
+        return value
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+        complain(
+            "must be an https URL, or http to a literal loopback address",
+            "write 127.0.0.1 instead of localhost" if host == "localhost" else hint,
+        )
+    elif not re.fullmatch(r"[0-9A-Za-z.:-]+", host) or port == 0:
+        complain("names no host and port", hint)
+    elif "@" in url.netloc:
+        complain("must not hold credentials", "they come from the AWS credential chain")
+    elif "?" in value or "#" in value:
+        complain("must not hold a query or a fragment", hint)
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    """A name may lead anywhere by the time it is looked up; only a literal address is known to stay here."""
+    import ipaddress
+
+    try:
+        return "%" not in host and ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def choice(*options: str) -> Kind:
+    """One of a few words."""
+    quoted = [f'"{option}"' for option in options]
+
+    def check(value: str, complain: Complain) -> str:
+        if value not in options:
+            near = nearest(value, options)
+            what = f"must be {', '.join(quoted[:-1])} or {quoted[-1]}"
+            complain(what, f'did you mean "{near}"?' if near else "")
+        return value
+
+    return Kind("a string", (str,), check, {"type": "string", "enum": list(options)})
+
+
+def nearest(word: str, words: tuple[str, ...]) -> str:
+    """The word a person may have meant; empty when none is near."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word[:100].lower(), words, 1, 0.6)), "")
+
+
+# --- globs ------------------------------------------------------------------------------------------------
+
+# As `fnmatch` reads it: a ] straight behind [ or [! belongs to the set.
+_CLOSED_GLOB = re.compile(r"(?:[^\[]|\[!?+\]?+[^\]]*\])*+")
+_PARTITIONS = ("arn:aws:proton:", "arn:aws-cn:proton:", "arn:aws-us-gov:proton:")
+
+
+def _glob(value: str, complain: Complain) -> str:
+    if not _CLOSED_GLOB.fullmatch(value):
+        complain("has a [ that is never closed", "write [[] for the character itself")
+    return value
+
+
+def _log_glob(value: str, complain: Complain) -> str:
+    if "/" in value:
+        complain("is matched against file names, which hold no /", "everything below path is looked at anyway")
+    return _glob(value, complain)
+
+
+def _output_glob(value: str, complain: Complain) -> str:
+    if re.search(r"[^\w*?\[\]!-]", value):
+        complain("matches no output name", "this is a glob, not a regular expression: * stands for anything")
+    return _glob(value, complain)
+
+
+def _arn_glob(value: str, complain: Complain) -> str:
+    literal = re.split(r"[*?\[]", value, maxsplit=1)[0]
+    fits = any(start.startswith(literal) or literal.startswith(start) for start in _PARTITIONS)
+    if re.search(r"[^\w:/*?\[\]!-]", value) or not fits or (literal == value and not is_resource_arn(value)):
+        complain("matches no ARN of a Proton resource", 'for example "arn:aws:proton:*:123456789012:*"')
+    return _glob(value, complain)
+
+
+# --- what is made of other kinds --------------------------------------------------------------------------
+
+
+def _inside(complain: Complain, step: str | int) -> Complain:
+    def deeper(what: str, hint: str = "", *within: str | int) -> None:
+        complain(what, hint, step, *within)
+
+    return deeper
+
+
+def _array(kind: Kind) -> Kind:
+    def check(values: list[object], complain: Complain) -> tuple[Any, ...]:
+        return tuple(kind.read(value, _inside(complain, place)) for place, value in enumerate(values))
+
+    return Kind("an array", (list,), check, {"type": "array", "items": dict(kind.schema)})
+
+
+def _rename(values: dict[str, object], complain: Complain) -> dict[str, Any]:
+    renamed: dict[str, Any] = {}
+    for name, value in values.items():
+        within = _inside(complain, name)
+        if not re.fullmatch(r"[\w-]+", name):
+            within("is no output name", "each output is renamed by its full name; globs have no meaning here")
+        key = _OUTPUT_KEY.read(value, within)
+        if key is not None and key in renamed.values():
+            within("is a name that another output is given", "give each output a name of its own")
+        renamed[name] = key
+    return renamed
+
+
+def _output_key(value: str, complain: Complain) -> str:
+    if len(value) > MAX_KEY:
+        complain(f"is longer than {MAX_KEY} characters", "Proton takes no longer names")
+    return value
+
+
+# --- durations --------------------------------------------------------------------------------------------
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h)", re.ASCII)
+
+
+def duration(least: float, most: float) -> Kind:
+    """Seconds, as a number or as a string with a unit: "500ms", "10s", "2m", "1h"."""
+
+    def check(value: float | str, complain: Complain) -> float:
+        seconds = _seconds(value)
+        if seconds is None:
+            complain("is not a duration", 'seconds, or a string such as "500ms", "10s" or "2m"')
+        elif not least <= seconds <= most:
+            complain(f"must be from {_spelled(least)} to {_spelled(most)}")
+        return seconds or 0.0
+
+    schema = {
+        "type": ["number", "string"],
+        "minimum": least,
+        "maximum": most,
+        "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})? ?(ms|s|m|h)$",
+    }
+    return Kind("a duration", (int, float, str), check, schema, _duration_toml)
+
+
+def _seconds(value: float | str) -> float | None:
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        return float(match[1]) * _SECONDS[match[2]] if match else None
+    # Compared, not converted: an integer of a thousand digits fits no float.
+    return float(value) if -1e9 < value < 1e9 and math.isfinite(value) else math.inf
+
+
+def _spelled(seconds: float) -> str:
+    """As a person would write it; the bare number where no such spelling reads back as exactly that number."""
+    if not seconds:
+        return "0s"
+    spellings = (f"{seconds / size:.0f}{unit}" for unit, size in reversed(_SECONDS.items()) if seconds >= size)
+    return next((text for text in spellings if _seconds(text) == seconds), repr(seconds))
+
+
+def _duration_toml(seconds: float) -> str:
+    text = _spelled(seconds)
+    return toml(text) if text[-1].isalpha() else text
+
+
+# --- the kinds --------------------------------------------------------------------------------------------
+
+_OUTPUT_KEY = _text(_output_key, maxLength=MAX_KEY)
+
+BOOLEAN = Kind("true or false", (bool,), lambda value, complain: value, {"type": "boolean"})
+PATH = _text(_path, pattern="^/.*[^/.]")
+ARN = _text(_arn, pattern="^arn:aws(-cn|-us-gov)?:proton:")
+DEPLOYMENT_ID = _text(_deployment_id, pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+REGION_NAME = _text(_region, pattern=f"^{REGION}$")
+SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
+ENDPOINT = _text(_endpoint, pattern="^https?://")
+LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))
+OUTPUT_GLOBS = _array(_text(_output_glob))
+ARN_GLOBS = _array(_text(_arn_glob))
+RENAMES = Kind(
+    "a table of names",
+    (dict,),
+    _rename,
+    {"type": "object", "additionalProperties": dict(_OUTPUT_KEY.schema)},
+)

@@ -1,0 +1,114 @@
+"""The settings as the rest of the house sees them: types and defaults, nothing else.
+
+What a key means, its unit and its limits are in `tables`. All durations are seconds. An instance made by
+`load` has been checked; one made by hand has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..domain.outputs import OutputMapping
+
+SinkType = Literal["proton", "console"]
+NoChanges = Literal["in_progress", "succeed"]
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "console"]
+
+At = tuple[str | int, ...]
+"""Where in the file: table, position among tables of that name (if repeated), key, position in its array."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """The agent's memory."""
+
+    path: str = "/var/lib/proton-tf-agent/journal.db"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """A watch root: an absolute, normalised path, watched with everything below it."""
+
+    path: str
+    logs: tuple[str, ...] = ("*.log", "*.jsonl", "*.json")
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BindSettings:
+    """A run directory and the resource its runs report for."""
+
+    directory: str
+    resource_arn: str
+    deployment_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AllowSettings:
+    """Globs over the ARNs that files below a watched directory may speak for."""
+
+    resource_arns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
+
+    type: SinkType
+    name: str = ""
+    region: str | None = None
+    endpoint_url: str | None = None
+    connect_timeout: float = 5.0
+    read_timeout: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How runs are judged."""
+
+    settle: float = 10.0
+    grace: float = 3.0
+    no_changes: NoChanges = "in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """How directories are looked through."""
+
+    rescan: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """The agent's own log."""
+
+    level: Level = "info"
+    format: Format = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the agent was told.
+
+    path is the absolute path of the file; origins gives the line of each key that stands in it, 0 where the
+    line is not known. Neither takes part in comparisons.
+    """
+
+    journal: JournalSettings = field(default_factory=JournalSettings)
+    watch: tuple[WatchSettings, ...] = ()
+    bind: tuple[BindSettings, ...] = ()
+    outputs: OutputMapping = field(default_factory=OutputMapping)
+    allow: AllowSettings = field(default_factory=AllowSettings)
+    sink: tuple[SinkSettings, ...] = ()
+    run: RunSettings = field(default_factory=RunSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    path: str = field(default="", compare=False)
+    origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)

@@ -1,0 +1,251 @@
+"""The one description of every key: parsing, the JSON Schema, the sample file and `config show` follow it.
+
+Types and defaults are those of the dataclasses in `model` and `domain.outputs`; this adds the kind of value,
+the meaning in one sentence, the unit and an example. A test holds both sides to the same keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, get_args
+
+from ..domain.outputs import OutputMapping
+from . import kinds, model
+from .kinds import Kind, choice, duration
+
+_SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
+    only names the values of `type` for which the key means anything (empty: all of them)."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    example: str
+    unit: str = ""
+    unset: str = ""
+    only: tuple[str, ...] = ()
+
+    def applies(self, type_: object) -> bool:
+        return not self.only or type_ in self.only
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the file. repeated: written [[name]], any number of times; required: at least once."""
+
+    name: str
+    built: type
+    meaning: str
+    keys: tuple[Key, ...]
+    repeated: bool = False
+    required: bool = False
+
+    @property
+    def header(self) -> str:
+        return f"[[{self.name}]]" if self.repeated else f"[{self.name}]"
+
+    def default(self, key: Key) -> Any:
+        """The default of a key; MISSING when the key must be given."""
+        field = next(field for field in fields(self.built) if field.name == key.name)
+        return field.default if field.default_factory is MISSING else field.default_factory()
+
+    def requires(self, key: Key) -> bool:
+        return self.default(key) is MISSING
+
+    def key(self, name: str) -> Key | None:
+        return next((key for key in self.keys if key.name == name), None)
+
+
+TABLES = (
+    Table(
+        "journal",
+        model.JournalSettings,
+        "The agent's memory: what it decided, what it sent, what was answered.",
+        (
+            Key(
+                "path",
+                kinds.PATH,
+                "The journal's file; its directory belongs to the agent alone, outside of every watch root.",
+                '"/var/lib/proton-tf-agent/journal.db"',
+            ),
+        ),
+    ),
+    Table(
+        "watch",
+        model.WatchSettings,
+        "A watch root. Write one [[watch]] for each; at least one is required.",
+        (
+            Key(
+                "path",
+                kinds.PATH,
+                "A directory that is watched with everything below it; it may appear later.",
+                '"/home/runner/_work"',
+            ),
+            Key(
+                "logs",
+                kinds.LOG_GLOBS,
+                "Names (globs) of files that may be Terraform logs; whether one is, its content decides.",
+                '["*.log", "*.jsonl"]',
+            ),
+            Key(
+                "backfill",
+                kinds.BOOLEAN,
+                "Whether runs that had ended before the agent first saw them are told too.",
+                "true",
+            ),
+        ),
+        repeated=True,
+        required=True,
+    ),
+    Table(
+        "bind",
+        model.BindSettings,
+        "Which resource the runs of a directory report for, where Proton's own metadata file does not say it.",
+        (
+            Key("directory", kinds.PATH, "The run directory.", '"/srv/infra/network"'),
+            Key(
+                "resource_arn",
+                kinds.ARN,
+                "The ARN of a Proton environment, component, service instance or service pipeline.",
+                '"arn:aws:proton:eu-west-1:123456789012:environment/network"',
+            ),
+            Key(
+                "deployment_id",
+                kinds.DEPLOYMENT_ID,
+                "The deployment that every run of the directory reports for.",
+                '"0f5c1b0a-6a53-4a3c-9f6e-2b8a5f0d7c11"',
+                unset="none is sent",
+            ),
+        ),
+        repeated=True,
+    ),
+    Table(
+        "outputs",
+        OutputMapping,
+        "Which outputs are told. Sensitive, null and empty ones never are.",
+        (
+            Key("include", kinds.OUTPUT_GLOBS, "Names (globs) of outputs that are told.", '["vpc_*", "url"]'),
+            Key("exclude", kinds.OUTPUT_GLOBS, "Names (globs) of outputs that are not.", '["*_internal"]'),
+            Key("rename", kinds.RENAMES, "Outputs that are told by another name.", '{ vpc_id = "VpcId" }'),
+        ),
+    ),
+    Table(
+        "allow",
+        model.AllowSettings,
+        "What files that jobs can write may claim.",
+        (
+            Key(
+                "resource_arns",
+                kinds.ARN_GLOBS,
+                "Globs over the ARNs that metadata found below a watch root may speak for; any other is refused.",
+                '["arn:aws:proton:*:123456789012:*"]',
+            ),
+        ),
+    ),
+    Table(
+        "sink",
+        model.SinkSettings,
+        "Who is told. Write one [[sink]] for each.",
+        (
+            Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
+            Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
+            Key(
+                "region",
+                kinds.REGION_NAME,
+                "The AWS region it talks to.",
+                '"eu-west-1"',
+                unset="the region of [allow] and [[bind]], if all of them name the same one",
+                only=("proton",),
+            ),
+            Key(
+                "endpoint_url",
+                kinds.ENDPOINT,
+                "Another endpoint than that of AWS: https, or http to a literal loopback address.",
+                '"http://127.0.0.1:8790"',
+                unset="the endpoint of AWS in the region",
+                only=("proton",),
+            ),
+            Key(
+                "connect_timeout",
+                duration(0.1, 300.0),
+                "How long connecting may take.",
+                '"2s"',
+                unit=_SECONDS,
+                only=("proton",),
+            ),
+            Key(
+                "read_timeout",
+                duration(0.1, 300.0),
+                "How long an answer may take.",
+                '"30s"',
+                unit=_SECONDS,
+                only=("proton",),
+            ),
+        ),
+        repeated=True,
+    ),
+    Table(
+        "run",
+        model.RunSettings,
+        "How runs are judged.",
+        (
+            Key(
+                "settle",
+                duration(0.0, 3600.0),
+                "How long a weak verdict waits for stronger evidence while a log or a wrapper is there.",
+                '"30s"',
+                unit=_SECONDS,
+            ),
+            Key(
+                "grace",
+                duration(0.0, 3600.0),
+                "How long a verdict waits for the last lines of its log.",
+                '"5s"',
+                unit=_SECONDS,
+            ),
+            Key(
+                "no_changes",
+                choice(*get_args(model.NoChanges)),
+                'What a plan without changes is told as: "succeed" suits pipelines that then skip the apply.',
+                '"succeed"',
+            ),
+        ),
+    ),
+    Table(
+        "scan",
+        model.ScanSettings,
+        "How directories are looked through.",
+        (
+            Key(
+                "rescan",
+                duration(1.0, 3600.0),
+                "How often everything is looked at again, in case the kernel lost a hint.",
+                '"1m"',
+                unit=_SECONDS,
+            ),
+        ),
+    ),
+    Table(
+        "log",
+        model.LogSettings,
+        "The agent's own log, written to standard error.",
+        (
+            Key("level", choice(*get_args(model.Level)), "The least severe level that is logged.", '"debug"'),
+            Key("format", choice(*get_args(model.Format)), "How a line looks.", '"console"'),
+        ),
+    ),
+)
+
+
+def table_of(name: str) -> Table | None:
+    """The table of that name, if there is one."""
+    return next((table for table in TABLES if table.name == name), None)
+
+
+def example(table: str, key: str) -> str:
+    """A line that sets one key."""
+    return next(f"{k.name} = {k.example}" for t in TABLES if t.name == table for k in t.keys if k.name == key)
