@@ -1,0 +1,49 @@
+"""Sinks: where facts go. This file holds the protocol every sink keeps and the table of their types.
+
+A sink translates one notification into one request and the answer into an outcome. It keeps nothing, retries
+nothing and knows neither journal nor pipeline nor settings: the agent hands it plain arguments. Sinks are
+strangers to each other, and nothing heavy is imported before a sink is asked for.
+
+A new sink is one file here and one row in SINKS; it then joins `tests/conformance/test_sinks.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from ..domain.notification import Notification
+from ..domain.outbox import Outcome
+
+
+class Sink(Protocol):
+    """What the relay needs of a sink. Every method may be called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """The name of this sink in settings, journal and logs."""
+
+    def wants(self, notification: Notification) -> bool:
+        """Whether this sink is to be told; False is for good, not for now. Asks nobody and never raises."""
+
+    def send(self, notification: Notification) -> Outcome:
+        """Make one attempt and say what came of it. Never raises: a failure is an outcome."""
+
+    def close(self) -> None:
+        """Let go of connections. Never raises; may be called twice; a later `send` is refused."""
+
+
+SINKS: dict[str, str] = {
+    "console": "proton_tf_agent.sinks.console:ConsoleSink",
+    "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+}
+
+
+def sink_type(type_name: str) -> Callable[..., Sink]:
+    """The class behind a row of SINKS, imported now; call it with the sink's name and its own arguments.
+
+    Raises KeyError for a type that has no row: the settings check types against SINKS before.
+    """
+    module, _, attribute = SINKS[type_name].partition(":")
+    return cast("Callable[..., Sink]", getattr(importlib.import_module(module), attribute))

@@ -1,0 +1,221 @@
+"""What every sink promises, proven for every row of SINKS in the same words.
+
+A new sink joins with one entry in RIGS: how to build it, what it has told, and how to break what stands behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import gc
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import pytest
+
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.receiver import Fault, FaultKind, Receiver
+from proton_tf_agent.sinks import SINKS, Sink, sink_type
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+WHOLE = Notification(
+    notification_id="ntf-0123456789abcdef0123",
+    run_id="run-1",
+    resource_arn="arn:aws:proton:eu-west-1:123456789012:environment/network",
+    deployment_id="0a1b2c3d-0000-4000-8000-0123456789ab",
+    status=Status.SUCCEEDED,
+    status_message="Apply complete: 3 added, 0 changed, 0 destroyed.",
+    outputs=(("VpcId", "vpc-1"), ("Naïve", '["\N{GRINNING FACE}"]')),
+    run_status=RunStatus.APPLIED,
+    resource_deleted=False,
+    directory="/srv/infra/network",
+    workspace="default",
+    created_at=1_700_000_000.0,
+)
+BARE = dataclasses.replace(WHOLE, deployment_id=None, status_message="", outputs=(), workspace=None)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A sink and what stands behind it. told: the status messages that arrived, in order."""
+
+    sink: Sink
+    told: Callable[[], list[str]]
+    faults: dict[str, Callable[[], object]]
+
+
+@contextlib.contextmanager
+def proton_rig() -> Iterator[Rig]:
+    with Receiver() as receiver:
+        sink = sink_type("proton")("proton", "eu-west-1", receiver.url, read_timeout=0.3)
+        faults: dict[str, Callable[[], object]] = {
+            kind.name: functools.partial(receiver.fail, Fault(kind, delay=60)) for kind in FaultKind
+        }
+        faults["NOBODY_LISTENS"] = receiver.close
+        yield Rig(sink, lambda: [record.status_message or "" for record in receiver.records()], faults)
+        sink.close()
+
+
+@contextlib.contextmanager
+def console_rig() -> Iterator[Rig]:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1024 * 1024)
+    os.set_blocking(reading, False)
+    stream = open(writing, "w", encoding="ascii")  # noqa: SIM115 - some faults close it
+    readers = [reading]
+
+    def told() -> list[str]:
+        return [json.loads(line)["status_message"] for line in os.read(reading, 1024 * 1024).splitlines()]
+
+    def fill_disk() -> None:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, writing)
+        os.close(full)
+
+    faults: dict[str, Callable[[], object]] = {
+        "READER_GONE": lambda: os.close(readers.pop()),
+        "STREAM_CLOSED": stream.close,
+        "DISK_FULL": fill_disk,
+    }
+    sink = sink_type("console")("console", stream)
+    yield Rig(sink, told, faults)
+    sink.close()
+    with contextlib.suppress(OSError):
+        stream.close()
+    for descriptor in readers:
+        os.close(descriptor)
+
+
+RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {"console": console_rig, "proton": proton_rig}
+FAULTS = [
+    *(("proton", kind.name) for kind in FaultKind),
+    ("proton", "NOBODY_LISTENS"),
+    *(("console", name) for name in ("READER_GONE", "STREAM_CLOSED", "DISK_FULL")),
+]
+every_sink = pytest.mark.parametrize("type_name", sorted(RIGS))
+
+
+def test_every_sink_there_is_takes_part() -> None:
+    assert set(RIGS) == set(SINKS)
+
+
+@every_sink
+def test_a_sink_has_the_name_it_was_given(type_name: str) -> None:
+    with RIGS[type_name]() as rig:
+        assert rig.sink.name == type_name
+
+
+@every_sink
+def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> None:
+    with RIGS[type_name]() as rig:
+        assert rig.sink.wants(WHOLE) is True
+        assert rig.sink.wants(BARE) is True
+        assert isinstance(rig.sink.wants(dataclasses.replace(WHOLE, resource_deleted=True)), bool)
+
+
+@every_sink
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("notification", [WHOLE, BARE], ids=["whole", "bare"])
+def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Notification, status: Status) -> None:
+    with RIGS[type_name]() as rig:
+        outcome = rig.sink.send(dataclasses.replace(notification, status=status))
+        assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
+        assert rig.told() == [notification.status_message]
+
+
+@every_sink
+def test_order_is_kept(type_name: str) -> None:
+    with RIGS[type_name]() as rig:
+        texts = [f"text {number}" for number in range(20)]
+        for text in texts:
+            assert rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind is OutcomeKind.ACCEPTED
+        assert rig.told() == texts
+
+
+@pytest.mark.parametrize(("type_name", "fault"), FAULTS)
+def test_every_failure_is_an_outcome_and_what_may_have_arrived_is_called_ambiguous(type_name: str, fault: str) -> None:
+    """Never an exception. Twice, because the second attempt starts from what the first one left behind."""
+    with RIGS[type_name]() as rig:
+        rig.faults[fault]()
+        for _ in range(2):
+            outcome = rig.sink.send(WHOLE)
+            assert isinstance(outcome, Outcome)
+            assert outcome.kind is not OutcomeKind.ACCEPTED
+            assert outcome.code
+            assert outcome.ambiguous or rig.told() == []
+
+
+def test_every_fault_of_every_rig_is_tried() -> None:
+    tried = {(type_name, fault) for type_name, fault in FAULTS}
+    for type_name, make in RIGS.items():
+        with make() as rig:
+            assert {fault for name, fault in tried if name == type_name} == set(rig.faults)
+
+
+@every_sink
+def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str) -> None:
+    texts = [f"text {number}" for number in range(80)]
+    start = threading.Barrier(8)
+
+    def send(share: list[str]) -> list[OutcomeKind]:
+        start.wait(5)
+        return [rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind for text in share]
+
+    with RIGS[type_name]() as rig, ThreadPoolExecutor(8) as pool:
+        kinds = list(pool.map(send, [texts[n::8] for n in range(8)]))
+        assert {kind for share in kinds for kind in share} == {OutcomeKind.ACCEPTED}
+        assert sorted(rig.told()) == sorted(texts)
+
+
+@every_sink
+def test_closing_leaves_nothing_open_and_refuses_what_comes_later(type_name: str) -> None:
+    with RIGS[type_name]() as rig:  # what is imported or cached once does not count
+        rig.sink.send(WHOLE)
+    gc.collect()
+    before = (set(os.listdir("/proc/self/fd")), set(threading.enumerate()))
+    with RIGS[type_name]() as rig:
+        rig.sink.send(WHOLE)
+        rig.sink.close()
+        rig.sink.close()
+        late = rig.sink.send(WHOLE)
+        assert (late.kind, late.code, late.ambiguous) == (OutcomeKind.UNAVAILABLE, "SinkClosed", False)
+        assert len(rig.told()) == 1
+    assert (set(os.listdir("/proc/self/fd")), set(threading.enumerate())) == before
+
+
+@every_sink
+def test_a_sink_that_never_sent_can_be_closed(type_name: str) -> None:
+    with RIGS[type_name]() as rig:
+        rig.sink.close()
+
+
+@every_sink
+def test_every_row_of_the_table_names_a_class(type_name: str) -> None:
+    module, _, name = SINKS[type_name].partition(":")
+    assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+def test_importing_and_building_sinks_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from proton_tf_agent.sinks import SINKS, sink_type\n"
+        "sink_type('console')('c')\n"
+        "sink_type('proton')('p', 'eu-west-1').close()\n"
+        "heavy = {'boto3', 'botocore', 'urllib3', 'hcl2', 'watchdog', 'structlog', 'sqlite3'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
