@@ -1,0 +1,213 @@
+-- Every query of the journal, by name. `journal.py` reads this file; nothing else in the house speaks SQL.
+
+-- name: schema
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cursor (                 -- how far each file has been read
+  path TEXT PRIMARY KEY,
+  body BLOB NOT NULL                  -- domain.evidence.Cursor as JSON
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run (
+  run_id         TEXT PRIMARY KEY,
+  directory      TEXT NOT NULL,
+  workspace      TEXT,
+  status         TEXT NOT NULL,
+  started_at     REAL NOT NULL,
+  ended_at       REAL,
+  anchor         TEXT NOT NULL,
+  lock_id        TEXT NOT NULL,
+  resource_arn   TEXT,
+  deployment_id  TEXT,
+  binding        BLOB,                -- domain.binding.Binding as JSON, frozen once found
+  unbound_reason TEXT NOT NULL,
+  body           BLOB NOT NULL        -- domain.run.Run as JSON
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_open ON run (started_at) WHERE ended_at IS NULL;
+CREATE INDEX run_anchor ON run (anchor) WHERE anchor <> '';
+CREATE INDEX run_lock ON run (lock_id) WHERE lock_id <> '';
+CREATE INDEX run_started ON run (started_at);
+CREATE INDEX run_directory ON run (directory, started_at);
+
+CREATE TABLE evidence (               -- the facts a run's story is told from, oldest first
+  id     INTEGER PRIMARY KEY,
+  run_id TEXT NOT NULL,
+  at     REAL NOT NULL,
+  source TEXT NOT NULL,
+  path   TEXT NOT NULL,
+  kind   TEXT NOT NULL,
+  fields BLOB NOT NULL,
+  status TEXT,                        -- the status the run took by it, if it took one
+  reason TEXT
+) STRICT;
+CREATE INDEX evidence_run ON evidence (run_id, id);
+
+CREATE TABLE outbox (                 -- one row for each notification and sink; states: domain.outbox.EntryState
+  seq             INTEGER PRIMARY KEY AUTOINCREMENT,   -- never reused: it is the order within a line
+  notification_id TEXT NOT NULL,
+  run_id          TEXT NOT NULL,
+  sink            TEXT NOT NULL,
+  resource_arn    TEXT NOT NULL,
+  deployment_id   TEXT,
+  status          TEXT NOT NULL,
+  body            BLOB NOT NULL,      -- domain.notification.Notification as JSON
+  checksum        TEXT NOT NULL,
+  state           TEXT NOT NULL,
+  attempts        INTEGER NOT NULL,
+  due_at          REAL NOT NULL,
+  reason          TEXT NOT NULL,
+  created_at      REAL NOT NULL,
+  settled_at      REAL,
+  superseded_by   INTEGER,
+  replay_of       INTEGER
+) STRICT;
+CREATE UNIQUE INDEX outbox_once ON outbox (notification_id, sink) WHERE replay_of IS NULL;
+CREATE INDEX outbox_active ON outbox (sink, resource_arn, seq) WHERE state IN ('pending', 'sending', 'retryable');
+CREATE INDEX outbox_run ON outbox (run_id);
+CREATE INDEX outbox_resource ON outbox (resource_arn, seq);
+CREATE INDEX outbox_parked ON outbox (seq) WHERE state = 'parked';
+CREATE TRIGGER outbox_body_is_immutable BEFORE UPDATE OF body, checksum, notification_id, sink, resource_arn ON outbox
+BEGIN SELECT RAISE(ABORT, 'the body of an outbox entry never changes'); END;
+
+CREATE TABLE attempt (                -- every request made, or about to be made when a crash came
+  id          INTEGER PRIMARY KEY,
+  seq         INTEGER NOT NULL,
+  started_at  REAL NOT NULL,
+  finished_at REAL,
+  outcome     TEXT,                   -- domain.outbox.OutcomeKind, or 'interrupted'
+  code        TEXT,
+  http_status INTEGER,
+  request_id  TEXT,
+  ambiguous   INTEGER
+) STRICT;
+CREATE INDEX attempt_seq ON attempt (seq, id);
+
+-- name: meta
+SELECT value FROM meta WHERE key = :key
+-- name: put_meta
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+-- name: put_meta_once
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING
+
+-- name: cursors
+SELECT body FROM cursor
+-- name: put_cursor
+INSERT INTO cursor (path, body) VALUES (:path, :body) ON CONFLICT (path) DO UPDATE SET body = excluded.body
+-- name: forget_cursor
+DELETE FROM cursor WHERE path = :path
+
+-- name: put_run
+INSERT INTO run (run_id, directory, workspace, status, started_at, ended_at, anchor, lock_id, resource_arn,
+                 deployment_id, binding, unbound_reason, body)
+VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id, :resource_arn,
+        :deployment_id, :binding, :unbound_reason, :body)
+ON CONFLICT (run_id) DO UPDATE SET
+  directory = excluded.directory, workspace = excluded.workspace, status = excluded.status,
+  started_at = excluded.started_at, ended_at = excluded.ended_at, anchor = excluded.anchor,
+  lock_id = excluded.lock_id, resource_arn = excluded.resource_arn, deployment_id = excluded.deployment_id,
+  binding = excluded.binding, unbound_reason = excluded.unbound_reason, body = excluded.body
+-- name: delete_run
+DELETE FROM run WHERE run_id = :run_id
+-- name: delete_evidence_of_run
+DELETE FROM evidence WHERE run_id = :run_id
+-- name: open_runs
+SELECT body, binding, unbound_reason FROM run WHERE ended_at IS NULL ORDER BY started_at
+-- name: run
+SELECT body, binding, unbound_reason FROM run WHERE run_id = :run_id
+-- name: run_by_anchor
+SELECT body, binding, unbound_reason FROM run WHERE anchor = :anchor AND anchor <> ''
+-- name: run_by_lock
+SELECT body, binding, unbound_reason FROM run WHERE lock_id = :lock_id AND lock_id <> ''
+-- name: runs
+SELECT body, binding, unbound_reason FROM run ORDER BY started_at DESC LIMIT :limit
+-- name: runs_in
+SELECT body, binding, unbound_reason FROM run WHERE directory = :directory ORDER BY started_at DESC LIMIT :limit
+-- name: count_runs
+SELECT count(*) FROM run
+
+-- name: put_evidence
+INSERT INTO evidence (run_id, at, source, path, kind, fields, status, reason)
+VALUES (:run_id, :at, :source, :path, :kind, :fields, :status, :reason)
+-- name: evidence_of_run
+SELECT at, source, path, kind, fields, status, reason FROM evidence WHERE run_id = :run_id ORDER BY id
+
+-- name: supersede
+-- An unsent IN_PROGRESS of the same deployment is pointless once more is known; so is whatever of an older
+-- deployment of the resource was never attempted. Older: nothing of the present one was told before it.
+UPDATE outbox SET state = 'superseded', superseded_by = :seq, settled_at = :now, reason = 'superseded'
+WHERE sink = :sink AND resource_arn = :resource_arn AND seq < :seq AND state = 'pending' AND attempts = 0
+  AND replay_of IS NULL AND CASE WHEN deployment_id IS :deployment_id THEN status = 'IN_PROGRESS' ELSE NOT EXISTS (
+    SELECT 1 FROM outbox AS told WHERE told.sink = :sink AND told.resource_arn = :resource_arn
+    AND told.seq < outbox.seq AND told.deployment_id IS :deployment_id AND told.replay_of IS NULL) END
+RETURNING seq, notification_id
+-- name: line_is_busy
+SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
+  AND state IN ('pending', 'sending', 'retryable') LIMIT 1
+-- name: notification_exists
+SELECT 1 FROM outbox WHERE notification_id = :notification_id AND sink = :sink AND replay_of IS NULL
+-- name: enqueue
+INSERT INTO outbox (notification_id, run_id, sink, resource_arn, deployment_id, status, body, checksum, state,
+                    attempts, due_at, reason, created_at, settled_at, replay_of)
+VALUES (:notification_id, :run_id, :sink, :resource_arn, :deployment_id, :status, :body, :checksum, :state,
+        :attempts, :due_at, :reason, :created_at, :settled_at, :replay_of)
+-- name: heads
+-- The first active entry of every line (sink, resource ARN); the partial index makes this a walk over open rows.
+SELECT seq, sink, body, checksum, state, attempts, due_at, reason, replay_of FROM outbox
+WHERE state IN ('pending', 'sending', 'retryable') AND seq IN (
+  SELECT min(seq) FROM outbox WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, resource_arn)
+ORDER BY seq
+-- name: begin_attempt
+UPDATE outbox SET state = 'sending', attempts = attempts + 1
+WHERE seq = :seq AND state IN ('pending', 'retryable', 'sending')
+-- name: put_attempt
+INSERT INTO attempt (seq, started_at) VALUES (:seq, :started_at)
+-- name: finish_attempt
+UPDATE attempt SET finished_at = :now, outcome = :outcome, code = :code, http_status = :http_status,
+                   request_id = :request_id, ambiguous = :ambiguous
+WHERE seq = :seq AND finished_at IS NULL
+-- name: interrupt_attempts
+UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE finished_at IS NULL
+-- name: resume_sending
+UPDATE outbox SET state = 'retryable', due_at = :now, reason = 'interrupted' WHERE state = 'sending'
+-- name: settle
+UPDATE outbox SET state = :state, due_at = :due_at, reason = :reason, settled_at = :settled_at WHERE seq = :seq
+-- name: park_damaged
+UPDATE outbox SET state = 'parked', reason = 'checksum', settled_at = :now WHERE seq = :seq
+
+-- name: entry
+SELECT * FROM outbox WHERE seq = :seq
+-- name: entries_by_notification
+SELECT * FROM outbox WHERE notification_id = :notification_id ORDER BY seq
+-- name: entries_of_run
+SELECT * FROM outbox WHERE run_id = :run_id ORDER BY seq
+-- name: entries_of_resource
+SELECT * FROM outbox WHERE resource_arn = :resource_arn ORDER BY seq
+-- name: entries
+SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit
+-- name: last_entries
+SELECT * FROM (SELECT * FROM outbox ORDER BY seq DESC LIMIT :limit) ORDER BY seq
+-- name: parked_entries
+SELECT * FROM outbox WHERE state = 'parked' ORDER BY seq
+-- name: originals
+SELECT * FROM outbox WHERE replay_of IS NULL AND state <> 'superseded' ORDER BY seq
+-- name: active_entries
+SELECT * FROM outbox WHERE state IN ('pending', 'sending', 'retryable') ORDER BY sink, resource_arn, seq LIMIT :limit
+-- name: attempts_of_entry
+SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt
+WHERE seq = :seq ORDER BY id
+-- name: count_active
+SELECT sink, state, count(*) AS entries, min(created_at) AS oldest_at, min(due_at) AS next_due_at FROM outbox
+WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
+-- name: count_parked
+SELECT count(*) FROM outbox WHERE state = 'parked'
+-- name: last_seq
+SELECT coalesce(max(seq), 0) FROM outbox
+-- name: last_delivered
+SELECT max(settled_at) FROM outbox WHERE seq > :after AND state = 'delivered'
+-- name: last_terminal
+SELECT notification_id, deployment_id, status, seq FROM outbox
+WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND replay_of IS NULL
+  AND state <> 'superseded' ORDER BY seq DESC LIMIT 1

@@ -1,0 +1,403 @@
+"""The pipeline: observations in, runs and notifications out, one transaction for each batch.
+
+    for every fact:  correlate -> redact -> advance -> on a transition: bind, compose, enqueue for every sink
+    then:            runs, evidence, outbox and cursors COMMIT together
+
+A crash anywhere re-reads and arrives at the same rows: run and notification ids are digests of content, and a fact
+that was noted before is not noted again. What the pipeline needs from the run directory (binding, state) it asks of
+`Surroundings`; it opens no file and knows no sink beyond its name and what it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Protocol
+
+from .domain import evidence as ev
+from .domain.binding import Binding, Unbound
+from .domain.correlation import begin, correlate, opens_run, tie
+from .domain.evidence import Cursor, Evidence, Fact, Observation, Output
+from .domain.notification import Notification, compose, violations
+from .domain.outputs import OutputMapping, map_outputs
+from .domain.redaction import NOTHING_TAINTED, Taint, scrub
+from .domain.run import FINAL, Patience, Run, RunStatus, Transition
+from .domain.transitions import advance
+from .journal import Journal, Recorded
+
+# Facts that come once per resource: counted in the run, not kept one by one.
+_COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
+# Facts that tell of an end and are no sign of life, however late they are found out.
+_DEPARTURES = (ev.LogClosed, ev.HolderGone)
+
+
+class Surroundings(Protocol):
+    """What the pipeline asks of the world around a run."""
+
+    def binding(self, run: Run) -> Binding | Unbound:
+        """Whose run it is, as its directory and the settings tell now."""
+
+    def taint(self, run: Run) -> Taint:
+        """Every value nobody may see, from the run's state now."""
+
+    def outputs(self, run: Run) -> tuple[Output, ...] | None:
+        """The outputs in the run's local state; None when it cannot be read or its lock is held again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings the pipeline obeys."""
+
+    patience: Patience = field(default_factory=Patience)
+    outputs: OutputMapping = field(default_factory=OutputMapping)
+    no_changes_succeed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """A sink as the pipeline sees it. objection: why it could never accept this notification; empty if it could."""
+
+    name: str
+    wants: Callable[[Notification], bool]
+    objection: Callable[[Notification], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something the pipeline did, for the log: an event name of docs/logging.md and its keys."""
+
+    name: str
+    keys: dict[str, object]
+
+
+class Pipeline:
+    """Absorbs observations. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        surroundings: Surroundings,
+        addressees: Sequence[Addressee],
+        rules: Rules,
+        tell: Callable[[Told], None],
+    ) -> None:
+        self.journal = journal
+        self.surroundings = surroundings
+        self.addressees = tuple(addressees)
+        self.rules = rules
+        self.tell = tell
+        self.open = {recorded.run.run_id: recorded for recorded in journal.open_runs()}
+        self.cursors: dict[str, Cursor] = journal.cursors()
+
+    @property
+    def open_runs(self) -> list[Run]:
+        """Runs without a final status."""
+        return [recorded.run for recorded in self.open.values()]
+
+    def next_due_at(self) -> float | None:
+        """When the first waiting verdict may become final, in wall-clock seconds."""
+        return min((run.verdict.due_at for run in self.open_runs if run.verdict), default=None)
+
+    def absorb(self, observations: Sequence[Observation], now: float, born: Callable[[str], float]) -> None:
+        """Take in a batch of observations, all or nothing.
+
+        born(path) is when the agent first watched the root that path lies in: runs that were over before are
+        recorded and not told.
+        """
+        batch = _Batch(self, now)
+        with self.journal.transaction():
+            for observation in observations:
+                since = born(observation.path)
+                old = observation.modified_at != 0 and observation.modified_at < since
+                over = _over_before(since, observation.facts)
+                for fact in observation.facts:
+                    batch.take(fact, observation, old or fact.anchor in over)
+                batch.advance_cursor(observation)
+            batch.write()
+        batch.finish()
+
+    def elapse(self, now: float) -> None:
+        """Make verdicts final that have waited long enough."""
+        due = [run for run in self.open_runs if run.verdict and run.verdict.due_at <= now]
+        if not due:
+            return
+        batch = _Batch(self, now)
+        with self.journal.transaction():
+            for run in due:
+                batch.apply(run.run_id, Fact(ev.Elapsed()), "clock", "")
+            batch.write()
+        batch.finish()
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""
+        if not paths:
+            return
+        with self.journal.transaction():
+            for path in paths:
+                self.journal.forget_cursor(path)
+        for path in paths:
+            self.cursors.pop(path, None)
+
+    def bind(self, directory: str, now: float) -> None:
+        """A binding may have appeared in a directory whose run is open and unbound."""
+        unbound = [
+            r.run for r in self.open.values()
+            if isinstance(r.binding, Unbound) and directory in (r.run.directory, r.run.lock_directory)
+        ]  # fmt: skip
+        self._catch_up(unbound, now)
+
+    def adopt(self, run_id: str, now: float) -> None:
+        """A run that seemed to be over before the agent came is still alive: tell it from here on."""
+        recorded = self.open.get(run_id)
+        if recorded is not None and recorded.run.historic:
+            self._catch_up([recorded.run], now)
+
+    def _catch_up(self, runs: Sequence[Run], now: float) -> None:
+        if not runs:
+            return
+        batch = _Batch(self, now)
+        with self.journal.transaction():
+            for run in runs:
+                batch.catch_up(run.run_id)
+            batch.write()
+        batch.finish()
+
+
+class _Batch:
+    """The work of one transaction: what would change in memory is kept aside until COMMIT has returned."""
+
+    def __init__(self, pipeline: Pipeline, now: float) -> None:
+        self._p = pipeline
+        self._journal = pipeline.journal
+        self._around = pipeline.surroundings
+        self._now = now
+        self._runs: dict[str, Recorded] = dict(pipeline.open)
+        self._changed: set[str] = set()
+        self._dropped: set[str] = set()
+        self._cursors: list[Cursor] = []
+        self._told: list[Told] = []
+        self._by_anchor = {r.run.anchor: run_id for run_id, r in self._runs.items() if r.run.anchor}
+        self._taints: dict[str, Taint] = {}
+
+    # --- facts ---------------------------------------------------------------------------------------------
+
+    def take(self, fact: Fact, observation: Observation, old: bool) -> None:
+        run = self._run_of(fact, observation, old)
+        if run is None:
+            return
+        alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
+        if run.historic and alive and not old:
+            self.catch_up(run.run_id)
+        self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
+
+    def _run_of(self, fact: Fact, observation: Observation, old: bool) -> Run | None:
+        directory, workspace = observation.directory, observation.workspace
+        log_path = observation.path if fact.anchor and fact.position is not None else ""
+        known = self._by_anchor.get(fact.anchor)
+        if known is not None and self._runs[known].run.log_path in (log_path, observation.path):
+            return self._runs[known].run
+        self._load_ended(fact)
+        run = correlate([recorded.run for recorded in self._runs.values()], fact, directory, workspace)
+        if run is None:
+            if not opens_run(fact):
+                return None
+            run = replace(begin(fact, directory, workspace, log_path, self._now), historic=old)
+            if run.run_id in self._dropped:
+                return None
+        self._put(tie(run, fact, directory, workspace, log_path))
+        return run
+
+    def _load_ended(self, fact: Fact) -> None:
+        """Facts about an ended run find it too: a verdict may be amended, and nothing is begun twice."""
+        lock_id = getattr(fact.evidence, "lock_id", "")
+        known = any(
+            (fact.anchor and r.run.anchor == fact.anchor) or (lock_id and r.run.lock_id == lock_id)
+            for r in self._runs.values()
+        )
+        if not known:
+            for recorded in self._journal.runs_known_as(fact.anchor, lock_id):
+                self._runs.setdefault(recorded.run.run_id, recorded)
+
+    def apply(self, run_id: str, fact: Fact, source: str, path: str) -> None:
+        """Let a run have a fact, and tell what comes of it."""
+        before = self._runs[run_id].run
+        run, transition = advance(before, fact, self._now, self._p.rules.patience)
+        if run == before:
+            return
+        self._put(run)
+        if transition is not None or not isinstance(fact.evidence, _COUNTED):
+            self._journal.put_evidence(run_id, source, path, _kept(fact.evidence), transition, self._now)
+        if transition is not None:
+            self._transitioned(run, transition)
+
+    def _redacted(self, fact: Fact, run: Run) -> Fact:
+        """The fact without what nobody may see; what is kept in the journal has passed here."""
+        evidence = fact.evidence
+        if isinstance(evidence, ev.ErrorReported):
+            taint = self._taint(run)
+            clean = ev.ErrorReported(scrub(evidence.summary, taint)[:1000], scrub(evidence.address, taint)[:512])
+            return replace(fact, evidence=clean)
+        if isinstance(evidence, ev.OutputsReported):
+            taint = self._taint(run)
+            mapping = self._p.rules.outputs
+            return replace(fact, evidence=ev.OutputsReported(_only_told(evidence.outputs, mapping, taint)))
+        if isinstance(evidence, ev.StateWritten):
+            return replace(fact, evidence=replace(evidence, outputs=()))  # outputs are read when they are told
+        return fact
+
+    def _taint(self, run: Run) -> Taint:
+        if run.run_id not in self._taints:
+            self._taints[run.run_id] = self._around.taint(run)
+        return self._taints[run.run_id]
+
+    # --- transitions ---------------------------------------------------------------------------------------
+
+    def _transitioned(self, run: Run, transition: Transition) -> None:
+        if transition.status is RunStatus.NO_RUN:
+            self._drop(run.run_id)
+            return
+        binding = self._binding(run)
+        self._told.append(Told("run.transitioned", {
+            "run_id": run.run_id, "directory": run.directory, "workspace": run.workspace,
+            "resource_arn": getattr(binding, "resource_arn", None),
+            "deployment_id": getattr(binding, "deployment_id", None),
+            "previous": transition.previous.value, "status": transition.status.value, "reason": transition.reason,
+        }))  # fmt: skip
+        if isinstance(binding, Binding) and not run.historic:
+            self._notify(run, transition, binding)
+
+    def _notify(self, run: Run, transition: Transition, binding: Binding) -> None:
+        ends = transition.status in FINAL
+        taint = self._taint(run) if ends else NOTHING_TAINTED
+        outputs = self._outputs(run, transition)
+        notification = compose(
+            run, transition, binding, map_outputs(outputs, self._p.rules.outputs, taint), taint,
+            no_changes_succeed=self._p.rules.no_changes_succeed,
+            another_run_open=self._another_run_open(run),
+        )  # fmt: skip
+        if notification is None:
+            return
+        for addressee in self._p.addressees:
+            if addressee.wants(notification):
+                self._enqueue(notification, addressee)
+
+    def _outputs(self, run: Run, transition: Transition) -> tuple[Output, ...]:
+        """The log's outputs; the state's where the log ended before it told them."""
+        if transition.status not in (RunStatus.APPLIED, RunStatus.PLANNED_AND_FINISHED):
+            return ()
+        if transition.status is RunStatus.APPLIED and run.outputs is not None:
+            return run.outputs
+        return self._around.outputs(run) or ()
+
+    def _another_run_open(self, run: Run) -> bool:
+        return any(
+            other.run.is_open and other.run.run_id != run.run_id and not other.run.refused
+            and run.directory in (other.run.directory, other.run.lock_directory)
+            for other in self._runs.values()
+        )  # fmt: skip
+
+    def _enqueue(self, notification: Notification, addressee: Addressee) -> None:
+        objection = addressee.objection(notification)
+        seq, superseded = self._journal.enqueue(notification, addressee.name, self._now, objection)
+        if not seq:
+            return
+        keys: dict[str, object] = {
+            "seq": seq, "run_id": notification.run_id, "sink": addressee.name,
+            "resource_arn": notification.resource_arn, "deployment_id": notification.deployment_id,
+            "status": notification.status.value,
+        }  # fmt: skip
+        self._told.append(Told("notification.enqueued", keys))
+        if objection:
+            self._told.append(Told("notification.parked", {**keys, "reason": objection}))
+        for notification_id in superseded:
+            named = {"notification_id": notification_id, "by": seq, "sink": addressee.name}
+            self._told.append(Told("notification.superseded", named))
+
+    def catch_up(self, run_id: str) -> None:
+        """Tell the present status of a run that has only now become one to be told."""
+        run = replace(self._runs[run_id].run, historic=False)
+        self._put(run)
+        binding = self._binding(run)
+        if isinstance(binding, Binding) and run.status is not RunStatus.PENDING:
+            now = Transition(run.run_id, RunStatus.PENDING, run.status, run.basis, run.reason, "", self._now)
+            self._notify(run, now, binding)
+
+    def _binding(self, run: Run) -> Binding | Unbound:
+        """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
+        found = self._runs[run.run_id].binding
+        if isinstance(found, Unbound):
+            found = self._around.binding(run)
+            self._runs[run.run_id] = Recorded(run, found)
+        return found
+
+    # --- bookkeeping ---------------------------------------------------------------------------------------
+
+    def _put(self, run: Run) -> None:
+        known = self._runs.get(run.run_id)
+        self._runs[run.run_id] = Recorded(run, known.binding if known else Unbound("not looked for yet"))
+        self._changed.add(run.run_id)
+        if run.anchor:
+            self._by_anchor[run.anchor] = run.run_id
+
+    def _drop(self, run_id: str) -> None:
+        self._by_anchor.pop(self._runs[run_id].run.anchor, None)
+        del self._runs[run_id]
+        self._changed.discard(run_id)
+        self._dropped.add(run_id)
+        self._journal.delete_run(run_id)
+
+    def advance_cursor(self, observation: Observation) -> None:
+        if observation.cursor is not None:
+            self._cursors.append(observation.cursor)
+
+    def write(self) -> None:
+        for run_id in self._changed:
+            self._journal.put_run(self._runs[run_id])
+        for cursor in self._cursors:
+            if cursor.inode or cursor.lock_id:
+                self._journal.put_cursor(cursor)
+            else:
+                self._journal.forget_cursor(cursor.path)
+
+    def finish(self) -> None:
+        """After COMMIT: memory follows the journal, and the log follows both."""
+        self._p.open = {run_id: r for run_id, r in self._runs.items() if r.run.is_open}
+        for cursor in self._cursors:
+            if cursor.inode or cursor.lock_id:
+                self._p.cursors[cursor.path] = cursor
+            else:
+                self._p.cursors.pop(cursor.path, None)
+        for told in self._told:
+            self._p.tell(told)
+
+
+def proton_objection(notification: Notification) -> str:
+    """Why Proton's contract would refuse a notification; empty when it can be sent."""
+    return "; ".join(violations(notification))
+
+
+def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
+    """The anchors of runs that were over before `since`: the next run in the same log had begun by then."""
+    return frozenset(
+        last.anchor
+        for last, first in pairwise(facts)
+        if isinstance(first.evidence, ev.OperationStarted) and (first.evidence.at or since) < since
+    )
+
+
+def _only_told(outputs: Sequence[Output], mapping: OutputMapping, taint: Taint) -> tuple[Output, ...]:
+    """Outputs with the values that are to be told; of any other the journal keeps its name and the reason."""
+    kept = []
+    for output in outputs:
+        mapped = map_outputs((output,), mapping, taint)
+        reason = next((reason for _, reason in mapped.omitted), "not asked for")
+        kept.append(output if mapped.told else replace(output, value=None, withheld=reason))
+    return tuple(kept)
+
+
+def _kept(evidence: Evidence) -> Evidence:
+    """Evidence as the story keeps it: which outputs there were, not their values."""
+    if isinstance(evidence, ev.OutputsReported):
+        return ev.OutputsReported(tuple(replace(output, value=None) for output in evidence.outputs))
+    return evidence
