@@ -1,0 +1,79 @@
+"""How the daemon speaks: structured log lines on stderr, and to systemd by sd_notify.
+
+One JSON object per line, ASCII only, whatever foreign text is in it. Names are `noun.past` and listed with their
+keys in docs/logging.md; a test holds that list and the code together. Loggers of libraries are pinned to warnings:
+botocore's debug log carries whole request bodies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_DISPLAYED_AS_WARNING = frozenset({
+    "notification.parked", "settings.questionable", "source.unreadable", "watch.degraded",
+})  # fmt: skip
+_DISPLAYED_AS_ERROR = frozenset({"agent.failed"})
+
+
+class Log:
+    """The daemon's log. tell(name, keys) writes one line."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def tell(self, name: str, keys: Any = None) -> None:
+        """Write one line: an event name of docs/logging.md and its keys; keys without a value are left out."""
+        named = {key: value for key, value in (keys or {}).items() if value is not None}
+        level = "error" if name in _DISPLAYED_AS_ERROR else "warning" if name in _DISPLAYED_AS_WARNING else "info"
+        with contextlib.suppress(OSError, ValueError):  # a log that nobody reads any more must not stop the agent
+            getattr(self._logger, level)(name, **named)
+
+
+def configure(level: str, form: str, stream: TextIO | None = None) -> Log:
+    """Set up logging for the process. form is `json` (for machines) or `console` (for a person's terminal)."""
+    stream = stream or sys.stderr
+    processors: list[Any] = [structlog.processors.add_log_level]
+    if "JOURNAL_STREAM" not in os.environ:  # journald dates lines itself
+        processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
+    processors.append(structlog.processors.format_exc_info)
+    if form == "console":
+        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
+    else:
+        processors.append(structlog.processors.JSONRenderer(serializer=_serialise))
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    for library in ("botocore", "boto3", "urllib3", "watchdog"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    return Log(structlog.get_logger())
+
+
+def _serialise(value: Any, **_options: Any) -> str:
+    """JSON with every non-ASCII and control character escaped: no foreign text can forge or break a line."""
+    return json.dumps(value, default=repr, separators=(",", ":"))
+
+
+def notify_systemd(*assignments: str) -> None:
+    """sd_notify(3): tell systemd `READY=1`, `STOPPING=1`, `STATUS=...`; nothing when not run by it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        try:
+            channel.sendto("\n".join(assignments).encode(), address)
+        except OSError:
+            return  # a supervisor that does not listen must not stop the agent
