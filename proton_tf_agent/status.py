@@ -1,0 +1,192 @@
+"""The read model behind status, runs, journal and explain: it reads the journal and nothing else.
+
+Every function returns plain rows (dicts of JSON types) whose keys are a written contract (docs/commands.md): keys may
+be added, none changes its meaning. Times are ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from .domain.binding import Binding
+from .domain.errors import Problem, UsageInvalid
+from .domain.outbox import ACTIVE
+from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
+
+Row = dict[str, Any]
+_LONGEST_SEQ = 19  # digits; SQLite counts no further
+
+
+def overview(journal: Journal, agent_running: bool, now: float) -> Row:
+    """One object: is an agent at work, what is open, what waits for whom, what is parked."""
+    sinks: dict[str, Row] = {}
+    for row in journal.query("count_active"):
+        sink = sinks.setdefault(row["sink"], {"sink": row["sink"], "waiting": 0, "failing": 0, "oldest_at": None})
+        sink["waiting"] += row["entries"]
+        if row["state"] == "retryable":
+            sink["failing"] += row["entries"]
+            sink["next_attempt_at"] = iso(row["next_due_at"])
+        if sink["oldest_at"] is None or row["oldest_at"] < sink["oldest_at"]:
+            sink["oldest_at"] = row["oldest_at"]
+    for sink in sinks.values():
+        sink["waiting_s"] = round(now - sink["oldest_at"], 1)
+        sink["oldest_at"] = iso(sink["oldest_at"])
+    parked = journal.query("count_parked")[0][0]
+    open_runs = [run_row(recorded) for recorded in journal.open_runs()]
+    return {
+        "agent": "running" if agent_running else "stopped",
+        "journal": journal.path,
+        "delivering": "degraded" if any(s["failing"] for s in sinks.values()) or parked else "current",
+        "runs_open": len(open_runs),
+        "runs_recorded": journal.query("count_runs")[0][0],
+        "sinks": sorted(sinks.values(), key=lambda sink: str(sink["sink"])),
+        "parked": parked,
+        "open": open_runs,
+        "recent": run_rows(journal, 5),
+    }
+
+
+def run_rows(journal: Journal, limit: int, directory: str | None = None) -> list[Row]:
+    """The newest runs, newest first."""
+    return [run_row(recorded) for recorded in journal.runs(limit, directory)]
+
+
+def run_row(recorded: Recorded) -> Row:
+    """One run as a row of `runs list --json`."""
+    run, binding = recorded.run, recorded.binding
+    bound = binding if isinstance(binding, Binding) else None
+    return {
+        "run_id": run.run_id,
+        "directory": run.directory,
+        "workspace": run.workspace,
+        "operation": run.operation.value if run.operation else None,
+        "status": run.status.value,
+        "reason": run.reason,
+        "resource_arn": bound.resource_arn if bound else None,
+        "deployment_id": bound.deployment_id if bound else None,
+        "unbound_reason": None if isinstance(binding, Binding) else binding.reason,
+        "historic": run.historic,
+        "planned": run.plan.total if run.plan else run.planned,
+        "applied": run.applied,
+        "errors": run.errors,
+        "log": run.log_path or None,
+        "started_at": iso(run.started_at),
+        "ended_at": iso(run.ended_at),
+    }
+
+
+def entry_rows(rows: Iterable[JournalRow]) -> list[Row]:
+    """Outbox rows as rows of `journal list --json`."""
+    return [_entry_row(row) for row in rows]
+
+
+def _entry_row(row: JournalRow) -> Row:
+    notification = None if is_damaged(row) else notification_of(row["body"])
+    return {
+        "id": row["notification_id"],
+        "seq": row["seq"],
+        "run_id": row["run_id"],
+        "sink": row["sink"],
+        "resource_arn": row["resource_arn"],
+        "deployment_id": row["deployment_id"],
+        "status": row["status"],
+        "status_message": notification.status_message if notification else "(damaged on disk)",
+        "outputs": dict(notification.outputs) if notification else {},
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "reason": row["reason"],
+        "due_at": iso(row["due_at"]) if row["state"] in ACTIVE else None,
+        "created_at": iso(row["created_at"]),
+        "settled_at": iso(row["settled_at"]),
+        "superseded_by": row["superseded_by"],
+        "replay_of": row["replay_of"],
+    }
+
+
+def entries(journal: Journal, limit: int, parked: bool = False) -> list[Row]:
+    """The last entries of the outbox in the order of their seq, or every parked one."""
+    rows = journal.query("parked_entries") if parked else journal.query("last_entries", limit=limit)
+    return entry_rows(rows)
+
+
+def entries_after(journal: Journal, seq: int) -> list[Row]:
+    """Entries with a greater seq, oldest first."""
+    return entry_rows(journal.query("entries", after=seq, limit=1000))
+
+
+def find_entries(journal: Journal, wanted: str) -> list[JournalRow]:
+    """The outbox rows a person names by notification id or by seq."""
+    if wanted.isdecimal() and len(wanted) < _LONGEST_SEQ:
+        return journal.query("entry", seq=int(wanted))
+    return journal.query("entries_by_notification", notification_id=wanted)
+
+
+def attempts(journal: Journal, seq: int) -> list[Row]:
+    """Every request made for an entry, oldest first."""
+    return [
+        {
+            **dict(row),
+            "started_at": iso(row["started_at"]),
+            "finished_at": iso(row["finished_at"]),
+            "ambiguous": bool(row["ambiguous"]),
+        }
+        for row in journal.query("attempts_of_entry", seq=seq)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A run from evidence to delivery."""
+
+    run: Row
+    evidence: list[Row]
+    entries: list[Row]
+
+    def row(self) -> Row:
+        """As one JSON object."""
+        return {"run": self.run, "evidence": self.evidence, "notifications": self.entries}
+
+
+def story(journal: Journal, run_id: str) -> Story | None:
+    """Why a run has its status, and what became of what was told about it."""
+    recorded = journal.run(run_id)
+    if recorded is None:
+        return None
+    evidence = [
+        {
+            "at": iso(row["at"]), "source": row["source"], "path": row["path"] or None, "evidence": row["kind"],
+            "fields": msgspec.json.decode(row["fields"]), "status": row["status"], "reason": row["reason"],
+        }
+        for row in journal.evidence_of(run_id)
+    ]  # fmt: skip
+    told = entry_rows(journal.query("entries_of_run", run_id=run_id))
+    for entry in told:
+        entry["attempted"] = attempts(journal, entry["seq"])
+    return Story(run_row(recorded), evidence, told)
+
+
+def explain(journal: Journal, wanted: str) -> list[Story]:
+    """The stories behind a run id, a notification (id or seq) or a directory (its five newest runs)."""
+    if wanted.startswith("/"):
+        found = [story(journal, r.run.run_id) for r in journal.runs(5, wanted.rstrip("/") or "/")]
+    elif wanted.startswith("run-"):
+        found = [story(journal, wanted)]
+    else:
+        found = [story(journal, run_id) for run_id in {row["run_id"] for row in find_entries(journal, wanted)}]
+    stories = [s for s in found if s is not None]
+    if not stories:
+        hint = "see `runs list` and `journal list`; a directory is named by its absolute path"
+        raise UsageInvalid(Problem(f"nothing is known of {wanted!r}", journal.path, hint))
+    return stories
+
+
+def iso(seconds: float | None) -> str | None:
+    """A wall-clock second as ISO 8601 in UTC; None stays None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
