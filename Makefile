@@ -1,0 +1,48 @@
+# Everything a person does here. `make` alone prints this help.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check docs bench clean
+
+help:  ## print this help
+	@echo "proton-tf-agent: make TARGET"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## install into .venv and show the main job (needs python3 with venv, nothing else)
+	@$(BIN)/proton-tf-agent demo
+
+test: $(VENV)/.installed-for-tests check  ## install what tests need and run them all
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.installed-for-tests  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/states.md, config/
+	$(BIN)/python docs/generate_states.py > docs/states.md.new && mv docs/states.md.new docs/states.md
+	$(BIN)/proton-tf-agent config generate > config/agent.toml
+	$(BIN)/proton-tf-agent config schema > config/agent.schema.json
+
+bench: $(VENV)/.installed-for-tests  ## measure against floors and peers in one run, write docs/benchmarks.md
+	$(BIN)/python -m bench --write docs/benchmarks.md
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-for-tests: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.installed
