@@ -4,7 +4,7 @@ What a log is, is decided by its lines: a JSON object whose `@module` is `terraf
 else between them (TF_LOG, warnings, a goroutine dump) is skipped. A `version` line begins a new run; its digest
 is the anchor of every fact until the next one.
 
-Two steps for speed: every line is decoded for its `type` alone, and only wanted types are decoded whole.
+Speed: the type of a line is read off its end, where Terraform's encoder puts it, and only wanted types are decoded.
 Source: terraform internal/command/views/json/message_types.go, and .../views/json_view.go; unknown types and
 properties are ignored and an unknown major `ui` version is refused, as
 developer.hashicorp.com/terraform/internals/machine-readable-ui asks of every reader.
@@ -13,6 +13,7 @@ developer.hashicorp.com/terraform/internals/machine-readable-ui asks of every re
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -28,37 +29,37 @@ _LOCK_REFUSED = "Error acquiring the state lock"
 _SAVE_FAILED = ("Failed to save state", "Failed to persist state to backend")
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     type: str = ""
     module: str = msgspec.field(default="", name="@module")
 
 
-class _Version(msgspec.Struct):
+class _Version(_Head, gc=False):
     ui: str = ""
     terraform: str = ""
     tofu: str = ""
     timestamp: str = msgspec.field(default="", name="@timestamp")
 
 
-class _Resource(msgspec.Struct):
+class _Resource(msgspec.Struct, gc=False):
     addr: str = ""
 
 
-class _Hook(msgspec.Struct):
+class _Hook(msgspec.Struct, gc=False):
     resource: _Resource = msgspec.field(default_factory=_Resource)
     action: str = ""
     reason: str = ""
 
 
-class _HookLine(msgspec.Struct):
+class _HookLine(_Head, gc=False):
     hook: _Hook = msgspec.field(default_factory=_Hook)
 
 
-class _ChangeLine(msgspec.Struct):
+class _ChangeLine(_Head, gc=False):
     change: _Hook = msgspec.field(default_factory=_Hook)
 
 
-class _Changes(msgspec.Struct):
+class _Changes(msgspec.Struct, gc=False):
     add: int = 0
     change: int = 0
     remove: int = 0
@@ -67,7 +68,7 @@ class _Changes(msgspec.Struct):
     operation: str = ""
 
 
-class _SummaryLine(msgspec.Struct):
+class _SummaryLine(_Head, gc=False):
     changes: _Changes = msgspec.field(default_factory=_Changes)
 
 
@@ -78,22 +79,22 @@ class _OutputValue(msgspec.Struct):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _OutputsLine(msgspec.Struct):
+class _OutputsLine(_Head, gc=False):
     outputs: dict[str, _OutputValue] = {}
 
 
-class _Diagnostic(msgspec.Struct):
+class _Diagnostic(msgspec.Struct, gc=False):
     severity: str = ""
     summary: str = ""
     detail: str = ""
     address: str = ""
 
 
-class _DiagnosticLine(msgspec.Struct):
+class _DiagnosticLine(_Head, gc=False):
     diagnostic: _Diagnostic = msgspec.field(default_factory=_Diagnostic)
 
 
-class _TextLine(msgspec.Struct):
+class _TextLine(_Head, gc=False):
     text: str = msgspec.field(default="", name="@message")
 
 
@@ -108,7 +109,7 @@ def read(
     facts: list[Fact] = []
     for offset, line in lines:
         kind = _kind(line)
-        if kind == "version":
+        if kind == b"version":
             began = _operation_started(line)
             before = anchor
             anchor, anchor_offset = ("", 0) if began is None else (_anchor(directory, line), offset)
@@ -124,23 +125,34 @@ def read(
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
+# hclog's encoder sorts keys, so `type` comes last but in the version line. A quote inside a string is escaped, and the
+# brace that ends a line ends its object: where this matches a valid document, it is the `type` at its top level.
+_LAST_KEY = re.compile(rb',"type":"([a-z_]{1,48})"\}\s*\Z')
+_LAST_KEY_LENGTH = 80
 
 
-def _kind(line: bytes) -> str:
-    """The message type of a line of the JSON UI; empty for every other line."""
+def _kind(line: bytes) -> bytes:
+    """The message type of a line that may be one of the JSON UI; empty for every other line.
+
+    Only a hint where the type stands last: whether the line is a document of ours is seen when it is decoded.
+    """
     if not line.startswith(b"{"):
-        return ""
+        return b""
+    last = _LAST_KEY.search(line, max(0, len(line) - _LAST_KEY_LENGTH))
+    if last is not None and last[1] != b"version":
+        return last[1]
     try:
         head = _decode_head(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return ""
-    return head.type if head.module in _MODULES else ""
+        return b""
+    return head.type.encode() if head.module in _MODULES else b""
 
 
-def _evidence(kind: str, line: bytes) -> Iterable[Evidence]:
+def _evidence(kind: bytes, line: bytes) -> Iterable[Evidence]:
     decode, make = _READERS[kind]
     try:
-        return tuple(make(decode(line)))
+        document = decode(line)
+        return tuple(make(document)) if document.module in _MODULES else ()  # made here: making may fail too
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return ()  # a line of a known type in an unknown shape says nothing we could rely on
 
@@ -255,17 +267,17 @@ def _reads(shape: type, make: Callable[[Any], Iterable[Evidence]]) -> tuple[Call
     return msgspec.json.Decoder(shape).decode, make
 
 
-_READERS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Iterable[Evidence]]]] = {
-    "refresh_start": _reads(_HookLine, _refreshed),
-    "apply_start": _reads(_HookLine, _apply_start),
-    "apply_complete": _reads(_HookLine, _apply_complete),
-    "apply_errored": _reads(_HookLine, _apply_errored),
-    "planned_change": _reads(_ChangeLine, _planned_change),
-    "change_summary": _reads(_SummaryLine, _change_summary),
-    "outputs": _reads(_OutputsLine, _outputs),
-    "diagnostic": _reads(_DiagnosticLine, _diagnostic),
-    "log": _reads(_TextLine, _log),
-    "init_output": _reads(_Head, _other("init")),
-    "test_abstract": _reads(_Head, _other("test")),
-    "list_start": _reads(_Head, _other("query")),
+_READERS: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Any], Iterable[Evidence]]]] = {
+    b"refresh_start": _reads(_HookLine, _refreshed),
+    b"apply_start": _reads(_HookLine, _apply_start),
+    b"apply_complete": _reads(_HookLine, _apply_complete),
+    b"apply_errored": _reads(_HookLine, _apply_errored),
+    b"planned_change": _reads(_ChangeLine, _planned_change),
+    b"change_summary": _reads(_SummaryLine, _change_summary),
+    b"outputs": _reads(_OutputsLine, _outputs),
+    b"diagnostic": _reads(_DiagnosticLine, _diagnostic),
+    b"log": _reads(_TextLine, _log),
+    b"init_output": _reads(_Head, _other("init")),
+    b"test_abstract": _reads(_Head, _other("test")),
+    b"list_start": _reads(_Head, _other("query")),
 }
