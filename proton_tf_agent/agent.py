@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -27,7 +28,7 @@ from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .relay import Relay
 from .settings import Settings, SinkSettings
 from .sinks import Sink, sink_type
-from .sources.observe import is_alive, observe, probe, read_binding_files, read_state
+from .sources.observe import complete_logs, is_alive, observe, probe, read_binding_files, read_state
 from .sources.place import Kind
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.watch import Touched, Watch, WatchedRoot
@@ -38,6 +39,7 @@ _HEAL_S = 5.0
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
 _STOP_S = 15.0
+_RESCAN_REST = 300  # seconds of rest for each second of CPU a rescan takes: a third of a percent of a core
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
 _STATE_REWRITTEN_S = 0.05
@@ -54,7 +56,7 @@ class RunDirectories:
     def binding(self, run: Run) -> Binding | Unbound:
         """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars."""
         reason: Unbound | None = None
-        for directory in dict.fromkeys(filter(None, (run.directory, run.lock_directory))):
+        for directory in run.directories:
             found = self._binding_of(directory)
             if isinstance(found, Binding):
                 return found
@@ -116,6 +118,7 @@ class Agent:
         self._closed_logs: set[str] = set()
         self._problems: list[str] = []
         self._backlog: dict[str, Touched] = {}
+        self._rescan_cost = 0.0
 
     def stop(self) -> None:
         """Ask the agent to end: nothing new is begun, requests under way are finished."""
@@ -165,7 +168,6 @@ class Agent:
         self._born = {
             watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch
         }
-        self._relay = relay
         self._watch = Watch(roots, self._wake)
         types = {sink.name: sink.type for sink in settings.sink}
         addressees = [
@@ -178,12 +180,10 @@ class Agent:
             settings.run.no_changes == "succeed",
         )
         surroundings = RunDirectories(self._opener, settings)
-        self._pipeline = Pipeline(journal, surroundings, addressees, rules, self._tell)
+        self._pipeline = Pipeline(journal, surroundings, addressees, rules, self._tell, relay.nudge)
 
     def _tell(self, told: Told) -> None:
         self._log.tell(told.name, told.keys)
-        if told.name == "notification.enqueued":
-            self._relay.nudge()
 
     def _deliver(self, relay: Relay) -> None:
         try:
@@ -219,8 +219,10 @@ class Agent:
             self._turn(rescan=rescan, tick=tick)
             now = time.monotonic()
             if rescan:
-                # Jitter keeps many agents on one host from walking their trees in the same second.
-                rescan_at = now + self._settings.scan.rescan * (0.9 + 0.2 * self._draw())
+                # Jitter keeps many agents on one host from walking their trees in the same second; a tree so large
+                # that walking it is work is walked less often.
+                interval = max(self._settings.scan.rescan, _RESCAN_REST * self._rescan_cost)
+                rescan_at = now + interval * (0.9 + 0.2 * self._draw())
             if tick:
                 probe_at = now + _PROBE_S
 
@@ -238,21 +240,29 @@ class Agent:
         found = dict(islice(self._backlog.items(), _BATCH_FILES))
         for path in found:
             del self._backlog[path]
-        self._read(found.values())
+        self._read(found.values(), found=True)
         self._probe(None if tick or rescan else looks | found)
         self._closed_logs &= {run.log_path for run in self._pipeline.open_runs}
         self._pipeline.elapse(self._clock())
 
     def _rescan(self, asked: bool) -> None:
+        began = time.thread_time()
         found, vanished = self._watch.rescan(self._pipeline.cursors)
+        self._rescan_cost = time.thread_time() - began
         if found or asked:
             self._log.tell("watch.rescanned", {"changed": len(found), "asked": asked or None})
         self._pipeline.forget(vanished)
         self._backlog |= {look.path: look for look in found}
 
-    def _read(self, touched: Iterable[Touched]) -> None:
-        """Look at files batch by batch; what a look has left for the next one comes after all others."""
-        pending = deque(touched)
+    def _read(self, touched: Iterable[Touched], *, found: bool = False) -> None:
+        """Look at files batch by batch; what a look has left for the next one comes after all others.
+
+        found: a rescan found them, so nobody has told whether they are still being written.
+        """
+        looks = list(touched)
+        ended = looks if found else [look for look in looks if look.closed]
+        complete = complete_logs(self._opener, ended) if ended else set()
+        pending = deque(replace(look, complete=True) if look.path in complete else look for look in looks)
         while pending and not self._stopping.is_set():
             batch: list[Observation] = []
             again: list[Touched] = []
@@ -286,14 +296,14 @@ class Agent:
         return observation
 
     def _is_open(self, directory: str) -> bool:
-        return any(directory in (run.directory, run.lock_directory) for run in self._pipeline.open_runs)
+        return any(directory in run.directories for run in self._pipeline.open_runs)
 
     def _probe(self, looks: Mapping[str, Touched] | None) -> None:
         """Probe the runs behind what was touched, or all of them; None means all."""
         runs = self._pipeline.open_runs
         if looks is not None:
             directories = {look.place.directory for look in looks.values() if look.place.kind is not Kind.STATE}
-            runs = [run for run in runs if run.log_path in looks or directories & {run.directory, run.lock_directory}]
+            runs = [run for run in runs if run.log_path in looks or not directories.isdisjoint(run.directories)]
         if not runs:
             return
         now = self._clock()

@@ -66,11 +66,18 @@ def runs(rows: Sequence[Row]) -> None:
                 row["status"],
                 _resource(row["resource_arn"]) or row["directory"],
                 _clock(row["started_at"]),
-                row["reason"] or row["unbound_reason"] or "",
+                _note(row),
             )
             for row in rows
         ],
     )
+
+
+def _note(row: Row) -> str:
+    if row["historic"]:
+        return f"{row['reason']}; not told: it was over before this root was watched"
+    untold = f"not told: {row['unbound_reason']}" if row["unbound_reason"] else ""
+    return "; ".join(filter(None, (row["reason"], untold)))
 
 
 def entries(rows: Sequence[Row]) -> None:
@@ -172,9 +179,13 @@ def _line(*parts: str | tuple[str, str]) -> Text:
 def _console() -> Console:
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1; what it means is for the front door to say
+
     # soft_wrap: when piped a row stays one line, whatever its length. No markup, no emoji: brackets and colons in
     # foreign text are nothing but that.
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    return Plain(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -19,7 +19,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -31,7 +31,7 @@ from .domain.binding import Binding, Unbound
 from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
 from .domain.evidence import Cursor, Evidence
 from .domain.notification import Notification
-from .domain.outbox import Entry, EntryState, Outcome, Settled
+from .domain.outbox import MAX_RETRY_WAIT_S, Entry, EntryState, Outcome, Settled
 from .domain.run import Run, Transition
 
 SCHEMA_VERSION = 1
@@ -167,8 +167,8 @@ class Journal:
     def transaction(self) -> Iterator[None]:
         """All or nothing. Other threads wait; other processes wait up to ten seconds."""
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -275,28 +275,34 @@ class Journal:
         """Add a notification for a sink, unless it is there already; call inside a transaction.
 
         On an idle line the entry is written as `sending` at once: one commit between disk and wire. objection
-        parks it; what is not sent supersedes nothing. Returns its seq (0 when nothing was added) and the
-        notifications it superseded.
+        parks it; what is not sent supersedes nothing. Once a run that began later has told its end, what an earlier
+        run has to say is kept as superseded. Returns the seq of an entry that is to be told (0 when there is none)
+        and the notifications that were superseded.
         """
         if self._one("notification_exists", notification_id=notification.notification_id, sink=sink):
             return 0, []
         line = {"sink": sink, "resource_arn": notification.resource_arn}
+        later = self._one("overtaken_by", **line, run_started_at=notification.run_started_at)
+        if later:
+            superseded = EntryState.SUPERSEDED
+            self._insert_entry(notification, sink, superseded, now, "superseded", superseded_by=later["seq"])
+            return 0, [notification.notification_id]
         idle = not objection and not self._one("line_is_busy", **line)
         state = EntryState.PARKED if objection else EntryState.SENDING if idle else EntryState.PENDING
-        seq = self._insert_entry(notification, sink, state, now, objection, None)
+        seq = self._insert_entry(notification, sink, state, now, objection)
         if idle:
             self._do("put_attempt", seq=seq, started_at=now)
         if objection:
             return seq, []
-        superseded = self._all("supersede", **line, seq=seq, now=now, deployment_id=notification.deployment_id)
-        return seq, [row["notification_id"] for row in superseded]
+        earlier = self._all("supersede", **line, seq=seq, now=now, deployment_id=notification.deployment_id)
+        return seq, [row["notification_id"] for row in earlier]
 
     def replay(self, original: JournalRow, now: float) -> int:
         """Append a new entry with the same content behind everything its line holds; returns its seq."""
         with self.transaction():
             notification = _decode_notification(original["body"])
             return self._insert_entry(
-                notification, original["sink"], EntryState.PENDING, now, "replayed", original["seq"]
+                notification, original["sink"], EntryState.PENDING, now, "replayed", replay_of=original["seq"]
             )
 
     def _insert_entry(
@@ -306,7 +312,9 @@ class Journal:
         state: EntryState,
         now: float,
         reason: str,
-        replay_of: int | None,
+        *,
+        superseded_by: int | None = None,
+        replay_of: int | None = None,
     ) -> int:
         body = _encode(notification)
         cursor = self._do(
@@ -315,15 +323,22 @@ class Journal:
             resource_arn=notification.resource_arn, deployment_id=notification.deployment_id,
             status=notification.status.value, body=body, checksum=_checksum(body), state=state.value,
             attempts=int(state is EntryState.SENDING), due_at=now, reason=reason, created_at=now,
-            settled_at=now if state is EntryState.PARKED else None, replay_of=replay_of,
+            run_started_at=notification.run_started_at, settled_at=now if state in _SETTLED else None,
+            superseded_by=superseded_by, replay_of=replay_of,
         )  # fmt: skip
         assert cursor.lastrowid is not None  # noqa: S101 - an INSERT that returned has one
         return cursor.lastrowid
 
-    def heads(self, now: float) -> list[Entry]:
-        """The first active entry of every line. An entry whose checksum does not hold is parked and left out."""
+    def due_heads(self, sinks: Collection[str], now: float, limit: int) -> list[Entry]:
+        """The first active entry of every line to one of the sinks that is due, oldest first, at most limit.
+
+        An entry whose checksum does not hold is parked and left out. Entries for a sink that the settings no longer
+        name stay as they are.
+        """
         entries = []
-        for row in self._all("heads"):
+        for row in self._all(
+            "heads", sinks=_encode(list(sinks)).decode(), now=now, furthest=MAX_RETRY_WAIT_S, limit=limit
+        ):
             if is_damaged(row):
                 self._do("park_damaged", seq=row["seq"], now=now)
                 continue
@@ -334,6 +349,11 @@ class Journal:
                 )
             )  # fmt: skip
         return entries
+
+    def next_due_at(self, now: float) -> float | None:
+        """When the next retry that is not due yet becomes due, in wall-clock seconds."""
+        row = self._one("next_due", now=now)
+        return row["due_at"] if row else None
 
     def begin_attempt(self, seq: int, now: float) -> bool:
         """Commit that a request is about to leave; False when its entry has been superseded meanwhile."""
@@ -371,6 +391,7 @@ class Journal:
         return self._all(name, **values)
 
 
+_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED)
 _PRAGMAS = (
     "journal_mode = PERSIST",
     "synchronous = EXTRA",
@@ -446,7 +467,10 @@ def _create_private_file(path: str) -> None:
 
 
 def _refuse_wide_mode(path: str) -> None:
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError as error:
+        raise JournalUnusable(Problem(f"it cannot be looked at: {error.strerror}", path)) from None
     if mode & 0o077:
         wide = Problem(f"the journal is open to others (mode {mode:04o})", path, f"chmod 0600 {path}")
         raise JournalUnusable(wide)

@@ -60,6 +60,7 @@ CREATE TABLE outbox (                 -- one row for each notification and sink;
   due_at          REAL NOT NULL,
   reason          TEXT NOT NULL,
   created_at      REAL NOT NULL,
+  run_started_at  REAL NOT NULL,      -- the last word about a resource is that of the run that began last
   settled_at      REAL,
   superseded_by   INTEGER,
   replay_of       INTEGER
@@ -143,6 +144,10 @@ WHERE sink = :sink AND resource_arn = :resource_arn AND seq < :seq AND state = '
     SELECT 1 FROM outbox AS told WHERE told.sink = :sink AND told.resource_arn = :resource_arn
     AND told.seq < outbox.seq AND told.deployment_id IS :deployment_id AND told.replay_of IS NULL) END
 RETURNING seq, notification_id
+-- name: overtaken_by
+-- A run that began later has told its end already: what an earlier one has to say comes too late.
+SELECT seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND run_started_at > :run_started_at
+  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC LIMIT 1
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') LIMIT 1
@@ -150,15 +155,21 @@ SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
 SELECT 1 FROM outbox WHERE notification_id = :notification_id AND sink = :sink AND replay_of IS NULL
 -- name: enqueue
 INSERT INTO outbox (notification_id, run_id, sink, resource_arn, deployment_id, status, body, checksum, state,
-                    attempts, due_at, reason, created_at, settled_at, replay_of)
+                    attempts, due_at, reason, created_at, run_started_at, settled_at, superseded_by, replay_of)
 VALUES (:notification_id, :run_id, :sink, :resource_arn, :deployment_id, :status, :body, :checksum, :state,
-        :attempts, :due_at, :reason, :created_at, :settled_at, :replay_of)
+        :attempts, :due_at, :reason, :created_at, :run_started_at, :settled_at, :superseded_by, :replay_of)
 -- name: heads
--- The first active entry of every line (sink, resource ARN); the partial index makes this a walk over open rows.
+-- The first active entry of every line (sink, resource ARN) that is due; the partial index makes this a walk over
+-- open rows. A due date further away than any retry waits means that the clock was set back: due now.
 SELECT seq, sink, body, checksum, state, attempts, due_at, reason, replay_of FROM outbox
 WHERE state IN ('pending', 'sending', 'retryable') AND seq IN (
   SELECT min(seq) FROM outbox WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, resource_arn)
-ORDER BY seq
+  AND (state <> 'retryable' OR due_at <= :now OR due_at > :now + :furthest)
+  AND sink IN (SELECT value FROM json_each(:sinks))
+ORDER BY seq LIMIT :limit
+-- name: next_due
+SELECT min(due_at) AS due_at FROM outbox
+WHERE state IN ('pending', 'sending', 'retryable') AND state = 'retryable' AND due_at > :now
 -- name: begin_attempt
 UPDATE outbox SET state = 'sending', attempts = attempts + 1
 WHERE seq = :seq AND state IN ('pending', 'retryable', 'sending')

@@ -81,12 +81,14 @@ class Pipeline:
         addressees: Sequence[Addressee],
         rules: Rules,
         tell: Callable[[Told], None],
+        nudge: Callable[[], None] = lambda: None,
     ) -> None:
         self.journal = journal
         self.surroundings = surroundings
         self.addressees = tuple(addressees)
         self.rules = rules
         self.tell = tell
+        self.nudge = nudge
         self.open = {recorded.run.run_id: recorded for recorded in journal.open_runs()}
         self.cursors: dict[str, Cursor] = journal.cursors()
 
@@ -143,7 +145,7 @@ class Pipeline:
         """A binding may have appeared in a directory whose run is open and unbound."""
         unbound = [
             r.run for r in self.open.values()
-            if isinstance(r.binding, Unbound) and directory in (r.run.directory, r.run.lock_directory)
+            if isinstance(r.binding, Unbound) and directory in r.run.directories
         ]  # fmt: skip
         self._catch_up(unbound, now)
 
@@ -189,7 +191,17 @@ class _Batch:
         alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
         if run.historic and alive and not old:
             self.catch_up(run.run_id)
+        if isinstance(fact.evidence, ev.LockTaken):
+            self._conclude_before(run, observation)
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
+
+    def _conclude_before(self, run: Run, observation: Observation) -> None:
+        """Whoever held this lock before has come to an end: what waits for certainty is told before the next run."""
+        for other in [recorded.run for recorded in self._runs.values()]:
+            here = run.directory in other.directories
+            same_state = here and other.workspace in (None, run.workspace)
+            if other.run_id != run.run_id and same_state and other.is_open and other.verdict is not None:
+                self.apply(other.run_id, Fact(ev.NextRunBegan()), observation.source, observation.path)
 
     def _run_of(self, fact: Fact, observation: Observation, old: bool) -> Run | None:
         directory, workspace = observation.directory, observation.workspace
@@ -205,7 +217,8 @@ class _Batch:
             run = replace(begin(fact, directory, workspace, log_path, self._now), historic=old)
             if run.run_id in self._dropped:
                 return None
-        self._put(tie(run, fact, directory, workspace, log_path))
+        run = tie(run, fact, directory, workspace, log_path)
+        self._put(run)
         return run
 
     def _load_ended(self, fact: Fact) -> None:
@@ -264,8 +277,14 @@ class _Batch:
             "deployment_id": getattr(binding, "deployment_id", None),
             "previous": transition.previous.value, "status": transition.status.value, "reason": transition.reason,
         }))  # fmt: skip
-        if isinstance(binding, Binding) and not run.historic:
+        if run.historic:
+            return
+        if isinstance(binding, Binding):
             self._notify(run, transition, binding)
+        elif transition.previous is RunStatus.PENDING:
+            self._told.append(
+                Told("run.unbound", {"run_id": run.run_id, "directory": run.directory, "reason": binding.reason})
+            )
 
     def _notify(self, run: Run, transition: Transition, binding: Binding) -> None:
         ends = transition.status in FINAL
@@ -293,26 +312,29 @@ class _Batch:
     def _another_run_open(self, run: Run) -> bool:
         return any(
             other.run.is_open and other.run.run_id != run.run_id and not other.run.refused
-            and run.directory in (other.run.directory, other.run.lock_directory)
+            and run.directory in other.run.directories
             for other in self._runs.values()
         )  # fmt: skip
 
     def _enqueue(self, notification: Notification, addressee: Addressee) -> None:
         objection = addressee.objection(notification)
         seq, superseded = self._journal.enqueue(notification, addressee.name, self._now, objection)
-        if not seq:
-            return
         keys: dict[str, object] = {
-            "seq": seq, "run_id": notification.run_id, "sink": addressee.name,
+            "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name,
             "resource_arn": notification.resource_arn, "deployment_id": notification.deployment_id,
             "status": notification.status.value,
         }  # fmt: skip
-        self._told.append(Told("notification.enqueued", keys))
-        if objection:
+        if seq:
+            self._told.append(Told("notification.enqueued", keys))
+        if seq and objection:
             self._told.append(Told("notification.parked", {**keys, "reason": objection}))
         for notification_id in superseded:
-            named = {"notification_id": notification_id, "by": seq, "sink": addressee.name}
-            self._told.append(Told("notification.superseded", named))
+            self._told.append(
+                Told(
+                    "notification.superseded",
+                    {"notification_id": notification_id, "by": seq or None, "sink": addressee.name},
+                )
+            )
 
     def catch_up(self, run_id: str) -> None:
         """Tell the present status of a run that has only now become one to be told."""
@@ -361,7 +383,9 @@ class _Batch:
                 self._journal.forget_cursor(cursor.path)
 
     def finish(self) -> None:
-        """After COMMIT: memory follows the journal, and the log follows both."""
+        """After COMMIT: whoever delivers is nudged first, memory follows the journal, and the log follows both."""
+        if any(told.name == "notification.enqueued" for told in self._told):
+            self._p.nudge()
         self._p.open = {run_id: r for run_id, r in self._runs.items() if r.run.is_open}
         for cursor in self._cursors:
             if cursor.inode or cursor.lock_id:

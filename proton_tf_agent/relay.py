@@ -19,7 +19,6 @@ from .sinks import Sink
 
 TICK_S = 1.0
 MAX_IN_FLIGHT = 4
-_FURTHEST_DUE_S = 900.0  # no retry waits longer; a due date beyond it means that the clock was set back
 
 Tell = Callable[[str, Mapping[str, object]], None]
 
@@ -67,8 +66,10 @@ class Relay:
     def run(self) -> None:
         """Deliver until stopped."""
         try:
-            while not (self._stopping.is_set() and not self._in_flight):
+            while True:
                 self._settle_finished()
+                if self._stopping.is_set() and not self._in_flight:
+                    return
                 wait = TICK_S if self._stopping.is_set() else self._begin_due()
                 self._wake.wait(wait)
                 self._wake.clear()
@@ -79,16 +80,12 @@ class Relay:
     def _begin_due(self) -> float:
         """Begin every request that is due and has room; returns how long nothing will be due, in seconds."""
         now = self._clock()
-        wait = TICK_S
-        for entry in self._journal.heads(now):
-            if entry.seq in self._in_flight or entry.sink not in self._sinks:
-                continue
-            delay = entry.due_at - now
-            if entry.state is EntryState.RETRYABLE and 0 < delay <= _FURTHEST_DUE_S:
-                wait = min(wait, delay)
-            elif len(self._in_flight) < MAX_IN_FLIGHT:
+        # Those under way are heads of their lines too, so that many more have to be asked for.
+        for entry in self._journal.due_heads(self._sinks, now, MAX_IN_FLIGHT + len(self._in_flight)):
+            if entry.seq not in self._in_flight and len(self._in_flight) < MAX_IN_FLIGHT:
                 self._begin(entry, now)
-        return wait
+        due_at = self._journal.next_due_at(now)
+        return TICK_S if due_at is None else min(TICK_S, due_at - now)
 
     def _begin(self, entry: Entry, now: float) -> None:
         on_its_way = entry.state is EntryState.SENDING  # its observation has committed that already

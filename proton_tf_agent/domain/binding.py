@@ -91,7 +91,7 @@ def from_metadata(content: bytes, allowed: Sequence[str]) -> Binding | Unbound:
     elif not is_deployment_id(deployment_id):
         return Unbound(f"{METADATA_PATH}: deploymentId is not a UUID in lower case")
     if not allows(allowed, arn):
-        return Unbound("its ARN is not covered by [allow] resource_arns", arn)
+        return _refused(arn)
     return Binding(arn, deployment_id, deleted, METADATA_PATH)
 
 
@@ -104,8 +104,12 @@ def from_tfvars(content: bytes, allowed: Sequence[str]) -> Binding | Unbound:
     if not is_resource_arn(arn):
         return Unbound(f'{TFVARS_PATH} has no "//" key with a Proton resource ARN')
     if not allows(allowed, str(arn)):
-        return Unbound("its ARN is not covered by [allow] resource_arns", str(arn))
+        return _refused(str(arn))
     return Binding(str(arn), None, False, TFVARS_PATH)
+
+
+def _refused(arn: str) -> Unbound:
+    return Unbound(f"{arn} is not covered by [allow] resource_arns", arn)
 
 
 class _Malformed(ValueError):

@@ -20,6 +20,7 @@ from .run import Lock, Log, Run, identify
 
 LINK_WINDOW = 60.0
 CLOCK_SLACK = 1.0
+VERSION_LINE_SLACK = 0.05
 
 
 def correlate(runs: Sequence[Run], fact: Fact, directory: str, workspace: str | None) -> Run | None:
@@ -91,7 +92,8 @@ def _nearest(candidates: Iterable[Run], directory: str) -> Run | None:
 def _awaits_log(run: Run, directory: str, started: ev.OperationStarted) -> bool:
     if not run.is_open or run.log is not Log.ABSENT or run.anchor:
         return False
-    near = started.at is None or abs(run.started_at - started.at) <= LINK_WINDOW
+    # A run that was opened by its lock began when that was taken, and its `version` line was printed before.
+    near = started.at is None or -LINK_WINDOW <= started.at - run.started_at <= VERSION_LINE_SLACK
     return near and (run.directory == directory or _contains(directory, run.directory))
 
 
@@ -109,7 +111,7 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
 
 
 def _lives_in(run: Run, directory: str, workspace: str | None) -> bool:
-    here = directory in (run.directory, run.lock_directory)
+    here = directory in run.directories
     return run.is_open and here and (workspace is None or run.workspace in (None, workspace))
 
 

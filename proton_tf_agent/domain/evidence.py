@@ -204,6 +204,11 @@ class StateWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class NextRunBegan:
+    """Another run has the lock of the same state now: what this one still waits for will not come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Elapsed:
     """Time is an input too: what has waited long enough may be decided now."""
 
@@ -230,6 +235,7 @@ Evidence = (
     | LockReplaced
     | HolderGone
     | StateWritten
+    | NextRunBegan
     | Elapsed
 )
 

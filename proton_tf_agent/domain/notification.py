@@ -35,7 +35,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One thing told about one run. outputs are (key, value string); run_status is for sinks that tell more."""
+    """One thing told about one run. outputs are (key, value string); run_status is for sinks that tell more.
+
+    run_started_at (wall-clock seconds) orders the runs of one resource: the last word is the last run's.
+    """
 
     notification_id: str
     run_id: str
@@ -49,6 +52,7 @@ class Notification:
     directory: str
     workspace: str | None
     created_at: float
+    run_started_at: float = 0.0
 
 
 TOLD: dict[RunStatus, Status | None] = {
@@ -107,6 +111,7 @@ def compose(
         directory=run.directory,
         workspace=run.workspace,
         created_at=transition.at,
+        run_started_at=run.started_at,
     )
 
 

@@ -80,7 +80,7 @@ BACKOFF: dict[OutcomeKind, Backoff | None] = {
     OutcomeKind.NOT_FOUND: None,
     OutcomeKind.INVALID: None,
 }
-_MAX_RETRY_AFTER = 900.0
+MAX_RETRY_WAIT_S = 900.0
 _MAX_DOUBLINGS = 16
 
 
@@ -119,5 +119,5 @@ def settle(attempts: int, outcome: Outcome, now: float, jitter: float, scale: fl
     if backoff is None:
         return Settled(EntryState.PARKED, now, reason)
     ceiling = min(backoff.cap, backoff.base * 2 ** min(attempts, _MAX_DOUBLINGS))
-    delay = max(jitter * ceiling, min(outcome.retry_after or 0.0, _MAX_RETRY_AFTER))
+    delay = max(jitter * ceiling, min(outcome.retry_after or 0.0, MAX_RETRY_WAIT_S))
     return Settled(EntryState.RETRYABLE, now + delay * scale, reason)

@@ -160,6 +160,12 @@ class Run:
         return self.status in OPEN
 
     @property
+    def directories(self) -> tuple[str, ...]:
+        """Every directory that may be the run's: where it was first seen, where its lock is, where its log is."""
+        places = (self.directory, self.lock_directory, self.log_path.rpartition("/")[0])
+        return tuple(dict.fromkeys(place for place in places if place))
+
+    @property
     def has_changes(self) -> bool:
         """Whether the plan changes anything; counts alone do not tell (outputs, moves, imports)."""
         return bool(self.planned or self.outputs_change or (self.plan and self.plan.total))

@@ -6,7 +6,7 @@ whose sources hold the run's status, whose evidence is the fact's type and whose
 taken; no row means nothing changes. A row either moves the run at once (wait NOW) or *proposes a verdict* that
 waits: SETTLE for a stronger source to speak or for the log to end, GRACE to be sure that a process is really
 gone. A waiting verdict gives way only to one of equal or stronger basis; `Elapsed` makes it final once its time
-has come. A final status is amended only by a row of a stronger basis.
+has come, `NextRunBegan` at once. A final status is amended only by a row of a stronger basis.
 
 What the table promises:
 - `applied` and `destroyed` stand on Terraform's own apply summary and on nothing else: no row leads there from
@@ -256,6 +256,11 @@ def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[
     """
     if isinstance(evidence, ev.Elapsed):
         if run.verdict is None or now < run.verdict.due_at:
+            return run, None
+        return _move(run, run.verdict, evidence, now)
+    if isinstance(evidence, ev.NextRunBegan):
+        # The last word about a resource must be the last run's. Success alone waits on: its outputs are on their way.
+        if run.verdict is None or run.verdict.status is RunStatus.APPLIED:
             return run, None
         return _move(run, run.verdict, evidence, now)
     if run.status in FINAL and run.basis is Basis.PROOF:

@@ -40,6 +40,8 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
         # Without a version line of its own the new content continues the run: copytruncate cuts logs anywhere.
         anchor_offset -= cursor.offset
     facts, anchor, anchor_offset = json_log.read(new.lines, anchor, anchor_offset, place.directory)
+    if touched.complete and anchor and not new.more:
+        facts = (*facts, Fact(LogClosed(), anchor))
     advanced = Cursor(
         touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, anchor, anchor_offset
     )
@@ -96,6 +98,28 @@ def observe(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Obse
     if observation is None or (not observation.facts and observation.cursor == cursor):
         return None
     return observation
+
+
+def complete_logs(opener: SafeOpener, looks: Sequence[Touched]) -> set[str]:
+    """The paths of those logs that nobody writes any more; ask before they are read, so that nothing is missed.
+
+    One pass over /proc serves all. Where it may not be looked into, the kernel's notice that a writer closed the log
+    is believed.
+    """
+    keys: dict[str, tuple[int, int]] = {}
+    for look in looks:
+        if look.place.kind is Kind.LOG:
+            try:
+                with opener.open(look.path) as file:
+                    keys[look.path] = (file.stat.st_dev, file.stat.st_ino)
+            except (FileNotFoundError, Unreadable):
+                continue
+    found = liveness.writers(set(keys.values())) if keys else {}
+    closed = {look.path for look in looks if look.closed}
+    return {
+        path for path, key in keys.items()
+        if found[key] is Presence.ABSENT or (found[key] is Presence.UNKNOWN and path in closed)
+    }  # fmt: skip
 
 
 # --- is the run still alive? ----------------------------------------------------------------------------------

@@ -51,11 +51,15 @@ _MAX_DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A path a reader wants to look at. closed: a writer closed it, so it may be complete."""
+    """A path a reader wants to look at.
+
+    closed: the kernel told that a writer closed it. complete: it was found that nobody writes it any more.
+    """
 
     path: str
     place: Place
     closed: bool
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,7 @@ class Watch:
         """
         seen: dict[str, tuple[int, int, int]] = {}
         touched = []
+        age: dict[str, int] = {}
         for root in self.roots:
             for entry in _files_below(root.path):
                 place = place_of(entry.path, root.logs)
@@ -199,6 +204,7 @@ class Watch:
                 mark = (status.st_ino, status.st_size, status.st_mtime_ns)
                 seen[entry.path] = mark
                 if self._seen.get(entry.path) != mark:
+                    age[entry.path] = status.st_mtime_ns
                     touched.append(Touched(entry.path, place, closed=False))
         vanished = []
         present = tuple(root.path.rstrip("/") + "/" for root in self.roots if os.path.isdir(root.path))
@@ -211,7 +217,8 @@ class Watch:
             else:
                 vanished.append(path)
         self._seen = seen
-        return sorted(touched, key=lambda t: _ORDER[t.place.kind]), vanished
+        # Oldest first, so that runs that went by unseen are told in the order in which they ended.
+        return sorted(touched, key=lambda t: (_ORDER[t.place.kind], age.get(t.path, 0))), vanished
 
     def _touched(self, path: str, closed: bool) -> Touched | None:
         root = next((root for root in self.roots if path.startswith(root.path.rstrip("/") + "/")), None)

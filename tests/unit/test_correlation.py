@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
+from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, correlate, opens_run, tie
 from proton_tf_agent.domain.evidence import Evidence, Fact
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
@@ -223,3 +223,68 @@ def test_a_run_begins_when_terraform_says_it_did() -> None:
 def test_a_lock_without_a_date_is_tied_to_the_log_of_its_directory() -> None:
     watched = Watched()
     assert watched.log("a", 1000.0) == watched.lock("L", None)
+
+
+def test_a_log_above_a_lock_that_was_taken_long_ago_is_another_run() -> None:
+    watched = Watched()
+    lock = watched.lock("L", 1000.0, "/repo/envs/prod")
+    assert watched.log("a", 1000.0 + LINK_WINDOW + 1, "/repo") != lock
+
+
+def test_a_log_in_the_locked_directory_is_another_run_when_the_lock_was_taken_long_ago() -> None:
+    """The run with the lock has no log; this one will be refused."""
+    watched = Watched()
+    lock = watched.lock("L", 1000.0)
+    assert watched.log("a", 1000.0 + LINK_WINDOW + 1) != lock
+
+
+def test_the_window_ends_with_its_last_second() -> None:
+    watched = Watched()
+    lock = watched.lock("L", 1000.0 + LINK_WINDOW, "/repo/envs/prod")
+    assert watched.log("a", 1000.0, "/repo") == lock
+    watched = Watched()
+    log = watched.log("a", 1000.0, "/repo")
+    assert watched.lock("L", 1000.0 + LINK_WINDOW, "/repo/envs/prod") == log
+
+
+def test_a_log_that_begins_after_the_lock_was_taken_is_not_the_holders() -> None:
+    """Terraform prints its `version` line before it takes the lock: this one will be refused it."""
+    watched = Watched()
+    lock = watched.lock("L", 1000.0)
+    assert watched.log("a", 1000.5) != lock
+
+
+def test_a_log_without_a_date_is_tied_to_the_lock_of_its_directory() -> None:
+    watched = Watched()
+    lock = watched.lock("L", 1000.0)
+    started = Fact(ev.OperationStarted("terraform", "1.11.4", None), "a", 0)
+    assert watched.see(started, "/w", None, "/w/a.log") == lock
+
+
+def test_clocks_may_differ_by_a_second() -> None:
+    """Both dates are Terraform's own, but one is cut to microseconds and the file system may be elsewhere."""
+    watched = Watched()
+    assert watched.log("a", 1000.0) == watched.lock("L", 1000.0 - CLOCK_SLACK)
+    watched = Watched()
+    assert watched.log("a", 1000.0) != watched.lock("L", 1000.0 - CLOCK_SLACK - 0.1)
+
+
+def test_what_was_found_first_stays_a_runs_own() -> None:
+    """A second look at the same lock from another directory, or a fact that is no line, moves nothing."""
+    watched = Watched()
+    run_id = watched.log("a", 1000.0)
+    watched.lock("L", 1000.1)
+    before = watched.run(run_id)
+    again = Fact(ev.LockTaken("L", APPLY))
+    assert tie(before, again, "/elsewhere", "blue", "") == before
+    assert tie(before, Fact(ev.LogClosed(), "a"), "/w", None, "") == before
+    assert tie(before, Fact(ev.LockReleased("L")), "/elsewhere", "blue", "") == before
+    assert tie(before, Fact(ev.OperationStarted("terraform", "1"), "other", 0), "/w", None, "").anchor == "a"
+
+
+def test_a_lock_of_an_unknown_workspace_is_tied_to_the_log_of_its_directory() -> None:
+    watched = Watched()
+    log = watched.log("a", 1000.0)
+    watched.runs = [replace(run, workspace="blue") for run in watched.runs]
+    taken = Fact(ev.LockTaken("L", APPLY, created_at=1000.1))
+    assert watched.see(taken, "/w", None) == log

@@ -32,7 +32,7 @@ from proton_tf_agent.domain.notification import (
     compose,
     violations,
 )
-from proton_tf_agent.domain.outputs import Mapped
+from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import RunStatus, Transition
 
@@ -122,9 +122,7 @@ def test_outputs_are_told_with_success_and_never_otherwise(tale: Tale) -> None:
     ],
     ids=lambda value: "",
 )
-def test_each_status_is_told_in_one_sentence_a_person_understands(
-    tale: Tale, status: Status, message: str
-) -> None:
+def test_each_status_is_told_in_one_sentence_a_person_understands(tale: Tale, status: Status, message: str) -> None:
     notification = told(tale, Mapped())
     assert (notification.status, notification.status_message) == (status, message)
 
@@ -254,9 +252,7 @@ def test_what_is_told_is_masked_before_it_is_cut() -> None:
         ({"outputs": (("k", "v" * 1025),)}, "longer than 1,024"),
     ],
 )
-def test_what_the_receiver_would_refuse_is_found_before_it_is_sent(
-    change: dict[str, object], complaint: str
-) -> None:
+def test_what_the_receiver_would_refuse_is_found_before_it_is_sent(change: dict[str, object], complaint: str) -> None:
     good = told(applied())
     assert violations(good) == []
     assert violations(replace(good, deployment_id=None)) == []
@@ -282,3 +278,29 @@ def test_a_notification_speaks_for_the_binding_and_carries_the_run() -> None:
     assert (notification.resource_arn, notification.deployment_id) == (BINDING.resource_arn, BINDING.deployment_id)
     assert (notification.run_id, notification.directory, notification.run_status) == ("run-1", "/w", RunStatus.APPLIED)
     assert notification.created_at == 1000.0
+
+
+def test_everything_is_allowed_up_to_its_limit() -> None:
+    """50 outputs, keys of 100 and values of 1,024 characters, a message of 5,000."""
+    outputs = tuple((f"{n:02}".ljust(MAX_KEY, "k"), "v" * MAX_VALUE) for n in range(MAX_OUTPUTS))
+    assert violations(replace(told(applied()), outputs=outputs, status_message="x" * MAX_MESSAGE)) == []
+
+
+def test_a_message_of_exactly_the_limit_is_not_cut() -> None:
+    frame = len(applied().message(Mapped((), (("x", "empty"),))))
+    fits = applied().message(Mapped((), (("x" * (MAX_MESSAGE - frame + 1), "empty"),)))
+    assert len(fits) == MAX_MESSAGE
+    assert not fits.endswith("…")
+    cut = applied().message(Mapped((), (("x" * (MAX_MESSAGE - frame + 2), "empty"),)))
+    assert len(cut) == MAX_MESSAGE
+    assert cut.endswith(" …")
+
+
+def test_a_failure_is_the_applys_as_soon_as_the_apply_has_begun() -> None:
+    begun = Tale().tell(STARTED, PLANNED, ev.ApplyStarted("a.b"), FAILED, CLOSED)
+    assert begun.message() == "Apply failed: local-exec provisioner error at terraform_data.bad. 0 of 3 applied."
+    late = Tale().tell(STARTED, PLANNED, ev.ApplyStarted("a.b"), ev.ResourceApplied("a.b"), CLOSED).wait(3)
+    assert late.status is RunStatus.LOST
+    assert late.tell(FAILED).message().endswith(" 1 of 3 applied.")
+    only_errors = Tale().tell(STARTED, PLANNED, ev.ApplyStarted("a.b"), ev.ResourceErrored("a.b"), CLOSED).wait(3)
+    assert only_errors.tell(FAILED).message().startswith("Apply failed")

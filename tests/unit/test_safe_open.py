@@ -337,9 +337,7 @@ def test_no_descriptor_is_left_open_whatever_was_found(opener: SafeOpener, root:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_where_the_kernel_refuses_openat2_every_step_is_walked(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_kernel_refuses_openat2_every_step_is_walked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "run" / "x").write_bytes(b"x")
     monkeypatch.setattr(safe_open, "_SYS_OPENAT2", 100_000)  # a number no kernel knows: ENOSYS
     opener = SafeOpener([str(root)])

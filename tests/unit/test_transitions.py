@@ -18,6 +18,7 @@ from support.facts import (
     LOCK,
     LOCKED_TO_APPLY,
     LOCKED_TO_PLAN,
+    NEXT,
     NO_OUTPUTS,
     OUTPUTS,
     PATIENCE,
@@ -50,7 +51,7 @@ SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 TELLING = (
     STARTED, ev.OtherCommandStarted("init"), ev.ResourceRefreshed("a.b"), ev.ChangePlanned("a.b", "create"),
     ev.ChangePlanned("a.b", "delete"), PLANNED, ev.ApplyStarted("a.b"), APPLIED, DESTROYED, OUTPUTS, NO_OUTPUTS,
-    FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, ELAPSED,
+    FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, NEXT, ELAPSED,
 )  # fmt: skip
 
 
@@ -175,24 +176,23 @@ def test_a_transition_says_where_from_where_to_and_why(world: World) -> None:
             assert after.revision == before.revision + 1
 
 
-def test_in_progress_never_follows_a_terminal_status(world: World) -> None:
-    """The ratchet, with and without `no_changes = "succeed"`, over every step of every run."""
-    told: dict[bool, dict[RunStatus, set[Status]]] = {True: {}, False: {}}
-    composed = []
-    for _, _, after, transition in world.steps:
-        if transition is None:
-            continue
-        for succeed in (True, False):
-            notification = compose(
-                after, transition, BINDING, Mapped(), NOTHING_TAINTED, no_changes_succeed=succeed
-            )  # fmt: skip
-            if notification:
-                composed.append((succeed, transition, notification))
-                told[succeed].setdefault(transition.status, set()).add(notification.status)
-    for succeed, transition, notification in composed:
-        if notification.status is Status.IN_PROGRESS:
-            assert not any(status.is_terminal for status in told[succeed].get(transition.previous, ()))
-    assert len(composed) > 100
+@pytest.mark.parametrize("no_changes_succeed", [True, False])
+def test_in_progress_never_follows_a_terminal_status(world: World, no_changes_succeed: bool) -> None:
+    """The ratchet, with and without `no_changes = "succeed"`, over every step a run can make."""
+    made = {(step[3].previous, step[3].status, step[2].has_changes): step for step in world.steps if step[3]}
+    composed = [
+        (
+            transition,
+            compose(after, transition, BINDING, Mapped(), NOTHING_TAINTED, no_changes_succeed=no_changes_succeed),
+        )
+        for _, _, after, transition in made.values()
+        if transition
+    ]
+    terminal = {t.status for t, notification in composed if notification and notification.status.is_terminal}
+    assert terminal >= {RunStatus.APPLIED, RunStatus.DESTROYED, RunStatus.ERRORED, RunStatus.CANCELED, RunStatus.LOST}
+    for transition, notification in composed:
+        if notification and notification.status is Status.IN_PROGRESS:
+            assert transition.previous not in terminal
 
 
 @pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: f"{row.target}: {row.reason}")
@@ -210,6 +210,114 @@ def test_only_inferences_say_that_they_are_inferred() -> None:
         assert row.reason.startswith("inferred: ") == (row.target is RunStatus.LOST)
         if row.target is RunStatus.LOST:
             assert row.basis is Basis.INFERENCE
+
+
+# --- every way to end, from every open status ------------------------------------------------------------------
+
+DELETES = ev.ChangePlanned("a.b", "delete")
+APPLYING = ev.ApplyStarted("a.b")
+OPEN_WITH_LOG = {
+    RunStatus.PENDING: (STARTED,),
+    RunStatus.PLANNING: (STARTED, LOCKED_TO_APPLY),
+    RunStatus.PLANNED: (STARTED, LOCKED_TO_APPLY, PLANNED),
+    RunStatus.APPLYING: (STARTED, LOCKED_TO_APPLY, PLANNED, APPLYING),
+}
+PROOF, INFERENCE, AT_ONCE = Basis.PROOF, Basis.INFERENCE, 0.0
+GRACE, SETTLE = PATIENCE.grace, PATIENCE.settle
+# What is seen last; what becomes of the run, on what basis, and after how many seconds.
+ENDINGS: tuple[tuple[tuple[ev.Evidence, ...], RunStatus, Basis, float], ...] = (
+    ((APPLIED,), RunStatus.APPLIED, PROOF, SETTLE),
+    ((APPLIED, OUTPUTS), RunStatus.APPLIED, PROOF, AT_ONCE),
+    ((APPLIED, CLOSED), RunStatus.APPLIED, PROOF, AT_ONCE),
+    ((DESTROYED,), RunStatus.DESTROYED, PROOF, AT_ONCE),
+    ((REFUSED,), RunStatus.ERRORED, PROOF, SETTLE),
+    ((RELEASED, REFUSED, CLOSED), RunStatus.ERRORED, PROOF, AT_ONCE),
+    ((RELEASED, INTERRUPTED, FAILED, CLOSED), RunStatus.CANCELED, PROOF, AT_ONCE),
+    ((INTERRUPTED, RELEASED, CLOSED), RunStatus.CANCELED, PROOF, AT_ONCE),
+    ((INTERRUPTED, RELEASED), RunStatus.CANCELED, PROOF, SETTLE),
+    ((RELEASED, INTERRUPTED, FAILED), RunStatus.CANCELED, PROOF, SETTLE),
+    ((FAILED, CLOSED, RELEASED), RunStatus.ERRORED, PROOF, AT_ONCE),
+    ((FAILED, CLOSED, GONE), RunStatus.ERRORED, PROOF, AT_ONCE),
+    ((RELEASED, FAILED), RunStatus.ERRORED, PROOF, SETTLE),
+    ((FAILED, REPLACED), RunStatus.ERRORED, PROOF, SETTLE),
+    ((FAILED, GONE), RunStatus.ERRORED, PROOF, SETTLE),
+    ((CLOSED, GONE), RunStatus.LOST, INFERENCE, GRACE),
+    ((GONE, CLOSED), RunStatus.LOST, INFERENCE, GRACE),
+    ((REPLACED, CLOSED), RunStatus.LOST, INFERENCE, GRACE),
+    ((GONE,), RunStatus.LOST, INFERENCE, SETTLE),
+    ((RELEASED, CLOSED), RunStatus.UNDETERMINED, INFERENCE, AT_ONCE),
+    ((RELEASED,), RunStatus.UNDETERMINED, INFERENCE, SETTLE),
+    ((REPLACED,), RunStatus.UNDETERMINED, INFERENCE, SETTLE),
+)
+
+
+def ends(before: tuple[ev.Evidence, ...], seen: tuple[ev.Evidence, ...]) -> tuple[RunStatus, Basis | None, float]:
+    """How a run ends that waits for nothing else, and after how many seconds."""
+    tale = Tale().tell(*before, *seen)
+    if tale.run.verdict is None:
+        return tale.status, tale.run.basis, AT_ONCE
+    due = tale.run.verdict.due_at - tale.now
+    still = tale.status
+    assert tale.wait(due - 0.001).status is still
+    tale.wait(0.002)
+    return tale.status, tale.run.basis, due
+
+
+@pytest.mark.parametrize("status", OPEN_WITH_LOG)
+@pytest.mark.parametrize(("seen", "end", "basis", "after"), ENDINGS)
+def test_what_is_seen_last_decides_how_an_open_run_ends_and_when(
+    status: RunStatus, seen: tuple[ev.Evidence, ...], end: RunStatus, basis: Basis, after: float
+) -> None:
+    assert Tale().tell(*OPEN_WITH_LOG[status]).status is status
+    assert ends(OPEN_WITH_LOG[status], seen) == (end, basis, after)
+
+
+@pytest.mark.parametrize("before", [(), (LOCKED_TO_APPLY,), (LOCKED_TO_APPLY, PLANNED), (PLANNED, APPLYING)])
+@pytest.mark.parametrize(
+    ("seen", "end", "after"),
+    [
+        (RELEASED, RunStatus.UNDETERMINED, AT_ONCE),
+        (REPLACED, RunStatus.UNDETERMINED, AT_ONCE),
+        (GONE, RunStatus.LOST, GRACE),
+    ],
+)
+def test_without_a_log_only_the_lock_decides_and_proves_nothing(
+    before: tuple[ev.Evidence, ...], seen: ev.Evidence, end: RunStatus, after: float
+) -> None:
+    assert ends(before, (seen,)) == (end, INFERENCE, after)
+
+
+@pytest.mark.parametrize(
+    "inferred",
+    [
+        (STARTED, LOCKED_TO_PLAN, PLANNED, DELETES, RELEASED, CLOSED),
+        (STARTED, LOCKED_TO_APPLY, PLANNED, DELETES, RELEASED, CLOSED),
+    ],
+    ids=["planned_and_finished", "undetermined"],
+)
+@pytest.mark.parametrize(
+    ("seen", "end", "after"),
+    [
+        ((APPLIED,), RunStatus.APPLIED, SETTLE),
+        ((APPLIED, OUTPUTS), RunStatus.APPLIED, AT_ONCE),
+        ((APPLIED, NO_OUTPUTS), RunStatus.DESTROYED, AT_ONCE),
+        ((DESTROYED,), RunStatus.DESTROYED, AT_ONCE),
+        ((FAILED,), RunStatus.ERRORED, AT_ONCE),
+    ],
+)
+def test_proof_amends_an_inferred_end_and_takes_no_longer_for_it(
+    inferred: tuple[ev.Evidence, ...], seen: tuple[ev.Evidence, ...], end: RunStatus, after: float
+) -> None:
+    assert Tale().tell(*inferred).status in AMENDABLE
+    assert ends(inferred, seen) == (end, PROOF, after)
+
+
+def test_a_plan_in_a_script_waits_the_settle_time_exactly() -> None:
+    assert ends((STARTED, LOCKED_TO_PLAN, PLANNED), (RELEASED,)) == (
+        RunStatus.PLANNED_AND_FINISHED,
+        INFERENCE,
+        SETTLE,
+    )
 
 
 # --- scenarios -----------------------------------------------------------------------------------------------
@@ -522,6 +630,35 @@ def test_a_line_behind_the_position_is_not_read_again() -> None:
     again, transition = advance(run, Fact(FAILED, "a", 400), 0.0, PATIENCE)
     assert (again, transition) == (run, None)
     assert again.errors == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        ((STARTED, LOCKED_TO_APPLY, PLANNED, GONE), RunStatus.LOST),
+        ((STARTED, LOCKED_TO_APPLY, PLANNED, RELEASED), RunStatus.UNDETERMINED),
+        ((STARTED, LOCKED_TO_PLAN, PLANNED, RELEASED), RunStatus.PLANNED_AND_FINISHED),
+        ((STARTED, LOCKED_TO_APPLY, FAILED, RELEASED), RunStatus.ERRORED),
+    ],
+)
+def test_when_the_next_run_begins_a_waiting_verdict_is_final_at_once(
+    before: tuple[ev.Evidence, ...], end: RunStatus
+) -> None:
+    """The last word about a resource must be the last run's."""
+    tale = Tale().tell(*before)
+    assert tale.status in OPEN
+    assert tale.tell(NEXT).status is end
+
+
+def test_success_waits_for_its_outputs_although_the_next_run_has_begun() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, RELEASED, APPLIED, NEXT)
+    assert tale.status is RunStatus.PLANNED
+    assert tale.tell(OUTPUTS).status is RunStatus.APPLIED
+
+
+def test_a_next_run_ends_none_that_waits_for_nothing() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, NEXT)
+    assert (tale.status, tale.run.verdict) == (RunStatus.PLANNED, None)
 
 
 def test_the_lock_of_a_command_that_is_no_run_moves_nothing() -> None:
