@@ -87,6 +87,11 @@ def test_values_are_told_up_to_1024_characters_and_never_cut() -> None:
     assert one(json.dumps("🌍" * MAX_VALUE)) == "🌍" * MAX_VALUE
 
 
+def test_keys_are_told_up_to_100_characters_and_never_empty() -> None:
+    assert mapped(Output("k" * MAX_KEY, '"v"')).told == (("k" * MAX_KEY, "v"),)
+    assert mapped(Output("a", '"v"'), mapping=OutputMapping(rename={"a": ""})).told == ()
+
+
 @pytest.mark.parametrize(
     ("output", "reason"),
     [

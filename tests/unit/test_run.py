@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import get_args
 
 import pytest
 from support.facts import (
@@ -36,6 +37,16 @@ def test_noting_a_fact_never_decides_anything(evidence: ev.Evidence) -> None:
     before, after = a_run(), noted(evidence)
     for name in ("run_id", "status", "reason", "basis", "ended_at", "revision", "verdict", "position"):
         assert getattr(after, name) == getattr(before, name)
+
+
+def test_the_tests_know_every_kind_of_evidence() -> None:
+    assert {type(evidence) for evidence in EVERY_EVIDENCE} == set(get_args(ev.Evidence))
+
+
+def test_a_run_may_be_bound_where_it_was_seen_where_its_lock_is_and_where_its_log_is() -> None:
+    run = replace(a_run(), directory="/repo", lock_directory="/repo/envs/prod", log_path="/repo/logs/apply.log")
+    assert run.directories == ("/repo", "/repo/envs/prod", "/repo/logs")
+    assert replace(a_run(), log_path="/w/apply.log").directories == ("/w",)
 
 
 def test_a_run_keeps_the_first_error_and_counts_the_rest() -> None:

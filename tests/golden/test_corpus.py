@@ -1,0 +1,289 @@
+"""Recorded Terraform runs: in whatever pieces and order their files are read, the verdicts are the true ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.recordings import Change, Recording, Step, recordings
+from support.watching import Watching, bind_directory
+
+from proton_tf_agent.domain.correlation import begin
+from proton_tf_agent.domain.evidence import Cursor, Elapsed, Fact, LogClosed, OperationStarted
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.run import Patience, Run, RunStatus
+from proton_tf_agent.domain.transitions import advance
+from proton_tf_agent.sources import json_log, tail
+
+RECORDINGS = recordings()
+LOGS = [(recording, log) for recording in RECORDINGS for log in recording.json_logs]
+SMALL = 20_000
+ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
+DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
+# The step whose outputs were read at the end, where that is not the last apply.
+LAST_APPLIED = {"workspaces": 3}
+LONG = 60.0  # seconds; every verdict that waits has come due
+
+each_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
+each_log = pytest.mark.parametrize(("recording", "log"), LOGS, ids=[f"{r.name}/{log}" for r, log in LOGS])
+
+
+def test_the_copy_of_the_corpus_is_whole() -> None:
+    assert len(RECORDINGS) == 56
+    assert len(LOGS) >= 70
+    assert sum(step.is_json and step.is_run for recording in RECORDINGS for step in recording.steps) >= 75
+
+
+# --- one log by itself ----------------------------------------------------------------------------------------
+
+
+def facts_in(content: bytes, ends: Sequence[int]) -> list[Fact]:
+    """The facts of a log that is looked at whenever it has grown to one of these lengths."""
+    cursor: Cursor | None = None
+    anchor, anchor_offset = "", 0
+    facts: list[Fact] = []
+    for end in ends:
+        more = True
+        while more:
+            read = _reads_up_to(content, end)
+            new = tail.read_new(read, end, 1, 2, cursor)
+            found, anchor, anchor_offset = json_log.read(new.lines, anchor, anchor_offset, "/run")
+            cursor = Cursor("/run/a.log", 1, 2, new.offset, new.head, new.head_length, anchor, anchor_offset)
+            facts += found
+            more = new.more
+    return facts
+
+
+def _reads_up_to(content: bytes, end: int) -> Callable[[int, int], bytes]:
+    return lambda offset, length: content[offset : min(end, offset + length)]
+
+
+@each_log
+def test_a_log_gives_the_same_facts_in_whatever_pieces_it_is_read(recording: Recording, log: str) -> None:
+    content = recording.final(log)
+    whole = facts_in(content, [len(content)])
+    assert sum(isinstance(fact.evidence, OperationStarted) for fact in whole) == 1
+    if len(content) < SMALL:
+        assert facts_in(content, range(1, len(content) + 1)) == whole
+    for seed in range(3):
+        rng = random.Random(f"{recording.name}/{log}/{seed}")
+        cuts = sorted(rng.randrange(1, len(content)) for _ in range(60))
+        assert facts_in(content, [*cuts, len(content)]) == whole, f"cut at {cuts}"
+
+
+@each_log
+def test_a_log_alone_tells_the_true_verdict(recording: Recording, log: str) -> None:
+    """With no lock to look at (S3 state, -lock=false), what the log says until it is closed is enough."""
+    step = next(step for step in reversed(recording.steps) if step.log == log)
+    content = recording.final(log)
+    assert judged(facts_in(content, [len(content)])).status is step.verdict
+
+
+@each_log
+def test_a_log_that_is_cut_short_never_says_success(recording: Recording, log: str) -> None:
+    """Wherever a log ends before its last summary, success is not told."""
+    content = recording.final(log)
+    facts = facts_in(content, [len(content)])
+    for length in range(1, len(facts), 1 + len(facts) // 200):
+        if not any(type(fact.evidence).__name__ == "ApplySummarised" for fact in facts[:length]):
+            assert judged(facts[:length]).status not in (RunStatus.APPLIED, RunStatus.DESTROYED)
+
+
+def judged(facts: Sequence[Fact]) -> Run:
+    """The run these facts and the end of its log make, long afterwards."""
+    run = begin(facts[0], "/run", None, "/run/a.log", 0.0)
+    for fact in (*facts, Fact(LogClosed(), facts[0].anchor)):
+        run, _ = advance(run, fact, 0.0, Patience())
+    return advance(run, Fact(Elapsed()), LONG, Patience())[0]
+
+
+def test_terraforms_own_trace_is_no_run() -> None:
+    """TF_LOG=json writes JSON lines too, beside the log; none of them is a fact."""
+    content = next(r for r in RECORDINGS if r.name == "tf_log_path").final("tf-trace.log")
+    assert facts_in(content, [len(content)]) == []
+
+
+# --- whole scenarios, in the recorded order ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def watching(recording: Recording, tmp_path: Path) -> Iterator[Watching]:
+    root = tmp_path / "watched"
+    root.mkdir()
+    with Watching(recording, str(root), str(tmp_path / "journal" / "journal.db")) as watching:
+        bind_directory(watching.directory, ARN, DEPLOYMENT_ID)
+        yield watching
+
+
+@each_recording
+def test_looking_after_every_recorded_instant_finds_every_run_and_its_true_verdict(
+    recording: Recording, watching: Watching
+) -> None:
+    now, waiting = 0.0, 0
+    for at, changes in with_ends(recording):
+        now = at
+        watching.wait(now)
+        watching.happen(changes)
+        # While a chatty log does nothing but grow, the hints of many writes collapse into one.
+        waiting = waiting + 1 if recording.is_chatty and grows_only(changes) else 0
+        if waiting % 40 == 0:
+            watching.look(now)
+    watching.look(now)
+    watching.wait(now + LONG)
+    judge(recording, watching)
+    judge_runs_known_by_their_lock_alone(recording, watching)
+
+
+@each_recording
+@pytest.mark.parametrize("seed", range(2))
+def test_hints_that_come_late_and_out_of_order_lead_to_the_true_verdicts_of_logged_runs(
+    recording: Recording, watching: Watching, seed: int
+) -> None:
+    """Every file is looked at when its own hint comes, which may be long after another's; all have come by the
+    time a process has ended."""
+    rng = random.Random(f"{recording.name}/{seed}")
+    now = 0.0
+    for at, changes in with_ends(recording):
+        now = at
+        watching.wait(now)
+        watching.happen(changes)
+        if not changes:
+            watching.look(now)
+        elif rng.random() < (0.02 if recording.is_chatty else 0.5):
+            watching.look(now, lambda _path: rng.random() < 0.4)
+    watching.look(now)
+    watching.wait(now + LONG)
+    judge(recording, watching)
+
+
+@each_recording
+def test_looking_now_and_then_finds_every_logged_run_and_its_true_verdict(
+    recording: Recording, watching: Watching
+) -> None:
+    """Hints that were lost: only rescans, now and then and when a process has ended."""
+    rng = random.Random(recording.name)
+    often = 0.01 if recording.is_chatty else 0.2
+    now = 0.0
+    for at, changes in with_ends(recording):
+        now = at
+        watching.wait(now)
+        watching.happen(changes)
+        if not changes or rng.random() < often:
+            watching.look_everywhere(now)
+    watching.look_everywhere(now + 1)
+    watching.wait(now + LONG)
+    judge(recording, watching)
+
+
+def with_ends(recording: Recording) -> Iterator[tuple[float, list[Change]]]:
+    """The recorded instants, and one with no changes just after each process ended."""
+    ends = sorted(step.ends for step in recording.steps)
+    for at, changes in recording.instants():
+        while ends and ends[0] < at:
+            yield ends.pop(0), []
+        yield at, changes
+    for at in ends:
+        yield at, []
+
+
+def grows_only(changes: Sequence[Change]) -> bool:
+    return bool(changes) and all(c.kinds == ("MODIFY",) and c.path.endswith(".log") for c in changes)
+
+
+def judge(recording: Recording, watching: Watching) -> None:
+    """Compare what the journal holds with what is known to have happened."""
+    runs = watching.runs()
+    logged = [step for step in recording.steps if step.is_json and step.is_run]
+    found = {step: [run for run in runs if run.log_path and watching.step_of(run) == step] for step in logged}
+    verdicts = {step.number: [run.status for run in found[step]] for step in logged}
+    assert verdicts == {step.number: [step.verdict] for step in logged}
+    assert sum(run.status is not RunStatus.UNDETERMINED for run in runs) == len(logged), "phantom runs"
+    assert not any(run.is_open for run in runs)
+    judge_what_is_told(recording, watching, logged)
+    for secret in secrets_of(recording):
+        for path in Path(watching.journal.path).parent.iterdir():
+            assert secret not in path.read_bytes(), f"a sensitive value is in {path.name}"
+
+
+def judge_what_is_told(recording: Recording, watching: Watching, logged: Sequence[Step]) -> None:
+    told = watching.notifications()
+    terminal = Counter(n.status for n in told if n.status.is_terminal)
+    expected = Counter(
+        Status.SUCCEEDED if step.verdict in (RunStatus.APPLIED, RunStatus.DESTROYED) else Status.FAILED
+        for step in logged
+        if step.verdict is not RunStatus.PLANNED_AND_FINISHED and "lock_contention" not in step.truth
+    )
+    assert terminal == expected
+    started = {run.run_id: run.started_at for run in watching.runs()}
+    order = [started[n.run_id] for n in told if n.status.is_terminal]
+    assert order == sorted(order), "the last word is not the last run's"
+    assert all(not n.outputs for n in told if n.run_status is not RunStatus.APPLIED)
+    last = last_applied(recording)
+    if last is not None:
+        (run,) = (run for run in watching.runs() if run.log_path and watching.step_of(run) == last)
+        (notification,) = (n for n in told if n.run_id == run.run_id and n.status is Status.SUCCEEDED)
+        judge_outputs(recording, notification)
+
+
+def last_applied(recording: Recording) -> Step | None:
+    """The step whose outputs `terraform output` showed at the end, if the agent has its log."""
+    steps = [step for step in recording.steps if {"apply_succeeded", "destroy_succeeded"} & set(step.truth)]
+    if not steps:
+        return None
+    last = recording.steps[LAST_APPLIED[recording.name]] if recording.name in LAST_APPLIED else steps[-1]
+    if not last.is_json and "apply_started" not in last.truth and len(steps) > 1:
+        last = steps[-2]  # a human apply that changed nothing
+    return last if last.is_json and last.verdict is RunStatus.APPLIED else None
+
+
+def judge_outputs(recording: Recording, notification: Notification) -> None:
+    told = dict(notification.outputs)
+    for name, output in recording.final_outputs.items():
+        value = output["value"]
+        if output["sensitive"] or value in (None, "") or "\0" in str(value) or len(mapped(value)) > 1024:
+            assert name not in told
+            assert f"{name} (" in notification.status_message, "an omission is named"
+        elif isinstance(value, str):
+            assert told.pop(name) == value
+        else:
+            text = told.pop(name)
+            assert json.loads(text) == value  # of numbers the recording kept no more than a double holds
+            assert text == "".join(text.split())
+    assert told == {}
+
+
+def mapped(value: Any) -> str:
+    """An output's value as it is told: strings as they are, anything else as compact JSON."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def secrets_of(recording: Recording) -> Iterator[bytes]:
+    """Every sensitive value that is long enough to be recognised."""
+    if recording.name == "sensitive_diag":  # not outputs at the end: that apply failed
+        yield from (b"hunter2-SECRET", b"Sv2-SECRET", b"Sv3-SECRET")
+    for output in recording.final_outputs.values():
+        if output["sensitive"]:
+            yield from (leaf.encode() for leaf in leaves(output["value"]) if len(leaf) > 3)
+
+
+def leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from leaves(item)
+    elif value is not None:
+        yield str(value)
+
+
+def judge_runs_known_by_their_lock_alone(recording: Recording, watching: Watching) -> None:
+    """A run that has only a human log, or none, ends undetermined, and nothing but its beginning is told."""
+    unlogged = [run for run in watching.runs() if not run.log_path]
+    assert all(run.status is RunStatus.UNDETERMINED for run in unlogged)
+    ids = {run.run_id for run in unlogged}
+    assert {n.status for n in watching.notifications() if n.run_id in ids} <= {Status.IN_PROGRESS}
+    steps = {step for run in unlogged if (step := watching.step_of(run)) is not None}
+    assert all(step.is_run or not step.command for step in steps), "a command that is no run became one"

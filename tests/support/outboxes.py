@@ -1,0 +1,119 @@
+"""Notifications to fill a journal's outbox with, and what came of them."""
+
+from __future__ import annotations
+
+from proton_tf_agent.domain.binding import Binding, Unbound
+from proton_tf_agent.domain.evidence import ErrorReported, Operation, OutputsReported, PlanSummarised
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Settled, settle
+from proton_tf_agent.domain.run import Basis, Counts, Run, RunStatus, Transition
+from proton_tf_agent.journal import Journal, Recorded
+
+ARN = "arn:aws:proton:eu-west-1:123456789012:environment/network"
+OTHER_ARN = "arn:aws:proton:eu-west-1:123456789012:environment/dns"
+DEPLOYMENT = "0a1b2c3d-0000-4000-8000-000000000001"
+NEXT_DEPLOYMENT = "0a1b2c3d-0000-4000-8000-000000000002"
+# Text that would steer a terminal, turn its direction round, forge a line or be taken for markup.
+STEERING = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 [/x] [bold]:smile:\r\x9b2J\u2028end"
+
+_RUN_STATUS = {
+    Status.IN_PROGRESS: RunStatus.APPLYING,
+    Status.SUCCEEDED: RunStatus.APPLIED,
+    Status.FAILED: RunStatus.ERRORED,
+}
+
+
+def notification(
+    number: int,
+    status: Status = Status.IN_PROGRESS,
+    arn: str = ARN,
+    deployment: str | None = DEPLOYMENT,
+    text: str | None = None,
+    run_id: str = "run-1",
+) -> Notification:
+    """A notification whose id and, unless text is given, message are its number's."""
+    return Notification(
+        notification_id=f"ntf-{number}",
+        run_id=run_id,
+        resource_arn=arn,
+        deployment_id=deployment,
+        status=status,
+        status_message=f"number {number}" if text is None else text,
+        outputs=(("vpc_id", f"vpc-{number}"),) if status is Status.SUCCEEDED else (),
+        run_status=_RUN_STATUS[status],
+        resource_deleted=False,
+        directory="/w/network",
+        workspace="default",
+        created_at=1000.0,
+    )
+
+
+def enqueued(
+    journal: Journal, *told: Notification, sink: str = "proton", now: float = 1000.0, objection: str = ""
+) -> list[int]:
+    """Enqueue notifications, each in a transaction of its own; returns their seqs."""
+    seqs = []
+    for one in told:
+        with journal.transaction():
+            seqs.append(journal.enqueue(one, sink, now, objection)[0])
+    return seqs
+
+
+def attempted(journal: Journal, seq: int, kind: OutcomeKind = OutcomeKind.ACCEPTED, now: float = 1001.0) -> Settled:
+    """Let an entry's request be made and answered."""
+    row = row_of(journal, seq)
+    if row["state"] != EntryState.SENDING:
+        assert journal.begin_attempt(seq, now)
+    outcome = Outcome(kind, http_status=200 if kind is OutcomeKind.ACCEPTED else 400)
+    settled = settle(row["attempts"], outcome, now, 0.5)
+    journal.finish_attempt(seq, outcome, settled, now)
+    return settled
+
+
+def row_of(journal: Journal, seq: int) -> dict[str, object]:
+    """One entry as it is on disk."""
+    (row,) = journal.query("entry", seq=seq)
+    return dict(row)
+
+
+def states(journal: Journal) -> list[str]:
+    """The state of every entry, in order."""
+    return [row["state"] for row in journal.query("entries", after=0, limit=1_000_000)]
+
+
+def heads(journal: Journal, now: float = 1e12) -> list[Entry]:
+    """The first active entry of every line, unless it is not due."""
+    return journal.due_heads(("proton", "console"), now, 1000)
+
+
+def filled(journal: Journal) -> None:
+    """Three runs (told and over; open and unbound; historic), and entries in every state but discarded."""
+    told = Run(
+        "run-1", "/w/network", 1000.0, "default", RunStatus.APPLIED, "the log says: apply complete", Basis.PROOF,
+        ended_at=1060.0, operation=Operation.APPLY, anchor="a1", log_path="/w/network/apply.log",
+        plan=Counts(3, 0, 0), applied=3,
+    )  # fmt: skip
+    unbound = Run("run-2", f"/w/{STEERING}", 1100.0, status=RunStatus.PLANNING, anchor="a2")
+    historic = Run("run-3", "/w/old", 900.0, status=RunStatus.LOST, ended_at=950.0, historic=True, errors=1)
+    with journal.transaction():
+        journal.put_run(Recorded(told, Binding(ARN, DEPLOYMENT, False, ".proton/deployment-metadata.json")))
+        journal.put_run(Recorded(unbound, Unbound("no deployment metadata and no [[bind]] for this directory")))
+        journal.put_run(Recorded(historic, Unbound(STEERING)))
+        journal.put_evidence("run-1", "json_log", "/w/network/apply.log", PlanSummarised(3, 0, 0), None, 1010.0)
+        made = Transition(
+            "run-1", RunStatus.APPLYING, RunStatus.APPLIED, Basis.PROOF, "the log says: apply complete", "", 1060.0
+        )
+        journal.put_evidence("run-1", "json_log", "/w/network/apply.log", OutputsReported(()), made, 1060.0)
+        journal.put_evidence("run-2", "json_log", f"/w/{STEERING}/a.log", ErrorReported(STEERING), None, 1110.0)
+    (first,) = enqueued(journal, notification(1), now=1000.0)
+    enqueued(journal, notification(2), notification(3, Status.SUCCEEDED), now=1060.0)
+    attempted(journal, first, now=1061.0)
+    attempted(journal, 3, OutcomeKind.UNAVAILABLE, now=1062.0)
+    attempted(journal, 3, now=1063.0)
+    enqueued(journal, notification(4, Status.FAILED, OTHER_ARN, text=STEERING, run_id="run-2"), now=1100.0)
+    attempted(journal, 4, OutcomeKind.INVALID, now=1101.0)
+    enqueued(journal, notification(5, arn=OTHER_ARN, run_id="run-2"), now=1102.0)
+    attempted(journal, 5, OutcomeKind.UNAVAILABLE, now=1103.0)
+    enqueued(journal, notification(6, Status.FAILED, OTHER_ARN, run_id="run-2"), now=1104.0)
+    enqueued(journal, notification(3, Status.SUCCEEDED), sink="console", now=1060.0)
+    assert states(journal) == ["delivered", "superseded", "delivered", "parked", "retryable", "pending", "sending"]
