@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 from . import __version__
 from .domain.binding import Binding, Unbound, from_metadata, from_tfvars
@@ -326,15 +325,23 @@ class Agent:
 
 
 def run_until_signalled(agent: Agent) -> int:
-    """Run the agent in the main thread: SIGTERM and SIGINT end it in order, SIGHUP asks for a rescan."""
+    """Run the agent: SIGTERM and SIGINT end it in order, SIGHUP asks for a rescan.
 
-    def _on_signal(_number: int, _frame: Any) -> None:
-        agent.stop()
+    A thread waits for the signals instead of handlers: a handler runs in the middle of whatever the main thread does,
+    and would wait for ever for a lock that the main thread holds itself. Call before any other thread is started.
+    """
+    heeded = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, heeded)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _on_signal)
-    signal.signal(signal.SIGHUP, lambda _number, _frame: agent.rescan())
-    return agent.run()
+    def heed() -> None:
+        while True:
+            (agent.rescan if signal.sigwait(heeded) is signal.SIGHUP else agent.stop)()
+
+    threading.Thread(target=heed, name="signals", daemon=True).start()
+    try:
+        return agent.run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _make_sink(sink: SinkSettings) -> Sink:
