@@ -8,6 +8,7 @@ watchdog or structlog.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -31,6 +32,8 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (docs/commands.md)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
     parsed = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
@@ -129,6 +132,7 @@ def _journal_tail(parsed: argparse.Namespace) -> int:
         rows = status.entries(journal, parsed.limit)
         seen = rows[-1]["seq"] if rows else 0
         _emit(rows, parsed.json, display.entries)
+        sys.stdout.flush()
         while parsed.follow:
             time.sleep(0.5)
             rows = status.entries_after(journal, seen)

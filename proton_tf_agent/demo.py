@@ -136,13 +136,14 @@ class _Demo:
     @contextmanager
     def _agent(self) -> Iterator[None]:
         """The real daemon as a process of its own; ready when it says so in systemd's way."""
-        address = os.path.join(self._base, "notify.socket")
+        # In Linux's abstract namespace: a path below a long TMPDIR would not fit into a socket's address.
+        name = os.path.basename(self._base)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            ready.bind(address)
+            ready.bind(f"\0{name}")
             ready.settimeout(_DEADLINE_S)
             # The receiver asks for a signature, not for a valid one: any credentials will do.
             credentials = {"AWS_ACCESS_KEY_ID": "AKIDDEMO", "AWS_SECRET_ACCESS_KEY": "demo"}
-            environment = _environment() | credentials | {"NOTIFY_SOCKET": address}
+            environment = _environment() | credentials | {"NOTIFY_SOCKET": f"@{name}"}
             with open(os.path.join(self._base, "agent.log"), "w", encoding="utf-8") as log:
                 agent = subprocess.Popen(self._our("run"), env=environment, stderr=log)
                 try:

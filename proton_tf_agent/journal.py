@@ -294,7 +294,10 @@ class Journal:
             self._do("put_attempt", seq=seq, started_at=now)
         if objection:
             return seq, []
-        earlier = self._all("supersede", **line, seq=seq, now=now, deployment_id=notification.deployment_id)
+        earlier = self._all(
+            "supersede", **line, seq=seq, now=now, deployment_id=notification.deployment_id,
+            run_started_at=notification.run_started_at,
+        )  # fmt: skip
         return seq, [row["notification_id"] for row in earlier]
 
     def replay(self, original: JournalRow, now: float) -> int:

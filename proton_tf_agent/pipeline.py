@@ -22,7 +22,7 @@ from .domain.evidence import Cursor, Evidence, Fact, Observation, Output
 from .domain.notification import Notification, compose, violations
 from .domain.outputs import OutputMapping, map_outputs
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
-from .domain.run import FINAL, Patience, Run, RunStatus, Transition
+from .domain.run import FINAL, Lock, Patience, Run, RunStatus, Transition
 from .domain.transitions import advance
 from .journal import Journal, Recorded
 
@@ -30,6 +30,11 @@ from .journal import Journal, Recorded
 _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
 # Facts that tell of an end and are no sign of life, however late they are found out.
 _DEPARTURES = (ev.LogClosed, ev.HolderGone)
+
+
+_JUST_ENDED = 2  # ended runs of a directory that may still have to be given their lock
+_MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
+_SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more than are kept, so that no cut shows
 
 
 class Surroundings(Protocol):
@@ -191,16 +196,16 @@ class _Batch:
         alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
         if run.historic and alive and not old:
             self.catch_up(run.run_id)
-        if isinstance(fact.evidence, ev.LockTaken):
+        if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
             self._conclude_before(run, observation)
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
 
     def _conclude_before(self, run: Run, observation: Observation) -> None:
-        """Whoever held this lock before has come to an end: what waits for certainty is told before the next run."""
+        """What an earlier run of this directory waits for will not come: it is told before the next one is."""
         for other in [recorded.run for recorded in self._runs.values()]:
-            here = run.directory in other.directories
-            same_state = here and other.workspace in (None, run.workspace)
-            if other.run_id != run.run_id and same_state and other.is_open and other.verdict is not None:
+            here = run.directory in other.directories and other.workspace in (None, run.workspace or other.workspace)
+            over = other.is_open and other.verdict is not None and other.lock is not Lock.HELD
+            if here and over and other.run_id != run.run_id and other.started_at <= run.started_at:
                 self.apply(other.run_id, Fact(ev.NextRunBegan()), observation.source, observation.path)
 
     def _run_of(self, fact: Fact, observation: Observation, old: bool) -> Run | None:
@@ -209,7 +214,7 @@ class _Batch:
         known = self._by_anchor.get(fact.anchor)
         if known is not None and self._runs[known].run.log_path in (log_path, observation.path):
             return self._runs[known].run
-        self._load_ended(fact)
+        self._load_ended(fact, directory)
         run = correlate([recorded.run for recorded in self._runs.values()], fact, directory, workspace)
         if run is None:
             if not opens_run(fact):
@@ -221,7 +226,7 @@ class _Batch:
         self._put(run)
         return run
 
-    def _load_ended(self, fact: Fact) -> None:
+    def _load_ended(self, fact: Fact, directory: str) -> None:
         """Facts about an ended run find it too: a verdict may be amended, and nothing is begun twice."""
         lock_id = getattr(fact.evidence, "lock_id", "")
         known = any(
@@ -229,7 +234,10 @@ class _Batch:
             for r in self._runs.values()
         )
         if not known:
-            for recorded in self._journal.runs_known_as(fact.anchor, lock_id):
+            found = self._journal.runs_known_as(fact.anchor, lock_id)
+            if not found and isinstance(fact.evidence, ev.LockTaken):
+                found = self._journal.runs(_JUST_ENDED, directory)
+            for recorded in found:
                 self._runs.setdefault(recorded.run.run_id, recorded)
 
     def apply(self, run_id: str, fact: Fact, source: str, path: str) -> None:
@@ -249,8 +257,8 @@ class _Batch:
         evidence = fact.evidence
         if isinstance(evidence, ev.ErrorReported):
             taint = self._taint(run)
-            clean = ev.ErrorReported(scrub(evidence.summary, taint)[:1000], scrub(evidence.address, taint)[:512])
-            return replace(fact, evidence=clean)
+            summary, address = (scrub(text[:_SCRUBBED], taint) for text in (evidence.summary, evidence.address))
+            return replace(fact, evidence=ev.ErrorReported(summary[:1000], address[:512]))
         if isinstance(evidence, ev.OutputsReported):
             taint = self._taint(run)
             mapping = self._p.rules.outputs
@@ -293,7 +301,7 @@ class _Batch:
         notification = compose(
             run, transition, binding, map_outputs(outputs, self._p.rules.outputs, taint), taint,
             no_changes_succeed=self._p.rules.no_changes_succeed,
-            another_run_open=self._another_run_open(run),
+            another_run_open=self._another_decides(run),
         )  # fmt: skip
         if notification is None:
             return
@@ -309,11 +317,20 @@ class _Batch:
             return run.outputs
         return self._around.outputs(run) or ()
 
-    def _another_run_open(self, run: Run) -> bool:
+    def _another_decides(self, run: Run) -> bool:
+        """Whether the run that holds, or held, the lock `run` was refused is known: its outcome is the directory's.
+
+        Where its lock was never seen, it is taken to be the run that began earlier and was on, as far as was seen.
+        """
+        if not run.refused:
+            return False
+        if run.refused_by and self._journal.runs_known_as("", run.refused_by):
+            return True
+        ended = [recorded.run for recorded in self._journal.runs(_MAY_HAVE_HELD, run.directory)]
         return any(
-            other.run.is_open and other.run.run_id != run.run_id and not other.run.refused
-            and run.directory in other.run.directories
-            for other in self._runs.values()
+            other.run_id != run.run_id and not other.refused and run.directory in other.directories
+            and other.started_at <= run.started_at and (other.is_open or (other.ended_at or 0.0) >= run.started_at)
+            for other in (*(recorded.run for recorded in self._runs.values()), *ended)
         )  # fmt: skip
 
     def _enqueue(self, notification: Notification, addressee: Addressee) -> None:

@@ -26,7 +26,8 @@ def overview(journal: Journal, agent_running: bool, now: float) -> Row:
     """One object: is an agent at work, what is open, what waits for whom, what is parked."""
     sinks: dict[str, Row] = {}
     for row in journal.query("count_active"):
-        sink = sinks.setdefault(row["sink"], {"sink": row["sink"], "waiting": 0, "failing": 0, "oldest_at": None})
+        nothing = {"sink": row["sink"], "waiting": 0, "failing": 0, "oldest_at": None, "next_attempt_at": None}
+        sink = sinks.setdefault(row["sink"], nothing)
         sink["waiting"] += row["entries"]
         if row["state"] == "retryable":
             sink["failing"] += row["entries"]

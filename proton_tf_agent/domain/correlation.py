@@ -37,7 +37,10 @@ def correlate(runs: Sequence[Run], fact: Fact, directory: str, workspace: str | 
             return known
         if evidence.operation not in ev.OPERATION_OF_LOCK:
             return None
-        return _nearest((run for run in runs if _awaits_lock(run, directory, workspace, evidence)), directory)
+        awaiting = [run for run in runs if _awaits_lock(run, directory, workspace, evidence)]
+        if any(run.is_open for run in awaiting):
+            return _nearest((run for run in awaiting if run.is_open), directory)
+        return _one(awaiting)
     return _one(run for run in runs if _lives_in(run, directory, workspace))
 
 
@@ -98,7 +101,7 @@ def _awaits_log(run: Run, directory: str, started: ev.OperationStarted) -> bool:
 
 
 def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockTaken) -> bool:
-    if not run.is_open or run.lock is not Lock.UNSEEN or run.refused or run.errors:
+    if run.lock is not Lock.UNSEEN or run.refused or not (run.is_open or _was_on(run, lock)):
         return False
     if workspace is not None and run.workspace not in (None, workspace):
         return False
@@ -108,6 +111,13 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
         return True
     near = lock.created_at is None or abs(lock.created_at - run.started_at) <= LINK_WINDOW
     return near and _contains(run.directory, directory)
+
+
+def _was_on(run: Run, lock: ev.LockTaken) -> bool:
+    """Whether an ended run was on when the lock was taken: its log may be read to the end before its lock is."""
+    if run.ended_at is None or lock.created_at is None:
+        return False
+    return run.started_at <= lock.created_at <= min(run.ended_at, run.started_at + LINK_WINDOW)
 
 
 def _lives_in(run: Run, directory: str, workspace: str | None) -> bool:

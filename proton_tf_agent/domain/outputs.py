@@ -85,14 +85,22 @@ def _objection(output: Output, key: str, value: str | None, told: Mapping[str, s
         (len(told) >= MAX_OUTPUTS, f"more than {MAX_OUTPUTS}"),
     )
     reason = next((reason for applies, reason in checks if applies), "")
-    if not reason and (is_credential(value) or _is_tainted(output, value, taint)):
+    if not reason and (is_credential(value) or taint.touches(value) or _is_tainted(output.value or "null", taint)):
         return "holds a sensitive value"
     return reason
 
 
-def _is_tainted(output: Output, value: str, taint: Taint) -> bool:
-    """Also string by string: a document inside a document escapes twice what is recognised escaped once."""
-    return taint.touches(value) or any(map(taint.touches, _strings(_decode(output.value or "null"))))
+def _is_tainted(value: str, taint: Taint) -> bool:
+    """Whether an output's JSON text holds a copy of a sensitive value.
+
+    Also string by string: a document inside a document escapes twice what is recognised escaped once.
+    """
+    if not taint:
+        return False
+    try:
+        return taint.touches(value) or any(map(taint.touches, _strings(_decode(value))))
+    except RecursionError:
+        return True  # nested so deeply that nobody can look
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -200,9 +200,10 @@ TRANSITIONS: tuple[Row, ...] = (
     ),
     Row(OPEN | AMENDABLE, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
     Row(OPEN, (ev.LogClosed,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
-    # A refused lock ends the command; whose outcome counts is decided when the notification is composed.
+    # A refused lock ends the command. Whose outcome counts is decided when the notification is composed; until then the
+    # run that holds the lock must have had time to be seen.
     Row(OPEN, (ev.LockRefused,), always, S.ERRORED, "the state lock was refused", B.PROOF, W.SETTLE),
-    Row(OPEN, ENDS, over_and_refused, S.ERRORED, "the state lock was refused", B.PROOF),
+    Row(OPEN, ENDS, over_and_refused, S.ERRORED, "the state lock was refused", B.PROOF, W.GRACE),
     # The log is closed and nobody holds the lock: what was found is all there is.
     Row(OPEN, ENDS, over_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
     Row(OPEN, ENDS, over_with_errors, S.ERRORED, "the log ends with error diagnostics", B.PROOF),

@@ -195,7 +195,7 @@ TABLES = (
         (
             Key(
                 "settle",
-                duration(0.0, 3600.0),
+                duration(0.1, 3600.0),
                 "How long a weak verdict waits for stronger evidence while a log or a wrapper is there.",
                 '"30s"',
                 unit=_SECONDS,
@@ -223,7 +223,7 @@ TABLES = (
             Key(
                 "rescan",
                 duration(1.0, 3600.0),
-                "How often everything is looked at again, in case the kernel lost a hint.",
+                "How often everything is looked at again, should the kernel lose a hint; a very large tree less often.",
                 '"1m"',
                 unit=_SECONDS,
             ),

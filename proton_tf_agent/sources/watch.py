@@ -30,7 +30,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import ObservedWatch
+from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from ..domain.evidence import Cursor
 from .place import Kind, Place, place_of
@@ -124,7 +124,7 @@ class Watch:
     def __init__(self, roots: Sequence[WatchedRoot], wake: threading.Event) -> None:
         self.roots = tuple(roots)
         self._hints = _Hints(wake)
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
         self._watches: dict[str, ObservedWatch] = {}
         self._seen: dict[str, tuple[int, int, int]] = {}
         self._overflow = _OverflowListener(self._hints)
@@ -137,13 +137,14 @@ class Watch:
 
     def start(self) -> list[str]:
         """Begin to watch; returns what is wrong, as `heal` does."""
+        self._observer = Observer()
         self._observer.start()
         return self.heal()
 
     def stop(self) -> None:
         """End the observer's threads."""
         logging.getLogger("watchdog.observers.inotify_c").removeHandler(self._overflow)
-        if self._observer.is_alive():
+        if self._observer is not None and self._observer.is_alive():
             self._observer.stop()
             self._observer.join(timeout=5)
 
@@ -152,7 +153,7 @@ class Watch:
 
         Call every few seconds: a root may appear, vanish or be made again, and watchdog tells of none of it.
         """
-        if not self._observer.is_alive():
+        if self._observer is None or not self._observer.is_alive():
             return ["the observer has died; only rescans see changes now"]
         alive = {emitter.watch: emitter.is_alive() for emitter in self._observer.emitters}
         problems = []

@@ -150,9 +150,7 @@ def scripts(tmp_path: Path) -> dict[str, list[Script]]:
         scenarios.append(KILLED)
         directory = str(tmp_path / "watched" / name)
         planned[name] = [
-            Script.of(
-                scenario, directory, n, soon + 100 * place + 10 * n, "runs.log" if place == 0 else f"{n}.log"
-            )
+            Script.of(scenario, directory, n, soon + 100 * place + 10 * n, "runs.log" if place == 0 else f"{n}.log")
             for n, scenario in enumerate(scenarios)
         ]
     return planned

@@ -180,6 +180,41 @@ def test_looking_now_and_then_finds_every_logged_run_and_its_true_verdict(
     judge(recording, watching)
 
 
+@each_recording
+@pytest.mark.parametrize("seed", range(3))
+def test_an_agent_that_comes_at_any_instant_finds_the_same_runs_and_verdicts(
+    recording: Recording, watching: Watching, seed: int
+) -> None:
+    """Its first look may fall between any two things a run does; with seed 0 just before a lock is given back,
+    when a failed run has already said why it failed."""
+    instants = list(with_ends(recording))
+    releases = [n for n, (_, changes) in enumerate(instants) if any(is_release(change) for change in changes)]
+    rng = random.Random(f"{recording.name}/{seed}")
+    comes = rng.choice(releases if seed == 0 and releases else range(len(instants)))
+    if recording.name == "stale_lock_then_apply":
+        comes = min(comes, 12)  # before its first log is overwritten
+    for _, changes in instants[:comes]:
+        watching.happen(changes)
+    now = instants[comes][0]
+    watching.look_everywhere(now)
+    waiting = 0
+    for at, changes in instants[comes:]:
+        now = at
+        watching.wait(now)
+        watching.happen(changes)
+        waiting = waiting + 1 if recording.is_chatty and grows_only(changes) else 0
+        if waiting % 40 == 0:
+            watching.look(now)
+    watching.look(now)
+    watching.wait(now + LONG)
+    judge(recording, watching)
+    judge_runs_known_by_their_lock_alone(recording, watching)
+
+
+def is_release(change: Change) -> bool:
+    return change.is_removal and change.path.endswith(".lock.info")
+
+
 def with_ends(recording: Recording) -> Iterator[tuple[float, list[Change]]]:
     """The recorded instants, and one with no changes just after each process ended."""
     ends = sorted(step.ends for step in recording.steps)
@@ -211,7 +246,7 @@ def judge(recording: Recording, watching: Watching) -> None:
 
 
 def judge_what_is_told(recording: Recording, watching: Watching, logged: Sequence[Step]) -> None:
-    told = watching.notifications()
+    told = watching.notifications(superseded=True)
     terminal = Counter(n.status for n in told if n.status.is_terminal)
     expected = Counter(
         Status.SUCCEEDED if step.verdict in (RunStatus.APPLIED, RunStatus.DESTROYED) else Status.FAILED
@@ -220,7 +255,7 @@ def judge_what_is_told(recording: Recording, watching: Watching, logged: Sequenc
     )
     assert terminal == expected
     started = {run.run_id: run.started_at for run in watching.runs()}
-    order = [started[n.run_id] for n in told if n.status.is_terminal]
+    order = [started[n.run_id] for n in watching.notifications() if n.status.is_terminal]
     assert order == sorted(order), "the last word is not the last run's"
     assert all(not n.outputs for n in told if n.run_status is not RunStatus.APPLIED)
     last = last_applied(recording)
@@ -287,3 +322,5 @@ def judge_runs_known_by_their_lock_alone(recording: Recording, watching: Watchin
     assert {n.status for n in watching.notifications() if n.run_id in ids} <= {Status.IN_PROGRESS}
     steps = {step for run in unlogged if (step := watching.step_of(run)) is not None}
     assert all(step.is_run or not step.command for step in steps), "a command that is no run became one"
+    if recording.name != "log_moved_in":  # there the log comes when the lock has come and gone
+        assert not any(step.is_json for step in steps), "a run with a log became two"

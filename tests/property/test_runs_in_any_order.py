@@ -167,7 +167,7 @@ def test_no_foreign_text_breaks_the_contract(
     )):  # fmt: skip
         ended = Tale()
         ended.run = tale.run
-        ended.tell(*last)
+        ended.tell(*last).wait(10)
         mapped = map_outputs(ended.run.outputs or (), OutputMapping(), NOTHING_TAINTED)
         notification = ended.notification(mapped)
         assert notification is not None

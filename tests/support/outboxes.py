@@ -30,8 +30,9 @@ def notification(
     deployment: str | None = DEPLOYMENT,
     text: str | None = None,
     run_id: str = "run-1",
+    began: float = 0.0,
 ) -> Notification:
-    """A notification whose id and, unless text is given, message are its number's."""
+    """A notification whose id and, unless text is given, message are its number's. began: when its run did."""
     return Notification(
         notification_id=f"ntf-{number}",
         run_id=run_id,
@@ -45,6 +46,7 @@ def notification(
         directory="/w/network",
         workspace="default",
         created_at=1000.0,
+        run_started_at=began,
     )
 
 

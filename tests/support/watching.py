@@ -64,7 +64,6 @@ class Watching:
         self._reenactment = Reenactment(recording, self.directory)
         self._opener = SafeOpener([root])
         self._watch = Watch([WatchedRoot(root, LOG_NAMES)], threading.Event())
-        self._watch._observer.start()  # it watches nothing: hints come as recorded; but it can be stopped now
         self.journal = Journal.open_as_daemon(journal_path)
         surroundings = RunDirectories(self._opener, Settings(allow=AllowSettings(("arn:aws:proton:*",))))
         proton = Addressee("proton", lambda _notification: True, proton_objection)
@@ -161,10 +160,10 @@ class Watching:
         """Every run in the journal, oldest first."""
         return [recorded.run for recorded in reversed(self.journal.runs(limit=1000))]
 
-    def notifications(self) -> list[Notification]:
-        """Everything in the outbox that was not superseded, in order."""
-        rows = self.journal.query("originals")
-        return [notification_of(row["body"]) for row in rows]
+    def notifications(self, *, superseded: bool = False) -> list[Notification]:
+        """Everything in the outbox in order, what was superseded only if asked for."""
+        rows = self.journal.query("entries", after=0, limit=100_000)
+        return [notification_of(row["body"]) for row in rows if superseded or row["state"] != "superseded"]
 
 
 def _always(_path: str) -> float:

@@ -87,12 +87,19 @@ def test_a_lock_older_than_the_only_log_is_anothers() -> None:
     assert watched.lock("L", 1000.5) not in (None, waiter)
 
 
-@pytest.mark.parametrize("after", [ev.LockRefused("L"), ev.ErrorReported("Invalid value")])
-def test_a_run_that_was_refused_or_has_failed_is_given_no_lock(after: Evidence) -> None:
+def test_a_run_that_was_refused_is_given_no_lock() -> None:
+    watched = Watched()
+    refused = watched.log("a", 1000.0)
+    watched.line("a", ev.LockRefused("L"))
+    assert watched.lock("L", 1000.5) not in (None, refused)
+
+
+def test_a_run_that_has_reported_errors_is_given_its_lock() -> None:
+    """Errors come before the unlock: an agent that comes late sees them first."""
     watched = Watched()
     failed = watched.log("a", 1000.0)
-    watched.line("a", after)
-    assert watched.lock("L", 1000.5) not in (None, failed)
+    watched.line("a", ev.ErrorReported("Invalid value"))
+    assert watched.lock("L", 1000.5) == failed
 
 
 def test_a_log_above_the_locked_directory_is_the_same_run() -> None:

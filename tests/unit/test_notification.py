@@ -135,7 +135,7 @@ def test_several_errors_are_the_first_and_a_number() -> None:
 
 
 def test_a_refused_lock_is_told_by_the_run_that_has_it_while_that_is_open() -> None:
-    tale = Tale().tell(STARTED, REFUSED, CLOSED)
+    tale = Tale().tell(STARTED, REFUSED, CLOSED).wait(10)
     last = tale.transitions[-1]
     assert compose(tale.run, last, BINDING, Mapped(), NOTHING_TAINTED, another_run_open=True) is None
     alone = compose(tale.run, last, BINDING, Mapped(), NOTHING_TAINTED, another_run_open=False)

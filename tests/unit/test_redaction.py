@@ -60,6 +60,17 @@ def test_every_line_of_a_value_with_several_lines_is_masked() -> None:
     assert first not in Taint([PEM.replace("\n", "\r\n")]).mask(f"x{first}y")
 
 
+def test_lines_that_every_such_value_has_shred_no_text() -> None:
+    text = "no -----BEGIN CERTIFICATE----- and no fi here"
+    assert Taint([PEM, "if true\nfi\n-----END CERTIFICATE-----"]).mask(text) == text
+
+
+def test_a_value_at_the_very_beginning_or_end_of_a_text_is_masked() -> None:
+    assert Taint(["x7Qp"]).mask("x7Qp and x7Qp") == f"{MASK} and {MASK}"
+    assert Taint(["x7Qp"]).mask("x7Qp") == MASK
+    assert Taint(["x7Qp"]).mask("x7Q") == "x7Q"
+
+
 def test_a_value_read_from_a_file_is_known_without_its_last_newline_in_every_encoding() -> None:
     taint = Taint(["t0ps3cr3t-token\n"])
     assert taint.mask("t0ps3cr3t-token") == MASK

@@ -461,13 +461,13 @@ MISTAKES = [
     # durations and choices
     ('[run]\nsettle = "10 days"\n', ":2: [run] settle", *NO_DURATION),
     ('[run]\nsettle = "-1s"\n', ":2: [run] settle", *NO_DURATION),
-    ("[run]\nsettle = -1\n", ":2: [run] settle", "must be from 0s to 1h", 'for example: settle = "30s"'),
-    ("[run]\nsettle = nan\n", ":2: [run] settle", "must be from 0s to 1h", 'for example: settle = "30s"'),
-    ("[run]\nsettle = -inf\n", ":2: [run] settle", "must be from 0s to 1h", 'for example: settle = "30s"'),
+    ("[run]\nsettle = -1\n", ":2: [run] settle", "must be from 100ms to 1h", 'for example: settle = "30s"'),
+    ("[run]\nsettle = nan\n", ":2: [run] settle", "must be from 100ms to 1h", 'for example: settle = "30s"'),
+    ("[run]\nsettle = -inf\n", ":2: [run] settle", "must be from 100ms to 1h", 'for example: settle = "30s"'),
     (
         f"[run]\nsettle = 0x{'f' * 5000}\n",
         ":2: [run] settle",
-        "must be from 0s to 1h",
+        "must be from 100ms to 1h",
         'for example: settle = "30s"',
     ),
     ('[scan]\nrescan = "999ms"\n', ":2: [scan] rescan", "must be from 1s to 1h", 'for example: rescan = "1m"'),

@@ -231,7 +231,7 @@ ENDINGS: tuple[tuple[tuple[ev.Evidence, ...], RunStatus, Basis, float], ...] = (
     ((APPLIED, CLOSED), RunStatus.APPLIED, PROOF, AT_ONCE),
     ((DESTROYED,), RunStatus.DESTROYED, PROOF, AT_ONCE),
     ((REFUSED,), RunStatus.ERRORED, PROOF, SETTLE),
-    ((RELEASED, REFUSED, CLOSED), RunStatus.ERRORED, PROOF, AT_ONCE),
+    ((RELEASED, REFUSED, CLOSED), RunStatus.ERRORED, PROOF, GRACE),
     ((RELEASED, INTERRUPTED, FAILED, CLOSED), RunStatus.CANCELED, PROOF, AT_ONCE),
     ((INTERRUPTED, RELEASED, CLOSED), RunStatus.CANCELED, PROOF, AT_ONCE),
     ((INTERRUPTED, RELEASED), RunStatus.CANCELED, PROOF, SETTLE),
@@ -496,9 +496,11 @@ def test_an_apply_is_no_finished_plan_whatever_waited() -> None:
     assert tale.status is RunStatus.APPLYING
 
 
-def test_a_refused_lock_is_errored_when_the_log_closes() -> None:
+def test_a_refused_lock_is_errored_soon_after_the_log_closes() -> None:
+    """Not at once: the run that holds the lock must have had time to be seen, for its outcome decides."""
     tale = Tale().tell(recorded("lock_refused.log"), CLOSED)
-    assert tale.status is RunStatus.ERRORED
+    assert tale.status is RunStatus.PENDING
+    assert tale.wait(GRACE).status is RunStatus.ERRORED
     assert tale.message() == (
         "The state lock could not be acquired (held by a3d8f6c5-b9ab-3d0f-2686-aa74e69a331a). Nothing was changed."
     )
@@ -669,3 +671,19 @@ def test_the_lock_of_a_command_that_is_no_run_moves_nothing() -> None:
 def test_an_empty_apply_says_that_nothing_was_planned_to_be_destroyed() -> None:
     """No outputs and no planned change is no destroy."""
     assert Tale().tell(STARTED, PLANNED, APPLIED, NO_OUTPUTS).status is RunStatus.APPLIED
+
+
+def test_one_more_line_is_enough_to_take_back_that_a_logs_writer_seemed_gone() -> None:
+    facts = recorded("apply_ok.log")
+    tale = Tale().tell(facts[:8], Fact(CLOSED, facts[0].anchor), facts[8])
+    assert tale.run.verdict is None
+
+
+def test_an_interrupted_run_is_not_canceled_while_it_holds_its_lock() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, FAILED)
+    assert tale.run.verdict is None
+
+
+def test_an_interrupted_run_that_died_with_its_lock_is_lost_and_not_canceled() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, GONE, RELEASED)
+    assert tale.wait(10).status is RunStatus.LOST
