@@ -1,0 +1,163 @@
+"""Code and documents say the same: event names, commands, paths, words."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proton_tf_agent import cli, telemetry
+
+HOUSE = Path(cli.__file__).parent
+ROOT = HOUSE.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = sorted(HOUSE.rglob("*.py"))
+FORBIDDEN = {"helper", "util", "manager", "handler", "common"}
+_NAME = re.compile(r"[a-z]+\.[a-z]+")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+# --- docs/logging.md --------------------------------------------------------------------------------------------
+
+
+def names_told() -> set[str]:
+    """The event names in the code: first arguments of `tell` and `Told`, and those the relay chooses from."""
+    told = set()
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and node.args:
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                first = node.args[0]
+                if called in ("tell", "_tell", "Told") and isinstance(first, ast.Constant):
+                    told.add(first.value)
+    chosen = {node.value for node in ast.walk(tree(HOUSE / "relay.py")) if isinstance(node, ast.Constant)}
+    return told | {value for value in chosen if isinstance(value, str) and value.startswith("notification.")}
+
+
+def names_listed() -> set[str]:
+    page = (ROOT / "docs" / "logging.md").read_text("utf-8")
+    return set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+
+
+def test_every_event_name_in_the_code_is_listed_and_every_listed_one_is_told() -> None:
+    assert names_told() == names_listed()
+    assert len(names_listed()) >= 15
+
+
+def test_event_names_are_a_noun_and_what_happened_to_it() -> None:
+    for name in names_listed():
+        assert _NAME.fullmatch(name), name
+    assert names_listed() >= telemetry._DISPLAYED_AS_WARNING | telemetry._DISPLAYED_AS_ERROR
+
+
+# --- docs/commands.md -------------------------------------------------------------------------------------------
+
+
+def commands(
+    parser: argparse.ArgumentParser, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not groups:
+        yield words, parser
+    for group in groups:
+        for name, below in group.choices.items():
+            yield from commands(below, (*words, name))
+
+
+def documented_commands() -> dict[tuple[str, ...], str]:
+    """The first cell of the table for every command in it; `config validate|show` stands for two."""
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    cells: dict[tuple[str, ...], str] = {}
+    for cell in re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE):
+        cell = cell.replace("\\|", "¦")
+        words = []
+        for word in cell.split():
+            if not re.fullmatch(r"[a-z¦]+", word):
+                break
+            words.append(word.split("¦"))
+        for last in words[-1]:
+            cells[(*(word[0] for word in words[:-1]), last)] = cell
+    return cells
+
+
+def test_every_command_is_documented_and_every_documented_one_exists() -> None:
+    assert {words for words, _ in commands(cli._parser())} == documented_commands().keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "parser"), [pytest.param(*found, id=" ".join(found[0])) for found in commands(cli._parser())]
+)
+def test_every_option_is_documented_and_every_documented_one_exists(
+    words: tuple[str, ...], parser: argparse.ArgumentParser
+) -> None:
+    cell = documented_commands()[words]
+    known = {option for action in parser._actions for option in action.option_strings}
+    assert set(re.findall(r"(?<![\w-])--?[a-z-]+", cell)) <= known
+    for action in parser._actions:
+        if action.option_strings and not {"--help", "--config"} & set(action.option_strings):
+            assert any(re.search(rf"{option}\b", cell) for option in action.option_strings), action.option_strings
+        if action.metavar and not action.option_strings:
+            assert str(action.metavar).replace("|", "¦") in cell or action.metavar in cell.replace("¦", "|")
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    listed = {int(code) for code in re.findall(r"(?:^|· |: |\n)(\d+) [a-z]", page[page.index("Exit codes") :])}
+    raised = {
+        int(node.value.value)
+        for node in ast.walk(tree(HOUSE / "domain" / "errors.py"))
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)
+    }
+    assert listed == raised | {0, cli._PARTLY_DONE, cli._INTERRUPTED}
+
+
+# --- paths and links --------------------------------------------------------------------------------------------
+
+
+def test_every_path_in_the_table_of_promises_exists() -> None:
+    page = (ROOT / "README.md").read_text("utf-8")
+    table = page[page.index("## Promises") : page.index("What cannot be promised")]
+    paths = re.findall(r"\| `([^`]+)` \|$", table, re.MULTILINE)
+    assert len(paths) == sum(line.startswith("| ") for line in table.splitlines()) - 1
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_inside_the_house_leads_somewhere(page: Path) -> None:
+    links = [link.partition("#")[0] for link in _LINK.findall(page.read_text("utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_a_page_names_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:docs|tests|systemd|config|sources|domain|sinks|bench)/[\w./-]+|\w+\.(?:py|sql))`",
+        page.read_text("utf-8"),
+    )
+    missing = [name for name in named if not (ROOT / name).exists() and not (HOUSE / name).exists()]
+    assert missing == []
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_ours_is_named_by_a_word_that_says_nothing() -> None:
+    names = {path.stem for path in SOURCES}
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(node.name)
+    words = {word.lower().removesuffix("s") for name in names for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    assert words & FORBIDDEN == set()
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    assert [path.name for path in SOURCES if path.name != "__main__.py" and not ast.get_docstring(tree(path))] == []

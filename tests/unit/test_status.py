@@ -1,0 +1,167 @@
+"""The read model: its rows are a written contract, and it reads the journal and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, enqueued, filled, notification
+
+from proton_tf_agent import status
+from proton_tf_agent.domain.errors import UsageInvalid
+from proton_tf_agent.domain.notification import Status
+from proton_tf_agent.journal import Journal
+
+NOW = 1200.0
+
+
+@pytest.fixture
+def journal(journal: Journal) -> Journal:
+    filled(journal)
+    return journal
+
+
+def seqs(rows: list[status.Row]) -> list[int]:
+    return [row["seq"] for row in rows]
+
+
+def test_the_overview_says_what_is_open_what_waits_for_whom_and_what_is_parked(journal: Journal) -> None:
+    row = status.overview(journal, True, NOW)
+    assert (row["agent"], row["delivering"], row["journal"]) == ("running", "degraded", journal.path)
+    assert (row["runs_open"], row["runs_recorded"], row["parked"]) == (1, 3, 1)
+    console, proton = row["sinks"]
+    assert console == {
+        "sink": "console",
+        "waiting": 1,
+        "failing": 0,
+        "oldest_at": "1970-01-01T00:17:40.000Z",
+        "next_attempt_at": None,
+        "waiting_s": 140.0,
+    }
+    assert (proton["waiting"], proton["failing"], proton["waiting_s"]) == (2, 1, 98.0)
+    assert proton["next_attempt_at"] == status.iso(journal.query("entry", seq=5)[0]["due_at"])
+    assert [run["run_id"] for run in row["open"]] == ["run-2"]
+    assert [run["run_id"] for run in row["recent"]] == ["run-2", "run-1", "run-3"]
+
+
+def test_delivery_is_current_when_all_that_waits_has_not_failed(journal_path: str) -> None:
+    with Journal.open_as_daemon(journal_path + "2") as empty:
+        row = status.overview(empty, False, NOW)
+        assert (row["agent"], row["delivering"], row["sinks"], row["recent"]) == ("stopped", "current", [], [])
+        enqueued(empty, notification(1), notification(2, Status.FAILED))
+        assert status.overview(empty, False, NOW)["delivering"] == "current"
+
+
+def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(journal: Journal) -> None:
+    unbound, told, historic = status.run_rows(journal, 10)
+    assert told == {
+        "run_id": "run-1",
+        "directory": "/w/network",
+        "workspace": "default",
+        "operation": "apply",
+        "status": "applied",
+        "reason": "the log says: apply complete",
+        "resource_arn": ARN,
+        "deployment_id": DEPLOYMENT,
+        "unbound_reason": None,
+        "historic": False,
+        "planned": 3,
+        "applied": 3,
+        "errors": 0,
+        "log": "/w/network/apply.log",
+        "started_at": "1970-01-01T00:16:40.000Z",
+        "ended_at": "1970-01-01T00:17:40.000Z",
+    }
+    assert (unbound["resource_arn"], unbound["ended_at"], unbound["log"]) == (None, None, None)
+    assert "no deployment metadata" in unbound["unbound_reason"]
+    assert historic["historic"]
+
+
+def test_runs_come_newest_first_and_of_one_directory_if_asked(journal: Journal) -> None:
+    assert [row["run_id"] for row in status.run_rows(journal, 2)] == ["run-2", "run-1"]
+    assert [row["run_id"] for row in status.run_rows(journal, 10, "/w/old")] == ["run-3"]
+    assert status.run_rows(journal, 10, "/nowhere") == []
+
+
+def test_an_entry_is_shown_as_it_was_told_and_as_it_stands(journal: Journal) -> None:
+    entries = {row["seq"]: row for row in status.entries(journal, 100)}
+    assert entries[3] == {
+        "id": "ntf-3",
+        "seq": 3,
+        "run_id": "run-1",
+        "sink": "proton",
+        "resource_arn": ARN,
+        "deployment_id": DEPLOYMENT,
+        "status": "SUCCEEDED",
+        "status_message": "number 3",
+        "outputs": {"vpc_id": "vpc-3"},
+        "state": "delivered",
+        "attempts": 2,
+        "reason": "accepted",
+        "due_at": None,
+        "created_at": "1970-01-01T00:17:40.000Z",
+        "settled_at": "1970-01-01T00:17:43.000Z",
+        "superseded_by": None,
+        "replay_of": None,
+    }
+    assert (entries[2]["state"], entries[2]["superseded_by"]) == ("superseded", 3)
+    assert entries[5]["due_at"] is not None
+
+
+def test_the_last_entries_come_in_their_order(journal: Journal) -> None:
+    assert seqs(status.entries(journal, 3)) == [5, 6, 7]
+    assert seqs(status.entries(journal, 1, parked=True)) == [4]
+    assert seqs(status.entries_after(journal, 5)) == [6, 7]
+    assert status.entries_after(journal, 7) == []
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("3", [3]), ("ntf-3", [3, 7]), ("99", []), ("9" * 40, []), ("٣", [3])])
+def test_an_entry_is_found_by_its_number_or_by_its_id(journal: Journal, wanted: str, found: list[int]) -> None:
+    assert [row["seq"] for row in status.find_entries(journal, wanted)] == found
+
+
+def test_every_attempt_is_shown(journal: Journal) -> None:
+    first, second = status.attempts(journal, 3)
+    assert (first["outcome"], first["started_at"]) == ("unavailable", "1970-01-01T00:17:42.000Z")
+    assert (second["outcome"], second["http_status"], second["ambiguous"]) == ("accepted", 200, False)
+    (on_the_wire,) = status.attempts(journal, 7)
+    assert (on_the_wire["finished_at"], on_the_wire["outcome"]) == (None, None)
+
+
+@pytest.mark.parametrize("wanted", ["run-1", "ntf-3", "3", "/w/network", "/w/network/"])
+def test_a_story_is_found_from_any_end(journal: Journal, wanted: str) -> None:
+    (story,) = status.explain(journal, wanted)
+    assert story.run["run_id"] == "run-1"
+    assert [(fact["evidence"], fact["status"]) for fact in story.evidence] == [
+        ("PlanSummarised", None),
+        ("OutputsReported", "applied"),
+    ]
+    assert seqs(story.entries) == [1, 2, 3, 7]
+    assert [len(entry["attempted"]) for entry in story.entries] == [1, 0, 2, 1]
+    json.dumps(story.row())
+
+
+@pytest.mark.parametrize("wanted", ["run-9", "ntf-9", "99", "/nowhere", "", "/", "' OR 1=1 --"])
+def test_what_nobody_knows_is_said_with_where_to_look(journal: Journal, wanted: str) -> None:
+    with pytest.raises(UsageInvalid, match="journal list"):
+        status.explain(journal, wanted)
+
+
+def test_an_entry_that_is_damaged_on_disk_is_shown_without_what_it_seems_to_say(journal: Journal) -> None:
+    execute = journal._connection.execute
+    execute("DROP TRIGGER outbox_body_is_immutable")
+    execute("UPDATE outbox SET body = CAST('{\"status_message\"' AS BLOB) WHERE seq = 3")
+    execute("UPDATE outbox SET body = CAST(replace(CAST(body AS TEXT), 'vpc-3', 'vpc-4') AS BLOB) WHERE seq = 7")
+    rows = {row["seq"]: row for row in status.entries(journal, 100)}
+    for seq in (3, 7):
+        assert (rows[seq]["status_message"], rows[seq]["outputs"]) == ("(damaged on disk)", {})
+    assert rows[3]["resource_arn"] == ARN
+    assert rows[4]["resource_arn"] == OTHER_ARN
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, None), (0.0, "1970-01-01T00:00:00.000Z"), (1_795_401_224.862_242, "2026-11-23T02:33:44.862Z")],
+)
+def test_times_are_iso_8601_in_utc(seconds: float | None, shown: str | None) -> None:
+    assert status.iso(seconds) == shown

@@ -1,0 +1,145 @@
+"""The daemon's voice: lines no foreign text can break, and systemd's protocol."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.outboxes import STEERING
+
+from proton_tf_agent.telemetry import configure, notify_systemd
+
+LIBRARIES = ("botocore", "boto3", "urllib3", "watchdog")
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def line_of(name: str, keys: dict[str, Any], level: str = "info") -> dict[str, Any]:
+    stream = io.StringIO()
+    configure(level, "json", stream).tell(name, keys)
+    text = stream.getvalue()
+    assert text.isascii()
+    assert text.endswith("\n")
+    assert text[:-1].isprintable()
+    line: dict[str, Any] = json.loads(text)
+    return line
+
+
+@given(st.text(), st.text(alphabet=st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp"])))
+def test_a_line_is_one_ascii_json_object_whatever_foreign_text_is_in_it(text: str, steering: str) -> None:
+    for foreign in (text, steering, STEERING, "\udcff\x00"):
+        line = line_of("source.unreadable", {"path": foreign, "reason": "E_IO"})
+        assert line["path"] == json.loads(json.dumps(foreign))  # two surrogates may have met
+        assert (line["event"], line["reason"]) == ("source.unreadable", "E_IO")
+
+
+def test_a_line_is_dated_in_utc_and_has_a_level() -> None:
+    line = line_of("agent.started", {"version": "1", "journal": None})
+    assert line.keys() == {"event", "level", "timestamp", "version"}
+    assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_journald_dates_lines_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1234")
+    assert "timestamp" not in line_of("agent.started", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("agent.ready", "info"),
+        ("notification.delivered", "info"),
+        ("notification.parked", "warning"),
+        ("watch.degraded", "warning"),
+        ("agent.failed", "error"),
+    ],
+)
+def test_what_needs_a_person_stands_out(name: str, level: str) -> None:
+    assert line_of(name, {})["level"] == level
+
+
+def test_a_level_leaves_out_what_is_below_it_and_the_end_of_the_agent_is_never_left_out() -> None:
+    stream = io.StringIO()
+    log = configure("error", "json", stream)
+    for name in ("agent.ready", "notification.parked", "agent.failed"):
+        log.tell(name)
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["agent.failed"]
+
+
+def test_the_console_format_does_not_let_foreign_text_steer_the_terminal() -> None:
+    stream = io.StringIO()
+    configure("info", "console", stream).tell("source.unreadable", {"path": STEERING, "reason": "E_IO"})
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue()[:-1].isprintable()
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = open(writing, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - its close fails, too
+    log = configure("info", "json", stream)
+    log.tell("agent.ready", {"runs_open": 1})
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+    log.tell("agent.stopping")
+
+
+def test_libraries_are_pinned_to_warnings() -> None:
+    """botocore's debug log carries whole request bodies, whatever level the agent's own log has."""
+    configure("debug", "json", io.StringIO())
+    for name in LIBRARIES:
+        assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING
+
+
+# --- sd_notify ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.settimeout(10)
+        yield listening
+
+
+def test_systemd_is_told_in_one_datagram(
+    supervisor: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "notify")
+    supervisor.bind(address)
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify_systemd("READY=1", "STATUS=watching 2 roots")
+    assert supervisor.recv(4096) == b"READY=1\nSTATUS=watching 2 roots"
+
+
+def test_systemd_may_listen_on_an_abstract_socket(supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"proton-tf-agent-test-{os.getpid()}"
+    supervisor.bind("\0" + name)
+    monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+    notify_systemd("STOPPING=1")
+    assert supervisor.recv(4096) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize("address", [None, "", "/nowhere/notify", "x" * 500])
+def test_nobody_listening_stops_nothing(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if address is None:
+        monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    else:
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify_systemd("READY=1")

@@ -1,0 +1,101 @@
+"""The systemd unit starts what exists and believes what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from proton_tf_agent import agent, cli
+from proton_tf_agent.domain.errors import JournalHeld, JournalUnusable, SettingsInvalid
+from proton_tf_agent.settings import JournalSettings
+
+UNIT = Path(cli.__file__).parents[1] / "systemd" / "proton-tf-agent.service"
+Sections = dict[str, dict[str, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def unit() -> Sections:
+    """Section -> key -> values, in their order; a key may be given more than once."""
+    sections: Sections = defaultdict(lambda: defaultdict(list))
+    section = ""
+    for line in UNIT.read_text("utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if header := re.fullmatch(r"\[(\w+)\]", line):
+            section = header[1]
+            continue
+        key, equals, value = line.partition("=")
+        assert equals, line
+        assert re.fullmatch(r"[A-Z]\w+", key), line
+        sections[section][key].append(value)
+    return sections
+
+
+def test_it_is_a_unit_of_three_sections(unit: Sections) -> None:
+    assert list(unit) == ["Unit", "Service", "Install"]
+    repeated = {key for section in unit.values() for key, values in section.items() if len(values) > 1}
+    assert repeated <= {"SystemCallFilter"}
+
+
+@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecStartPre", "_config_validate")])
+def test_what_it_starts_exists_with_all_its_options(unit: Sections, key: str, command: str) -> None:
+    (line,) = unit["Service"][key]
+    program, *arguments = line.split()
+    assert program == "/opt/proton-tf-agent/bin/proton-tf-agent"
+    parsed = cli._parser().parse_args(arguments)
+    assert parsed.command is getattr(cli, command)
+    assert parsed.config == cli.DEFAULT_CONFIG
+
+
+def test_it_waits_for_readiness(unit: Sections) -> None:
+    service = unit["Service"]
+    assert service["Type"] == ["notify"]
+    assert service["NotifyAccess"] == ["main"]
+
+
+def test_it_starts_again_for_ever_unless_a_person_is_needed(unit: Sections) -> None:
+    assert unit["Unit"]["StartLimitIntervalSec"] == ["0"]
+    assert unit["Service"]["Restart"] == ["always"]
+    prevented = {int(code) for code in unit["Service"]["RestartPreventExitStatus"][0].split()}
+    assert prevented == {SettingsInvalid.exit_code, JournalUnusable.exit_code}
+    assert JournalHeld.exit_code not in prevented
+
+
+def test_it_leaves_time_for_requests_under_way(unit: Sections) -> None:
+    assert int(unit["Service"]["TimeoutStopSec"][0]) > agent._STOP_S
+
+
+def test_its_directories_are_those_of_the_defaults(unit: Sections) -> None:
+    service = unit["Service"]
+    assert f"/var/lib/{service['StateDirectory'][0]}" == os.path.dirname(JournalSettings().path)
+    assert f"/etc/{service['ConfigurationDirectory'][0]}" == os.path.dirname(cli.DEFAULT_CONFIG)
+    assert (service["StateDirectoryMode"], service["UMask"]) == (["0700"], ["0077"])
+
+
+def test_it_may_do_nothing_it_need_not(unit: Sections) -> None:
+    service = unit["Service"]
+    assert service["User"] == ["proton-tf-agent"]
+    for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
+        assert service[key] == [""]
+    for key in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "LockPersonality", "MemoryDenyWriteExecute"):
+        assert service[key] == ["yes"]
+    assert (service["ProtectSystem"], service["ProtectHome"]) == (["strict"], ["read-only"])
+    assert not {"ReadWritePaths", "BindPaths"} & service.keys()
+
+
+def test_systemd_has_nothing_to_say_against_it(tmp_path: Path) -> None:
+    """Where there is no systemd, the tests above have to do."""
+    analyse = shutil.which("systemd-analyze")
+    text = UNIT.read_text("utf-8")
+    assert text.count("/opt/proton-tf-agent/bin/proton-tf-agent") == 2
+    if analyse:
+        copy = tmp_path / UNIT.name
+        copy.write_text(text.replace("/opt/proton-tf-agent/bin/proton-tf-agent", "/bin/true"))  # it must exist
+        said = subprocess.run([analyse, "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False)
+        assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
