@@ -150,10 +150,10 @@ class Agent:
             except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
                 self._fail("pipeline", error)
             finally:
+                relay.stop()  # first: nothing new may leave after a person has asked for the end
                 notify_systemd("STOPPING=1")
                 self._log.tell("agent.stopping")
                 self._watch.stop()
-                relay.stop()
                 delivery.join(_STOP_S)
                 for sink in sinks.values():
                     sink.close()

@@ -23,7 +23,7 @@ from .domain.notification import Notification, compose, violations
 from .domain.outputs import OutputMapping, map_outputs
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
 from .domain.run import FINAL, Lock, Patience, Run, RunStatus, Transition
-from .domain.transitions import advance
+from .domain.transitions import advance, is_due
 from .journal import Journal, Recorded
 
 # Facts that come once per resource: counted in the run, not kept one by one.
@@ -126,7 +126,7 @@ class Pipeline:
 
     def elapse(self, now: float) -> None:
         """Make verdicts final that have waited long enough."""
-        due = [run for run in self.open_runs if run.verdict and run.verdict.due_at <= now]
+        due = [run for run in self.open_runs if run.verdict and is_due(run.verdict, now, self.rules.patience)]
         if not due:
             return
         batch = _Batch(self, now)

@@ -35,6 +35,7 @@ from .wire_contract import CONTENT_TYPE, Refused, check_envelope, read_request
 
 MAX_BODY = 2 * 1024 * 1024  # bytes; the largest valid request with every character escaped is below 1.4 MB
 _IDLE = 60.0  # seconds a silent connection is kept
+_TICK = 0.5  # seconds between two looks at whether anybody still reads what is told
 _log = logging.getLogger(__name__)
 
 
@@ -420,30 +421,28 @@ def serve(
     emit is called with one line per accepted notification, on_listening once with the URL. Main thread only.
     Raises what `Fault.named` and `Receiver` raise.
     """
-    ended_by: list[signal.Signals | None] = []
-    ended = threading.Event()
-
-    def end(number: signal.Signals | None) -> None:
-        ended_by.append(number)
-        ended.set()
+    unheard = threading.Event()
 
     def tell(record: Record) -> None:
         try:
             emit(json_line(record) if as_json else human_line(record))
         except OSError:
-            end(None)
+            unheard.set()
 
     fault = Fault.named(fault_name) if fault_name else None
-    with Receiver(host, port, journal_path, tell, allow_remote=allow_remote) as receiver:
-        if fault is not None:
-            receiver.fail(fault, times)
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, lambda number, _: end(signal.Signals(number))) for number in numbers]
-        try:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    # Blocked and waited for: a handler could interrupt this thread inside a lock that it would then wait for itself.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        with Receiver(host, port, journal_path, tell, allow_remote=allow_remote) as receiver:
+            if fault is not None:
+                receiver.fail(fault, times)
             if on_listening is not None:
                 on_listening(receiver.url)
-            ended.wait()
-        finally:
-            for number, was in zip(numbers, before, strict=True):
-                signal.signal(number, was)
-    return ended_by[0]
+            while not unheard.is_set():
+                caught = signal.sigtimedwait(numbers, _TICK)
+                if caught is not None:
+                    return signal.Signals(caught.si_signo)
+            return None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

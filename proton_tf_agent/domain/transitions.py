@@ -256,7 +256,7 @@ def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[
     Returns the run as it stands afterwards and the transition it made, if it made one.
     """
     if isinstance(evidence, ev.Elapsed):
-        if run.verdict is None or now < run.verdict.due_at:
+        if run.verdict is None or not is_due(run.verdict, now, patience):
             return run, None
         return _move(run, run.verdict, evidence, now)
     if isinstance(evidence, ev.NextRunBegan):
@@ -271,6 +271,12 @@ def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[
         if run.status in row.sources and isinstance(evidence, row.evidence) and row.guard(run):
             return _take(run, row, evidence, now, patience)
     return run, None
+
+
+def is_due(verdict: Verdict, now: float, patience: Patience) -> bool:
+    """Whether a waiting verdict may become final. A date further away than any wait means that the clock was set
+    back: due now."""
+    return not now < verdict.due_at <= now + max(patience.settle, patience.grace)
 
 
 def advance(run: Run, fact: Fact, now: float, patience: Patience) -> tuple[Run, Transition | None]:

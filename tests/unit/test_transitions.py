@@ -687,3 +687,11 @@ def test_an_interrupted_run_is_not_canceled_while_it_holds_its_lock() -> None:
 def test_an_interrupted_run_that_died_with_its_lock_is_lost_and_not_canceled() -> None:
     tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, GONE, RELEASED)
     assert tale.wait(10).status is RunStatus.LOST
+
+
+def test_a_clock_that_is_set_back_delays_no_verdict() -> None:
+    """A date further away than any wait can only come from another clock."""
+    tale = Tale().tell(STARTED, APPLIED)
+    assert tale.run.verdict is not None
+    tale.now -= 10 * 365 * 86_400
+    assert tale.wait(0).status is RunStatus.APPLIED
