@@ -38,7 +38,7 @@ _HEAL_S = 5.0
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
 _STOP_S = 15.0
-_RESCAN_REST = 300  # seconds of rest for each second of CPU a rescan takes: a third of a percent of a core
+RESCAN_REST = 300  # seconds of rest for each second of CPU a rescan takes: a third of a percent of a core
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
 _STATE_REWRITTEN_S = 0.05
@@ -198,7 +198,7 @@ class Agent:
     # --- the loop ------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        rescan_at = time.monotonic() + self._settings.scan.rescan
+        rescan_at = time.monotonic() + self._until_rescan()
         heal_at = probe_at = time.monotonic()
         while not self._stopping.is_set():
             now = time.monotonic()
@@ -218,12 +218,14 @@ class Agent:
             self._turn(rescan=rescan, tick=tick)
             now = time.monotonic()
             if rescan:
-                # Jitter keeps many agents on one host from walking their trees in the same second; a tree so large
-                # that walking it is work is walked less often.
-                interval = max(self._settings.scan.rescan, _RESCAN_REST * self._rescan_cost)
-                rescan_at = now + interval * (0.9 + 0.2 * self._draw())
+                rescan_at = now + self._until_rescan()
             if tick:
                 probe_at = now + _PROBE_S
+
+    def _until_rescan(self) -> float:
+        """Seconds until everything is looked at again: less often where walking the tree is work, and with jitter, so
+        that many agents on one host do not walk theirs in the same second."""
+        return max(self._settings.scan.rescan, RESCAN_REST * self._rescan_cost) * (0.9 + 0.2 * self._draw())
 
     def _turn(self, *, rescan: bool = False, tick: bool = True) -> None:
         """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
