@@ -563,8 +563,7 @@ def test_our_model_says_what_botocores_says_while_both_are_there() -> None:
 
     own = Loader(extra_search_paths=[MODELS], include_default_search_paths=False)
     theirs = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    if "proton" not in theirs.list_available_services("service-2"):
-        pytest.skip("botocore has dropped Proton")
+    # Once botocore has dropped Proton this fails: then ours is the only one, and this test has done its work.
     ours, reference = (loader.load_service_model("proton", "service-2") for loader in (own, theirs))
     for key in ("apiVersion", "endpointPrefix", "jsonVersion", "protocol", "signingName", "targetPrefix", "serviceId"):
         assert ours["metadata"][key] == reference["metadata"][key]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -189,15 +188,6 @@ def test_8_sockets_and_devices_are_refused(opener: SafeOpener, root: Path, monke
     (root / "run" / "zero").symlink_to("/dev/zero")
     assert code(opener, root / "run" / "zero") == "E_SYMLINK"
     assert code(SafeOpener(["/dev"]), "/dev/zero") == "E_NOT_REGULAR"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="making a device takes root")
-def test_8_a_device_node_below_the_root_is_refused(opener: SafeOpener, root: Path) -> None:
-    try:
-        os.mknod(root / "run" / "terraform.tfstate", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
-    except PermissionError:
-        pytest.skip("devices may not be made here")
-    assert code(opener, root / "run" / "terraform.tfstate") == "E_NOT_REGULAR"
 
 
 def test_9_a_directory_with_the_name_of_a_file_is_refused(opener: SafeOpener, root: Path) -> None:
