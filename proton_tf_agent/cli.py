@@ -68,7 +68,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _status(parsed: argparse.Namespace) -> int:
     from . import display, status
-    from .journal import is_held
+    from .journal_file import is_held
 
     with _journal(parsed) as journal:
         row = status.overview(journal, is_held(journal.path), time.time())
@@ -145,7 +145,7 @@ def _journal_tail(parsed: argparse.Namespace) -> int:
 
 def _replay(parsed: argparse.Namespace) -> int:
     from . import replay, status
-    from .journal import is_held
+    from .journal_file import is_held
 
     with _journal(parsed) as journal:
         choices = replay.choose(

@@ -6,19 +6,18 @@ storage that honours fsync, and several writers (daemon and command line) are sa
 (docs/decisions/0003-journal.md). All SQL stands in `journal.sql`, by name.
 
 One `Journal` may be used from several threads: it serialises them. The daemon additionally holds an flock, so that
-a second daemon on the same journal refuses to start.
+a second daemon on the same journal refuses to start (`journal_file`).
+
+Over 400 lines because every write and every query of the one file belongs together here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import sqlite3
-import stat
 import threading
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +27,12 @@ from typing import Any
 import msgspec
 
 from .domain.binding import Binding, Unbound
-from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
+from .domain.errors import AgentError, JournalUnusable, Problem
 from .domain.evidence import Cursor, Evidence
 from .domain.notification import Notification
 from .domain.outbox import MAX_RETRY_WAIT_S, Entry, EntryState, Outcome, Settled
 from .domain.run import Run, Transition
+from .journal_file import create_private_file, make_private_directory, refuse_wide_mode, take_hold
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x50544641  # "PTFA"
@@ -77,10 +77,10 @@ class Journal:
     @classmethod
     def open_as_daemon(cls, path: str) -> Journal:
         """Create the journal if need be and hold it: JournalHeld when another daemon does."""
-        _make_private_directory(os.path.dirname(path))
-        hold = _hold(path)
+        make_private_directory(os.path.dirname(path))
+        hold = take_hold(path)
         try:
-            _create_private_file(path)
+            create_private_file(path)
             return cls._open(path, hold)
         except BaseException:
             os.close(hold)
@@ -95,7 +95,7 @@ class Journal:
 
     @classmethod
     def _open(cls, path: str, hold: int | None) -> Journal:
-        _refuse_wide_mode(path)
+        refuse_wide_mode(path)
         connection = None
         try:
             connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -418,21 +418,6 @@ def is_damaged(row: JournalRow) -> bool:
     return _checksum(row["body"]) != checksum
 
 
-def is_held(path: str) -> bool:
-    """Whether a daemon holds the journal right now."""
-    try:
-        fd = os.open(path + ".lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 def _recorded(row: JournalRow) -> Recorded:
     binding = _decode_binding(row["binding"]) if row["binding"] else Unbound(row["unbound_reason"])
     return Recorded(_decode_run(row["body"]), binding)
@@ -449,60 +434,3 @@ def _missing(path: str) -> JournalUnusable:
 def _unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
     problem = Problem(f"the journal cannot be read: {error}", path)
     return AgentError(problem) if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else JournalUnusable(problem)
-
-
-def _make_private_directory(directory: str) -> None:
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise JournalUnusable(
-            Problem(f"its directory cannot be made: {error.strerror}", directory, "see [journal] path")
-        ) from None
-
-
-def _create_private_file(path: str) -> None:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise JournalUnusable(Problem(f"it cannot be created: {error.strerror}", path, "see [journal] path")) from None
-
-
-def _refuse_wide_mode(path: str) -> None:
-    try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
-    except OSError as error:
-        raise JournalUnusable(Problem(f"it cannot be looked at: {error.strerror}", path)) from None
-    if mode & 0o077:
-        wide = Problem(f"the journal is open to others (mode {mode:04o})", path, f"chmod 0600 {path}")
-        raise JournalUnusable(wide)
-
-
-def _hold(path: str) -> int:
-    lock = path + ".lock"
-    try:
-        fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise JournalUnusable(Problem(f"it cannot be held: {error.strerror}", lock, "see [journal] path")) from None
-    if not _take_flock(fd):
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        who = f" (process {holder})" if holder.isdigit() else ""
-        hint = "stop it, or give this one its own [journal] path"
-        raise JournalHeld(Problem(f"another agent holds this journal{who}", path, hint))
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
-    return fd
-
-
-def _take_flock(fd: int) -> bool:
-    """Try for a moment: `is_held` takes the lock for an instant to find out whether anybody has it."""
-    for _ in range(10):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return True
-    return False

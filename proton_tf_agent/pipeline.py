@@ -6,6 +6,8 @@
 A crash anywhere re-reads and arrives at the same rows: run and notification ids are digests of content, and a fact
 that was noted before is not noted again. What the pipeline needs from the run directory (binding, state) it asks of
 `Surroundings`; it opens no file and knows no sink beyond its name and what it wants.
+
+Over 400 lines because `_Batch` is one transaction: whatever it does before COMMIT must stand in one place.
 """
 
 from __future__ import annotations

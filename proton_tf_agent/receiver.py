@@ -4,7 +4,8 @@ For demos, tests and life without AWS. It judges a request as Proton's own model
 under ascending numbers, and can be told to fail in every way the sink must survive. It does not check
 signatures (it has no secrets), only that a request is signed for Proton; so it listens on loopback only.
 
-What a valid request is stands in `wire_contract`; here are connections, faults and what was accepted.
+What a valid request is stands in `wire_contract`; here are connections, faults and what was accepted, together over
+400 lines because every fault is an answer that only the connection can spoil.
 """
 
 from __future__ import annotations

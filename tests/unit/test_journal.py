@@ -39,7 +39,8 @@ from proton_tf_agent.domain.evidence import Cursor
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind, settle
 from proton_tf_agent.domain.run import Run, RunStatus
-from proton_tf_agent.journal import SCHEMA_VERSION, Journal, Recorded, is_held, notification_of
+from proton_tf_agent.journal import SCHEMA_VERSION, Journal, Recorded, notification_of
+from proton_tf_agent.journal_file import is_held
 
 IN_PROGRESS, SUCCEEDED, FAILED = Status.IN_PROGRESS, Status.SUCCEEDED, Status.FAILED
 HOLD = """

@@ -1,0 +1,89 @@
+"""The journal as a file: made private, refused when it is not, held by one daemon at a time.
+
+The hold is an flock on `PATH.lock`: it ends with its process, however that ends. What is in it is `journal`'s.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+
+from .domain.errors import JournalHeld, JournalUnusable, Problem
+
+
+def is_held(path: str) -> bool:
+    """Whether a daemon holds the journal right now."""
+    try:
+        fd = os.open(path + ".lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def make_private_directory(directory: str) -> None:
+    """The journal's directory, 0700; JournalUnusable when it cannot be made."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise JournalUnusable(
+            Problem(f"its directory cannot be made: {error.strerror}", directory, "see [journal] path")
+        ) from None
+
+
+def create_private_file(path: str) -> None:
+    """An empty file, 0600, unless there is one; a symlink is not followed."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise JournalUnusable(Problem(f"it cannot be created: {error.strerror}", path, "see [journal] path")) from None
+
+
+def refuse_wide_mode(path: str) -> None:
+    """JournalUnusable, with the command that mends it, when others may read the journal."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError as error:
+        raise JournalUnusable(Problem(f"it cannot be looked at: {error.strerror}", path)) from None
+    if mode & 0o077:
+        wide = Problem(f"the journal is open to others (mode {mode:04o})", path, f"chmod 0600 {path}")
+        raise JournalUnusable(wide)
+
+
+def take_hold(path: str) -> int:
+    """Take the daemon's lock and write our process id into it; JournalHeld when another daemon has it."""
+    lock = path + ".lock"
+    try:
+        fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise JournalUnusable(Problem(f"it cannot be held: {error.strerror}", lock, "see [journal] path")) from None
+    if not _take_flock(fd):
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        who = f" (process {holder})" if holder.isdigit() else ""
+        hint = "stop it, or give this one its own [journal] path"
+        raise JournalHeld(Problem(f"another agent holds this journal{who}", path, hint))
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd
+
+
+def _take_flock(fd: int) -> bool:
+    """Try for a moment: `is_held` takes the lock for an instant to find out whether anybody has it."""
+    for _ in range(10):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
