@@ -82,11 +82,12 @@ class RunDirectories:
 
     def taint(self, run: Run) -> Taint:
         """Every value nobody may see, from the run's state and its backup."""
-        for _ in range(_STATE_LOOKS):
-            taint = read_state(self._opener, run).taint
+        taint = read_state(self._opener, run).taint
+        for _ in range(_STATE_LOOKS - 1):
             if taint.known:
-                return taint
+                break
             time.sleep(_STATE_REWRITTEN_S)
+            taint = read_state(self._opener, run).taint
         return taint
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:

@@ -88,8 +88,7 @@ CREATE INDEX attempt_seq ON attempt (seq, id);
 
 -- name: meta
 SELECT value FROM meta WHERE key = :key
--- name: put_meta
-INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
 -- name: put_meta_once
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING
 
@@ -194,8 +193,7 @@ SELECT * FROM outbox WHERE seq = :seq
 SELECT * FROM outbox WHERE notification_id = :notification_id ORDER BY seq
 -- name: entries_of_run
 SELECT * FROM outbox WHERE run_id = :run_id ORDER BY seq
--- name: entries_of_resource
-SELECT * FROM outbox WHERE resource_arn = :resource_arn ORDER BY seq
+
 -- name: entries
 SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit
 -- name: last_entries
@@ -204,8 +202,7 @@ SELECT * FROM (SELECT * FROM outbox ORDER BY seq DESC LIMIT :limit) ORDER BY seq
 SELECT * FROM outbox WHERE state = 'parked' ORDER BY seq
 -- name: originals
 SELECT * FROM outbox WHERE replay_of IS NULL AND state <> 'superseded' ORDER BY seq
--- name: active_entries
-SELECT * FROM outbox WHERE state IN ('pending', 'sending', 'retryable') ORDER BY sink, resource_arn, seq LIMIT :limit
+
 -- name: attempts_of_entry
 SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt
 WHERE seq = :seq ORDER BY id
@@ -214,10 +211,7 @@ SELECT sink, state, count(*) AS entries, min(created_at) AS oldest_at, min(due_a
 WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
 -- name: count_parked
 SELECT count(*) FROM outbox WHERE state = 'parked'
--- name: last_seq
-SELECT coalesce(max(seq), 0) FROM outbox
--- name: last_delivered
-SELECT max(settled_at) FROM outbox WHERE seq > :after AND state = 'delivered'
+
 -- name: last_terminal
 SELECT notification_id, deployment_id, status, seq FROM outbox
 WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND replay_of IS NULL
