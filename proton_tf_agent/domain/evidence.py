@@ -23,6 +23,13 @@ class Operation(StrEnum):
     REFRESH = "refresh"
 
 
+class Form(StrEnum):
+    """How a log speaks: Terraform's machine-readable UI, or what a person sees."""
+
+    JSON = "json"
+    HUMAN = "human"
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """A root module output.
@@ -39,11 +46,35 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class OperationStarted:
-    """The `version` line: a command that speaks the JSON UI has started. Not yet known to be a run."""
+    """A log begins to speak of a command: its `version` line, or the first line that only a run prints.
+
+    at is None where the log does not tell (human logs have no clock).
+    """
 
     tool: str
     version: str
     at: float | None = None
+    form: Form = Form.JSON
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAwaited:
+    """Terraform asks a person `Enter a value:` and waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDeclined:
+    """The answer was no: `Apply cancelled.` or `Destroy cancelled.`"""
+
+
+@dataclass(frozen=True, slots=True)
+class CrashReported:
+    """Terraform itself crashed: a panic, or the goroutine dump that SIGQUIT makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRestarted:
+    """The machine was booted anew after this was last seen alive: whatever ran on it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +260,10 @@ Evidence = (
     | InterruptRequested
     | LockRefused
     | StateSaveFailed
+    | ApprovalAwaited
+    | ApprovalDeclined
+    | CrashReported
+    | HostRestarted
     | LogClosed
     | LockTaken
     | LockReleased
@@ -249,12 +284,28 @@ OPERATION_OF_LOCK = {
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Where in a log its reader stands.
+
+    anchor names the run whose lines come now (empty: none), offset is where the line began that opened it. phase is
+    the human reader's own word for how far that run has come. unit is the directory Terragrunt prefixes lines with;
+    a log without such prefixes has one mark, and its unit is empty.
+    """
+
+    anchor: str = ""
+    offset: int = 0
+    form: Form | None = None
+    phase: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """How far a file has been read, and which file that was.
 
     head is a digest of the first `head_length` bytes: it tells a rewritten file from a grown one when
-    truncation went unseen. anchor names the log's current run (digest of its `version` line) and
-    anchor_offset is where that line began; lock_id is the lock last seen in a lock info file.
+    truncation went unseen. generation counts how often the file began anew under this inode; lock_id is the lock
+    last seen in a lock info file.
     """
 
     path: str
@@ -263,8 +314,8 @@ class Cursor:
     offset: int = 0
     head: str = ""
     head_length: int = 0
-    anchor: str = ""
-    anchor_offset: int = 0
+    marks: tuple[Mark, ...] = ()
+    generation: int = 0
     lock_id: str = ""
 
 
@@ -272,12 +323,14 @@ class Cursor:
 class Fact:
     """A piece of evidence and what ties it to its run: the log's anchor, else the place it was found in.
 
-    position counts the bytes from the run's `version` line; None for facts that are not a line of a log.
+    position counts the bytes from the line that opened the run; None for facts that are not a line of a log.
+    unit is the directory below the file's own that the fact speaks for (Terragrunt); empty: the file's own.
     """
 
     evidence: Evidence
     anchor: str = ""
     position: int | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

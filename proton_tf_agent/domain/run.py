@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from . import evidence as ev
-from .evidence import Evidence, Operation, Output
+from .evidence import Evidence, Form, Operation, Output
 
 
 class RunStatus(StrEnum):
@@ -42,7 +42,8 @@ class Basis(IntEnum):
 
     INFERENCE = 1
     STATE = 2
-    PROOF = 3
+    DECISION = 3  # a person's
+    PROOF = 4
 
 
 class Wait(StrEnum):
@@ -130,6 +131,7 @@ class Run:
     anchor: str = ""
     log_path: str = ""
     log: Log = Log.ABSENT
+    form: Form | None = None
     position: int = -1
     lock_id: str = ""
     lock: Lock = Lock.UNSEEN
@@ -148,6 +150,8 @@ class Run:
     error_address: str = ""
     errors: int = 0
     interrupted: bool = False
+    awaits_approval: bool = False
+    crashed: bool = False
     refused: bool = False
     refused_by: str = ""
     state_saved: bool = True
@@ -193,7 +197,7 @@ class Transition:
 
 
 def _operation_started(run: Run, e: ev.OperationStarted) -> Run:
-    return replace(run, tool=e.tool, version=e.version, log=Log.OPEN)
+    return replace(run, tool=e.tool, version=e.version, form=e.form, log=Log.OPEN)
 
 
 def _change_planned(run: Run, e: ev.ChangePlanned) -> Run:
@@ -206,7 +210,17 @@ def _plan_summarised(run: Run, e: ev.PlanSummarised) -> Run:
 
 
 def _apply_summarised(run: Run, e: ev.ApplySummarised) -> Run:
-    return replace(run, summary=Counts(e.add, e.change, e.remove, e.imported), operation=e.operation)
+    return replace(
+        run,
+        summary=Counts(e.add, e.change, e.remove, e.imported),
+        operation=e.operation,
+        awaits_approval=False,
+    )
+
+
+def _host_restarted(run: Run, _e: ev.HostRestarted) -> Run:
+    lock = Lock.ABANDONED if run.lock is Lock.HELD else run.lock
+    return replace(run, lock=lock, log=Log.ABSENT if run.log is Log.ABSENT else Log.CLOSED)
 
 
 def _error_reported(run: Run, e: ev.ErrorReported) -> Run:
@@ -252,6 +266,11 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.ErrorReported: _error_reported,
     ev.InterruptRequested: lambda run, e: replace(run, interrupted=True),
     ev.LockRefused: _lock_refused,
+    ev.ApprovalAwaited: lambda run, e: replace(run, awaits_approval=True),
+    ev.ApplyStarted: lambda run, e: replace(run, awaits_approval=False),
+    ev.ApprovalDeclined: lambda run, e: replace(run, awaits_approval=False),
+    ev.CrashReported: lambda run, e: replace(run, crashed=True),
+    ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
     ev.LogClosed: lambda run, e: replace(run, log=Log.CLOSED),
     ev.LockTaken: _lock_taken,

@@ -95,6 +95,17 @@ def over_and_interrupted(run: Run) -> bool:
     return over(run) and not summarised(run) and run.interrupted and (run.errors > 0 or run.lock is Lock.RELEASED)
 
 
+def over_and_crashed(run: Run) -> bool:
+    """over, and Terraform's own crash report was seen"""
+    return over(run) and run.crashed and not summarised(run)
+
+
+def died_with_its_host(run: Run) -> bool:
+    """no apply summary, no error diagnostics, and the run had not come to its own end"""
+    ended = summarised(run) or run.errors or run.crashed or run.interrupted or run.refused
+    return not ended and run.lock not in (Lock.RELEASED, Lock.REPLACED)
+
+
 def over_with_errors(run: Run) -> bool:
     """over, with error diagnostics and no apply summary"""
     return over(run) and not summarised(run) and run.errors > 0
@@ -119,6 +130,11 @@ def released_and_interrupted(run: Run) -> bool:
     """log open, interrupted, with errors or a released lock"""
     ended = released_with_log(run) or (run.errors > 0 and lock_not_held(run))
     return run.log is Log.OPEN and run.interrupted and not summarised(run) and ended
+
+
+def unlocked_and_crashed(run: Run) -> bool:
+    """log open, lock not held, with Terraform's own crash report"""
+    return run.log is Log.OPEN and lock_not_held(run) and run.crashed and not summarised(run)
 
 
 def unlocked_with_errors(run: Run) -> bool:
@@ -173,7 +189,7 @@ def _from(*statuses: RunStatus) -> frozenset[RunStatus]:
 
 S, B, W = RunStatus, Basis, Wait
 RELEASES = (ev.LockReleased, ev.LockReplaced)
-ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone)
+ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone, ev.HostRestarted)
 
 TRANSITIONS: tuple[Row, ...] = (
     # How a run gets under way.
@@ -199,13 +215,19 @@ TRANSITIONS: tuple[Row, ...] = (
         "the log says: apply complete, and everything was deleted", B.PROOF,
     ),
     Row(OPEN | AMENDABLE, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
-    Row(OPEN, (ev.LogClosed,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
+    Row(OPEN, (ev.LogClosed, ev.HostRestarted), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
     # A refused lock ends the command. Whose outcome counts is decided when the notification is composed; until then the
     # run that holds the lock must have had time to be seen.
     Row(OPEN, (ev.LockRefused,), always, S.ERRORED, "the state lock was refused", B.PROOF, W.SETTLE),
     Row(OPEN, ENDS, over_and_refused, S.ERRORED, "the state lock was refused", B.PROOF, W.GRACE),
+    Row(OPEN, (ev.ApprovalDeclined,), always, S.CANCELED, "the plan was not approved", B.PROOF),
+    Row(
+        OPEN, (ev.HostRestarted,), died_with_its_host, S.LOST,
+        "inferred: the machine was restarted and the run left no verdict", B.INFERENCE,
+    ),
     # The log is closed and nobody holds the lock: what was found is all there is.
     Row(OPEN, ENDS, over_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
+    Row(OPEN, ENDS, over_and_crashed, S.ERRORED, "Terraform crashed", B.PROOF),
     Row(OPEN, ENDS, over_with_errors, S.ERRORED, "the log ends with error diagnostics", B.PROOF),
     Row(
         OPEN, ENDS, over_and_abandoned, S.LOST,
@@ -221,6 +243,10 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(
         OPEN, (*RELEASES, ev.ErrorReported), released_and_interrupted, S.CANCELED,
         "Terraform was interrupted and stopped", B.PROOF, W.SETTLE,
+    ),
+    Row(
+        OPEN, (*RELEASES, ev.HolderGone, ev.CrashReported), unlocked_and_crashed, S.ERRORED,
+        "Terraform crashed", B.PROOF, W.SETTLE,
     ),
     Row(
         OPEN, (*RELEASES, ev.HolderGone, ev.ErrorReported), unlocked_with_errors, S.ERRORED,

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from ..domain import evidence as ev
-from ..domain.evidence import Evidence, Fact, Operation, Output
+from ..domain.evidence import Evidence, Fact, Form, Mark, Operation, Output
 
 _MODULES = ("terraform.ui", "tofu.ui")
 _UNCHANGED = ("noop", "read")
@@ -98,30 +98,29 @@ class _TextLine(_Head, gc=False):
     text: str = msgspec.field(default="", name="@message")
 
 
-def read(
-    lines: Iterable[tuple[int, bytes]], anchor: str, anchor_offset: int, directory: str
-) -> tuple[tuple[Fact, ...], str, int]:
-    """The facts in whole lines (offset, bytes), and the anchor and its offset after them.
+def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tuple[tuple[Fact, ...], Mark]:
+    """The facts in whole lines (offset, bytes), and the mark after them.
 
-    anchor and anchor_offset come from the last look at the same log; both are empty at its beginning.
-    directory keeps the anchors of equal logs in different run directories apart.
+    mark comes from the last look at the same log. directory keeps the anchors of equal logs in different run
+    directories apart.
     """
     facts: list[Fact] = []
+    anchor, start = mark.anchor, mark.offset
     for offset, line in lines:
         kind = _kind(line)
         if kind == b"version":
             began = _operation_started(line)
             before = anchor
-            anchor, anchor_offset = ("", 0) if began is None else (_anchor(directory, line), offset)
+            anchor, start = ("", 0) if began is None else (_anchor(directory, line), offset)
             if before and before != anchor:  # the same line read again is the same run
-                facts.append(Fact(ev.LogClosed(), before))
+                facts.append(Fact(ev.LogClosed(), before, unit=mark.unit))
             if began is not None:
-                facts.append(Fact(began, anchor, 0))
+                facts.append(Fact(began, anchor, 0, mark.unit))
         elif anchor and kind in _READERS:
-            position = offset - anchor_offset
+            position = offset - start
             for index, evidence in enumerate(_evidence(kind, line)):
-                facts.append(Fact(evidence, anchor, position + index))
-    return tuple(facts), anchor, anchor_offset
+                facts.append(Fact(evidence, anchor, position + index, mark.unit))
+    return tuple(facts), Mark(anchor, start, Form.JSON, unit=mark.unit)
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..domain.binding import MAX_METADATA, METADATA_PATH, TFVARS_PATH
-from ..domain.evidence import Cursor, Fact, HolderGone, LogClosed, Observation, StateWritten
+from ..domain.evidence import Cursor, Fact, HolderGone, LogClosed, Mark, Observation, StateWritten
 from ..domain.redaction import Taint
 from ..domain.run import Lock, Log, Run
 from . import json_log, liveness, lock_file, state_file, tail
@@ -35,15 +35,16 @@ def _look_at_log(opener: SafeOpener, touched: Touched, cursor: Cursor | None) ->
 def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) -> Observation:
     status, place = file.stat, touched.place
     new = tail.read_new(file.read, status.st_size, status.st_dev, status.st_ino, cursor)
-    anchor, anchor_offset = (cursor.anchor, cursor.anchor_offset) if cursor else ("", 0)
+    mark = cursor.marks[0] if cursor and cursor.marks else Mark()
+    generation = cursor.generation if cursor else 0
     if cursor and new.restarted:
         # Without a version line of its own the new content continues the run: copytruncate cuts logs anywhere.
-        anchor_offset -= cursor.offset
-    facts, anchor, anchor_offset = json_log.read(new.lines, anchor, anchor_offset, place.directory)
-    if touched.complete and anchor and not new.more:
-        facts = (*facts, Fact(LogClosed(), anchor))
+        mark, generation = replace(mark, offset=mark.offset - cursor.offset), generation + 1
+    facts, mark = json_log.read(new.lines, mark, place.directory)
+    if touched.complete and mark.anchor and not new.more:
+        facts = (*facts, Fact(LogClosed(), mark.anchor))
     advanced = Cursor(
-        touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, anchor, anchor_offset
+        touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, (mark,), generation
     )
     return Observation("json_log", touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more)
 

@@ -16,6 +16,7 @@ from ..domain.evidence import Cursor
 READ_LIMIT = 4 << 20
 MAX_LINE = 16 << 20
 _HEAD = 1024
+_UNFINISHED = 256
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -25,6 +26,7 @@ class Tail:
     """New whole lines with the offset each begins at, and where the next look begins.
 
     restarted: the file is not the one the cursor knew, or was truncated; more: bytes were left for the next look.
+    unfinished: the end of the last line, which has no newline yet (a prompt, or a line being written).
     """
 
     lines: tuple[tuple[int, bytes], ...]
@@ -33,6 +35,7 @@ class Tail:
     head_length: int
     restarted: bool
     more: bool
+    unfinished: bytes = b""
 
 
 def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | None) -> Tail:
@@ -53,7 +56,8 @@ def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | 
     offset = start + end
     head_length = min(offset, _HEAD)
     more = bool(end) and offset < size and len(block) >= READ_LIMIT
-    return Tail(tuple(lines), offset, _digest(read, head_length), head_length, restarted, more)
+    unfinished = b"" if more else block[end:][-_UNFINISHED:]
+    return Tail(tuple(lines), offset, _digest(read, head_length), head_length, restarted, more, unfinished)
 
 
 def _split(block: bytes) -> list[bytes]:

@@ -14,7 +14,7 @@ from support.recordings import Change, Recording, Step, recordings
 from support.watching import Watching, bind_directory
 
 from proton_tf_agent.domain.correlation import begin
-from proton_tf_agent.domain.evidence import Cursor, Elapsed, Fact, LogClosed, OperationStarted
+from proton_tf_agent.domain.evidence import Cursor, Elapsed, Fact, LogClosed, Mark, OperationStarted
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
@@ -45,15 +45,15 @@ def test_the_copy_of_the_corpus_is_whole() -> None:
 def facts_in(content: bytes, ends: Sequence[int]) -> list[Fact]:
     """The facts of a log that is looked at whenever it has grown to one of these lengths."""
     cursor: Cursor | None = None
-    anchor, anchor_offset = "", 0
+    mark = Mark()
     facts: list[Fact] = []
     for end in ends:
         more = True
         while more:
             read = _reads_up_to(content, end)
             new = tail.read_new(read, end, 1, 2, cursor)
-            found, anchor, anchor_offset = json_log.read(new.lines, anchor, anchor_offset, "/run")
-            cursor = Cursor("/run/a.log", 1, 2, new.offset, new.head, new.head_length, anchor, anchor_offset)
+            found, mark = json_log.read(new.lines, mark, "/run")
+            cursor = Cursor("/run/a.log", 1, 2, new.offset, new.head, new.head_length, (mark,))
             facts += found
             more = new.more
     return facts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.facts import LOGS, facts_of
 
 from proton_tf_agent.domain.binding import Binding, Unbound, from_metadata, from_tfvars, is_resource_arn
-from proton_tf_agent.domain.evidence import Cursor, Fact
+from proton_tf_agent.domain.evidence import Cursor, Fact, Mark
 from proton_tf_agent.sources import json_log, lock_file, state_file, tail
 
 REAL_LOGS = sorted(path.name for path in LOGS.glob("*.log"))
@@ -32,10 +32,10 @@ class Growing:
     def look(self) -> None:
         content, cursor = self.content, self.cursor
         new = tail.read_new(lambda offset, length: content[offset : offset + length], len(content), 1, 1, cursor)
-        anchor, anchor_offset = (cursor.anchor, cursor.anchor_offset) if cursor else ("", 0)
-        facts, anchor, anchor_offset = json_log.read(new.lines, anchor, anchor_offset, "/w")
+        mark = cursor.marks[0] if cursor else Mark()
+        facts, mark = json_log.read(new.lines, mark, "/w")
         self.facts += facts
-        self.cursor = Cursor("p", 1, 1, new.offset, new.head, new.head_length, anchor, anchor_offset)
+        self.cursor = Cursor("p", 1, 1, new.offset, new.head, new.head_length, (mark,))
 
 
 def in_pieces(content: bytes, cuts: list[int]) -> tuple[Fact, ...]:

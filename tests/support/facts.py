@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.binding import Binding
-from proton_tf_agent.domain.evidence import Evidence, Fact, Operation, Output
+from proton_tf_agent.domain.evidence import Evidence, Fact, Mark, Operation, Output
 from proton_tf_agent.domain.notification import Notification, compose
 from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED, Taint
@@ -37,6 +37,9 @@ RELEASED = ev.LockReleased(LOCK)
 REPLACED = ev.LockReplaced(LOCK)
 GONE = ev.HolderGone(LOCK)
 NEXT = ev.NextRunBegan()
+DECLINED = ev.ApprovalDeclined()
+CRASHED = ev.CrashReported()
+REBOOTED = ev.HostRestarted()
 ELAPSED = ev.Elapsed()
 
 # One of every kind of evidence, and every variant a guard tells apart.
@@ -72,6 +75,10 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     GONE,
     ev.StateWritten("lineage", 4, ()),
     NEXT,
+    ev.ApprovalAwaited(),
+    DECLINED,
+    CRASHED,
+    REBOOTED,
     ELAPSED,
 )
 
@@ -84,7 +91,7 @@ def a_run() -> Run:
 def facts_of(content: bytes, directory: str = "/w") -> tuple[Fact, ...]:
     """The facts in a whole log."""
     new = tail.read_new(lambda offset, length: content[offset : offset + length], len(content), 1, 1, None)
-    return json_log.read(new.lines, "", 0, directory)[0]
+    return json_log.read(new.lines, Mark(), directory)[0]
 
 
 def recorded(name: str) -> tuple[Fact, ...]:

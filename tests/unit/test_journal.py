@@ -35,7 +35,7 @@ from support.outboxes import (
 
 from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.errors import AgentError, JournalHeld, JournalUnusable
-from proton_tf_agent.domain.evidence import Cursor
+from proton_tf_agent.domain.evidence import Cursor, Form, Mark
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind, settle
 from proton_tf_agent.domain.run import Run, RunStatus
@@ -303,7 +303,7 @@ def test_threads_take_turns(journal: Journal) -> None:
 
 
 def test_a_cursor_comes_back_as_it_was_put(journal: Journal) -> None:
-    cursor = Cursor("/w/a.log", 1, 2**63, 3, "head", 4, "anchor", 5, "lock")
+    cursor = Cursor("/w/a.log", 1, 2**63, 3, "head", 4, (Mark("anchor", 5, Form.HUMAN, "planned", "unit"),), 6, "lock")
     journal.put_cursor(cursor)
     journal.put_cursor(Cursor("/w/b.log"))
     journal.forget_cursor("/w/b.log")

@@ -10,7 +10,7 @@ import pytest
 from support.facts import LOGS, facts_of, recorded
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.evidence import Evidence, Operation, Output
+from proton_tf_agent.domain.evidence import Evidence, Mark, Operation, Output
 from proton_tf_agent.sources import json_log
 
 VERSION = {
@@ -316,10 +316,8 @@ def ev_fact(evidence: Evidence, anchor: str) -> ev.Fact:
 def test_the_same_version_line_read_again_closes_nothing() -> None:
     """A log that is rewritten from its start is the same run, not a second one behind the first."""
     content = version() + SUMMARY
-    facts, anchor, offset = json_log.read([(0, version()), (200, SUMMARY)], "", 0, "/w")
-    again, *after = json_log.read([(0, version()), (200, SUMMARY)], anchor, offset, "/w")
-    assert again == facts
-    assert after == [anchor, offset]
+    facts, mark = json_log.read([(0, version()), (200, SUMMARY)], Mark(), "/w")
+    assert json_log.read([(0, version()), (200, SUMMARY)], mark, "/w") == (facts, mark)
     assert not any(isinstance(fact.evidence, ev.LogClosed) for fact in facts_of(content + content))
 
 
@@ -330,7 +328,7 @@ def test_equal_logs_in_two_directories_are_two_runs() -> None:
 
 
 def test_a_log_read_on_from_its_cursor_goes_on_with_the_same_run() -> None:
-    facts, anchor, offset = json_log.read([(50, version())], "", 0, "/w")
-    later, same, _ = json_log.read([(1050, SUMMARY)], anchor, offset, "/w")
-    assert same == facts[0].anchor
-    assert (later[0].anchor, later[0].position) == (anchor, 1000)
+    facts, mark = json_log.read([(50, version())], Mark(), "/w")
+    later, same = json_log.read([(1050, SUMMARY)], mark, "/w")
+    assert same == mark
+    assert (later[0].anchor, later[0].position) == (facts[0].anchor, 1000)

@@ -10,6 +10,8 @@ from support.facts import (
     APPLIED,
     BINDING,
     CLOSED,
+    CRASHED,
+    DECLINED,
     DESTROYED,
     ELAPSED,
     FAILED,
@@ -23,6 +25,7 @@ from support.facts import (
     OUTPUTS,
     PATIENCE,
     PLANNED,
+    REBOOTED,
     REFUSED,
     RELEASED,
     REPLACED,
@@ -52,6 +55,7 @@ TELLING = (
     STARTED, ev.OtherCommandStarted("init"), ev.ResourceRefreshed("a.b"), ev.ChangePlanned("a.b", "create"),
     ev.ChangePlanned("a.b", "delete"), PLANNED, ev.ApplyStarted("a.b"), APPLIED, DESTROYED, OUTPUTS, NO_OUTPUTS,
     FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, NEXT, ELAPSED,
+    DECLINED, CRASHED, REBOOTED,
 )  # fmt: skip
 
 
@@ -92,7 +96,7 @@ class World:
         waiting = run.verdict and (run.verdict.status, run.verdict.basis, run.verdict.due_at)
         return bool(run.planned), int(run.destroys_everything), (
             run.status, run.basis, run.operation, run.log, run.lock, run.summary is None, run.errors > 0,
-            run.interrupted, run.refused, waiting,
+            run.interrupted, run.refused, run.crashed, waiting,
         )  # fmt: skip
 
 
@@ -245,6 +249,12 @@ ENDINGS: tuple[tuple[tuple[ev.Evidence, ...], RunStatus, Basis, float], ...] = (
     ((GONE, CLOSED), RunStatus.LOST, INFERENCE, GRACE),
     ((REPLACED, CLOSED), RunStatus.LOST, INFERENCE, GRACE),
     ((GONE,), RunStatus.LOST, INFERENCE, SETTLE),
+    ((DECLINED,), RunStatus.CANCELED, PROOF, AT_ONCE),
+    ((GONE, CRASHED, CLOSED), RunStatus.ERRORED, PROOF, AT_ONCE),
+    ((CRASHED, GONE), RunStatus.ERRORED, PROOF, SETTLE),
+    ((REBOOTED,), RunStatus.LOST, INFERENCE, AT_ONCE),
+    ((FAILED, REBOOTED), RunStatus.ERRORED, PROOF, AT_ONCE),
+    ((APPLIED, REBOOTED), RunStatus.APPLIED, PROOF, AT_ONCE),
     ((RELEASED, CLOSED), RunStatus.UNDETERMINED, INFERENCE, AT_ONCE),
     ((RELEASED,), RunStatus.UNDETERMINED, INFERENCE, SETTLE),
     ((REPLACED,), RunStatus.UNDETERMINED, INFERENCE, SETTLE),
@@ -279,6 +289,7 @@ def test_what_is_seen_last_decides_how_an_open_run_ends_and_when(
         (RELEASED, RunStatus.UNDETERMINED, AT_ONCE),
         (REPLACED, RunStatus.UNDETERMINED, AT_ONCE),
         (GONE, RunStatus.LOST, GRACE),
+        (REBOOTED, RunStatus.LOST, AT_ONCE),
     ],
 )
 def test_without_a_log_only_the_lock_decides_and_proves_nothing(
