@@ -14,11 +14,11 @@ from types import TracebackType
 
 from watchdog.events import FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileSystemEvent
 
-from proton_tf_agent.agent import RunDirectories
 from proton_tf_agent.domain.notification import Notification
 from proton_tf_agent.domain.run import Run
 from proton_tf_agent.journal import Journal, notification_of
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told, proton_objection
+from proton_tf_agent.run_directories import RunDirectories
 from proton_tf_agent.settings import AllowSettings, Settings
 from proton_tf_agent.sources.observe import observe, probe
 from proton_tf_agent.sources.place import Kind

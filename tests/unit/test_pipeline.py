@@ -14,7 +14,6 @@ import pytest
 from support.facts import LOGS
 from support.watching import bind_directory
 
-from proton_tf_agent.agent import RunDirectories
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.errors import AgentError
 from proton_tf_agent.domain.evidence import Evidence, Fact, Observation
@@ -23,6 +22,7 @@ from proton_tf_agent.domain.outputs import OutputMapping
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.journal import Journal, notification_of
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told, proton_objection
+from proton_tf_agent.run_directories import RunDirectories
 from proton_tf_agent.settings import AllowSettings, BindSettings, Settings
 from proton_tf_agent.sinks.console import ConsoleSink
 from proton_tf_agent.sinks.proton import ProtonSink
