@@ -16,7 +16,8 @@ promises, stands above the table there. In short: every fact adds to what has be
 row applies whose *from* holds the run's status, whose *on* is the fact, and whose *when* holds for the findings. A row
 moves the run at once (`now`) or proposes a verdict that waits: `settle` for a stronger source to speak, `grace` to be
 sure that a process is really gone. A waiting verdict is final when its time has come (`Elapsed`), and at once when the
-next run takes the lock of the same state (`NextRunBegan`); success alone then still waits, for its outputs. A verdict
+next run of the same directory begins (`NextRunBegan`); only a success then still waits for its outputs, and an
+inference for the end of an open log. A verdict
 of basis `proof` is never changed; one of basis `inference` gives way to proof that arrives late. *Over* means: the log
 is closed and the lock is not held.
 """

@@ -200,6 +200,15 @@ class Journal:
         row = self._one("meta", key=key)
         return float(row["value"]) if row else now
 
+    def boot_id(self) -> str:
+        """The machine's boot in which this journal was last worked on; empty when none was kept."""
+        row = self._one("meta", key="boot_id")
+        return str(row["value"]) if row else ""
+
+    def put_boot_id(self, boot_id: str) -> None:
+        """Keep the machine's present boot."""
+        self._do("put_meta", key="boot_id", value=boot_id)
+
     def cursors(self) -> dict[str, Cursor]:
         """Every cursor by path."""
         return {cursor.path: cursor for (body,) in self._all("cursors") for cursor in (_decode_cursor(body),)}

@@ -92,6 +92,9 @@ SELECT value FROM meta WHERE key = :key
 -- name: put_meta_once
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING
 
+-- name: put_meta
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
 -- name: cursors
 SELECT body FROM cursor
 -- name: put_cursor

@@ -19,8 +19,8 @@ from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import Binding, Unbound
-from .domain.correlation import begin, correlate, opens_run, tie
-from .domain.evidence import Cursor, Evidence, Fact, Observation, Output
+from .domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
+from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, violations
 from .domain.outputs import OutputMapping, map_outputs
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
@@ -138,6 +138,18 @@ class Pipeline:
             batch.write()
         batch.finish()
 
+    def host_restarted(self, now: float, booted_at: float) -> None:
+        """Let every open run that began before the machine was restarted know of it."""
+        gone = [run for run in self.open_runs if run.started_at < booted_at]
+        if not gone:
+            return
+        batch = _Batch(self, now)
+        with self.journal.transaction():
+            for run in gone:
+                batch.apply(run.run_id, Fact(ev.HostRestarted()), "host", "")
+            batch.write()
+        batch.finish()
+
     def forget(self, paths: Sequence[str]) -> None:
         """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""
         if not paths:
@@ -201,6 +213,18 @@ class _Batch:
         if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
             self._conclude_before(run, observation)
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
+        if isinstance(fact.evidence, ev.ApplySummarised):
+            self._take_outputs_of_state(run.run_id)
+
+    def _take_outputs_of_state(self, run_id: str) -> None:
+        """What a human log prints of the outputs is lossy: the state was written before it said that all is well."""
+        run = self._runs[run_id].run
+        if run.form is not Form.HUMAN or run.outputs is not None or not run.is_open:
+            return
+        outputs = self._around.outputs(run)
+        if outputs is not None:
+            told = self._redacted(Fact(ev.OutputsReported(outputs), run.anchor), run)
+            self.apply(run_id, told, "state_file", run.state_path)
 
     def _conclude_before(self, run: Run, observation: Observation) -> None:
         """What an earlier run of this directory waits for will not come: it is told before the next one is."""
@@ -211,13 +235,17 @@ class _Batch:
                 self.apply(other.run_id, Fact(ev.NextRunBegan()), observation.source, observation.path)
 
     def _run_of(self, fact: Fact, observation: Observation, old: bool) -> Run | None:
-        directory, workspace = observation.directory, observation.workspace
+        directory = f"{observation.directory}/{fact.unit}" if fact.unit else observation.directory
+        workspace = observation.workspace
         log_path = observation.path if fact.anchor and fact.position is not None else ""
         known = self._by_anchor.get(fact.anchor)
         if known is not None and self._runs[known].run.log_path in (log_path, observation.path):
             return self._runs[known].run
         self._load_ended(fact, directory)
-        run = correlate([recorded.run for recorded in self._runs.values()], fact, directory, workspace)
+        runs = [recorded.run for recorded in self._runs.values()]
+        if isinstance(fact.evidence, ev.LockPassed):
+            runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
+        run = correlate(runs, fact, directory, workspace)
         if run is None:
             if not opens_run(fact):
                 return None

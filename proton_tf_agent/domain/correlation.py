@@ -41,6 +41,8 @@ def correlate(runs: Sequence[Run], fact: Fact, directory: str, workspace: str | 
         if any(run.is_open for run in awaiting):
             return _nearest((run for run in awaiting if run.is_open), directory)
         return _one(awaiting)
+    if isinstance(evidence, ev.LockPassed):
+        return _nearest((run for run in runs if _may_have_locked(run, directory, workspace)), directory)
     return _one(run for run in runs if _lives_in(run, directory, workspace))
 
 
@@ -69,7 +71,7 @@ def tie(run: Run, fact: Fact, directory: str, workspace: str | None, log_path: s
     """The run with whatever the fact's place adds to its identity: its log, its lock's directory, its workspace."""
     if isinstance(fact.evidence, ev.OperationStarted) and not run.anchor:
         run = replace(run, anchor=fact.anchor, log_path=log_path)
-    if isinstance(fact.evidence, ev.LockTaken) and not run.lock_directory:
+    if isinstance(fact.evidence, ev.LockTaken | ev.LockPassed) and not run.lock_directory:
         run = replace(run, lock_directory=directory, workspace=workspace)
     if fact.anchor and log_path and run.log_path != log_path:
         run = replace(run, log_path=log_path)  # the log was moved or copied; its newest place is watched
@@ -111,6 +113,15 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
         return True
     near = lock.created_at is None or abs(lock.created_at - run.started_at) <= LINK_WINDOW
     return near and _contains(run.directory, directory)
+
+
+def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:
+    """Whether a lock that nobody read may have been this run's: it tells where the run's state is, no more."""
+    if not run.is_open or run.lock is not Lock.UNSEEN or run.refused or run.state_path:
+        return False
+    if workspace is not None and run.workspace not in (None, workspace):
+        return False
+    return run.directory == directory or _contains(run.directory, directory)
 
 
 def _was_on(run: Run, lock: ev.LockTaken) -> bool:

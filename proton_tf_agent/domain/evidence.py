@@ -219,6 +219,13 @@ class LockReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class LockPassed:
+    """A lock info file came and went unread: some command had the lock of this state, a moment ago."""
+
+    state_path: str
+
+
+@dataclass(frozen=True, slots=True)
 class HolderGone:
     """The lock info is still there but no process holds the lock: its owner died."""
 
@@ -268,6 +275,7 @@ Evidence = (
     | LockTaken
     | LockReleased
     | LockReplaced
+    | LockPassed
     | HolderGone
     | StateWritten
     | NextRunBegan

@@ -125,6 +125,7 @@ class Run:
     ended_at: float | None = None
     revision: int = 0
     historic: bool = False
+    followed: bool = False
     operation: Operation | None = None
     tool: str = ""
     version: str = ""
@@ -276,6 +277,7 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.LockTaken: _lock_taken,
     ev.LockReleased: lambda run, e: _lock_ended(run, Lock.RELEASED),
     ev.LockReplaced: lambda run, e: _lock_ended(run, Lock.REPLACED),
+    ev.LockPassed: lambda run, e: replace(run, state_path=e.state_path),
     ev.HolderGone: lambda run, e: replace(run, lock=Lock.ABANDONED),
     ev.StateWritten: _state_written,
 }

@@ -6,7 +6,7 @@ whose sources hold the run's status, whose evidence is the fact's type and whose
 taken; no row means nothing changes. A row either moves the run at once (wait NOW) or *proposes a verdict* that
 waits: SETTLE for a stronger source to speak or for the log to end, GRACE to be sure that a process is really
 gone. A waiting verdict gives way only to one of equal or stronger basis; `Elapsed` makes it final once its time
-has come, `NextRunBegan` at once. A final status is amended only by a row of a stronger basis.
+has come, `NextRunBegan` at once unless more is on its way. A final status is amended only by a row of a stronger basis.
 
 What the table promises:
 - `applied` and `destroyed` stand on Terraform's own apply summary and on nothing else: no row leads there from
@@ -285,9 +285,11 @@ def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[
         if run.verdict is None or not is_due(run.verdict, now, patience):
             return run, None
         return _move(run, run.verdict, evidence, now)
+    if isinstance(evidence, ev.NextRunBegan) and run.status in FINAL:
+        return run, None
     if isinstance(evidence, ev.NextRunBegan):
-        # The last word about a resource must be the last run's. Success alone waits on: its outputs are on their way.
-        if run.verdict is None or run.verdict.status is RunStatus.APPLIED:
+        run = replace(run, followed=True)
+        if run.verdict is None or _awaits_more(run, run.verdict):
             return run, None
         return _move(run, run.verdict, evidence, now)
     if run.status in FINAL and run.basis is Basis.PROOF:
@@ -318,6 +320,13 @@ def advance(run: Run, fact: Fact, now: float, patience: Patience) -> tuple[Run, 
     return fold(run, fact.evidence, now, patience)
 
 
+def _awaits_more(run: Run, verdict: Verdict) -> bool:
+    """Whether a verdict waits on although the next run has begun, and the last word about a resource must be the last
+    run's: the outputs of a success are on their way, and where nothing was inferred an open log may still tell."""
+    unclear = run.log is Log.OPEN and verdict.status is RunStatus.UNDETERMINED
+    return unclear or verdict.status is RunStatus.APPLIED
+
+
 def _is_proven(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.basis is Basis.PROOF
 
@@ -330,6 +339,8 @@ def _take(run: Run, row: Row, evidence: Evidence, now: float, patience: Patience
     if run.verdict is not None and run.verdict.basis > row.basis:
         return run, None
     verdict = Verdict(row.target, row.basis, row.reason, now + patience.of(row.wait))
+    if run.followed and not _awaits_more(run, verdict):
+        verdict = replace(verdict, due_at=now)
     if verdict.due_at <= now:
         return _move(run, verdict, evidence, now)
     waiting = run.verdict

@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from enum import StrEnum
 
 _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid
@@ -23,6 +25,23 @@ class Presence(StrEnum):
     PRESENT = "present"
     ABSENT = "absent"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One start of the machine: the kernel's id for it, and when it was (wall-clock seconds)."""
+
+    boot_id: str
+    at: float
+
+
+def read_boot() -> Boot | None:
+    """The machine's present boot; None where the kernel does not tell (proc(5), /proc/sys/kernel/random/boot_id)."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return Boot(file.read().strip(), time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
+    except OSError:
+        return None
 
 
 def lock_holder(fd: int) -> Presence:

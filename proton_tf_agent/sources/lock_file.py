@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from ..domain.evidence import Fact, LockReleased, LockReplaced, LockTaken
+from ..domain.evidence import Fact, LockPassed, LockReleased, LockReplaced, LockTaken
 
 MAX_SIZE = 64 * 1024
 
@@ -27,11 +27,11 @@ class _LockInfo(msgspec.Struct):
 def read(content: bytes | None, lock_id: str, state_path: str) -> tuple[tuple[Fact, ...], str]:
     """The facts in a lock info file, and the lock id it names now.
 
-    content is None when the file is gone; lock_id is the one seen last; state_path is the state file the lock
-    protects. Empty or torn content means "being written": no facts, the lock id stays.
+    content is None when the file is gone (it was there: a hint named it); lock_id is the one seen last; state_path is
+    the state file the lock protects. Empty or torn content means "being written": no facts, the lock id stays.
     """
     if content is None:
-        return ((Fact(LockReleased(lock_id)),) if lock_id else ()), ""
+        return (Fact(LockReleased(lock_id) if lock_id else LockPassed(state_path)),), ""
     try:
         info = msgspec.json.decode(content, type=_LockInfo)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -62,9 +62,8 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
     facts, lock_id = lock_file.read(content, before, lock_file.state_path_of(path))
     if not facts:
         return None
-    return Observation(
-        "lock_file", path, place.directory, place.workspace, facts, Cursor(path, lock_id=lock_id), modified_at
-    )
+    advanced = Cursor(path, lock_id=lock_id) if lock_id != before else None
+    return Observation("lock_file", path, place.directory, place.workspace, facts, advanced, modified_at)
 
 
 def _look_at_state(opener: SafeOpener, touched: Touched, _cursor: Cursor | None) -> Observation | None:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -47,6 +48,7 @@ _FILTER: list[type[FileSystemEvent]] = [
 ]
 _UNWATCHED_DIRECTORIES = frozenset({".git", ".terraform", "node_modules"})
 _MAX_DEPTH = 32
+_MAX_ENTRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,26 @@ class Watch:
         # Oldest first, so that runs that went by unseen are told in the order in which they ended.
         return sorted(touched, key=lambda t: (_ORDER[t.place.kind], age.get(t.path, 0))), vanished
 
+    def touched(self, paths: Iterable[str]) -> list[Touched]:
+        """These paths as if a hint had named them; those no reader wants are left out."""
+        return [touched for path in paths if (touched := self._touched(path, closed=False)) is not None]
+
+    def logs_around(self, directory: str, cursors: Mapping[str, Cursor]) -> list[Touched]:
+        """The logs that have grown since they were last looked at, in a directory and in those above it up to the root.
+
+        `terraform -chdir=envs/prod apply > apply.log` writes its log above the directory it locks.
+        """
+        root = next((root for root in self.roots if f"{directory}/".startswith(root.path.rstrip("/") + "/")), None)
+        found: list[Touched] = []
+        while root is not None and f"{directory}/".startswith(root.path.rstrip("/") + "/"):
+            for path, size in _sizes(directory):
+                place = place_of(path, root.logs)
+                cursor = cursors.get(path)
+                if place is not None and place.kind is Kind.LOG and size != (cursor.offset if cursor else 0):
+                    found.append(Touched(path, place, closed=False))
+            directory = os.path.dirname(directory)
+        return found
+
     def _touched(self, path: str, closed: bool) -> Touched | None:
         root = next((root for root in self.roots if path.startswith(root.path.rstrip("/") + "/")), None)
         place = place_of(path, root.logs) if root and _is_text(path) else None
@@ -237,6 +259,17 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _sizes(directory: str) -> Iterator[tuple[str, int]]:
+    """Regular files of one directory with their sizes, as many as a look may take time for."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in islice(entries, _MAX_ENTRIES):
+                if entry.is_file(follow_symlinks=False) and _is_text(entry.path):
+                    yield entry.path, entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return
 
 
 def _files_below(root: str) -> Iterator[os.DirEntry[str]]:

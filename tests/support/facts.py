@@ -74,6 +74,7 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     REPLACED,
     GONE,
     ev.StateWritten("lineage", 4, ()),
+    ev.LockPassed("/w/terraform.tfstate"),
     NEXT,
     ev.ApprovalAwaited(),
     DECLINED,

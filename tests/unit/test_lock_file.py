@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from proton_tf_agent.domain.evidence import Fact, LockReleased, LockReplaced, LockTaken
+from proton_tf_agent.domain.evidence import Fact, LockPassed, LockReleased, LockReplaced, LockTaken
 from proton_tf_agent.sources.lock_file import lock_info_path_of, read, state_path_of
 
 STATE = "/w/terraform.tfstate"
@@ -42,7 +42,10 @@ def test_a_lock_that_is_being_written_says_nothing_and_is_not_released(length: i
 
 def test_a_lock_file_that_is_gone_is_released_once() -> None:
     assert read(None, LOCK_ID, STATE) == ((Fact(LockReleased(LOCK_ID)),), "")
-    assert read(None, "", STATE) == ((), "")
+
+
+def test_a_lock_file_that_came_and_went_unread_still_tells_which_state_was_locked() -> None:
+    assert read(None, "", STATE) == ((Fact(LockPassed(STATE)),), "")
 
 
 def test_another_lock_in_the_same_file_replaces_the_one_before() -> None:

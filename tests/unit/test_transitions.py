@@ -649,7 +649,7 @@ def test_a_line_behind_the_position_is_not_read_again() -> None:
     ("before", "end"),
     [
         ((STARTED, LOCKED_TO_APPLY, PLANNED, GONE), RunStatus.LOST),
-        ((STARTED, LOCKED_TO_APPLY, PLANNED, RELEASED), RunStatus.UNDETERMINED),
+        ((LOCKED_TO_APPLY, STARTED, PLANNED, REPLACED, CLOSED), RunStatus.LOST),
         ((STARTED, LOCKED_TO_PLAN, PLANNED, RELEASED), RunStatus.PLANNED_AND_FINISHED),
         ((STARTED, LOCKED_TO_APPLY, FAILED, RELEASED), RunStatus.ERRORED),
     ],
@@ -661,6 +661,23 @@ def test_when_the_next_run_begins_a_waiting_verdict_is_final_at_once(
     tale = Tale().tell(*before)
     assert tale.status in OPEN
     assert tale.tell(NEXT).status is end
+
+
+@pytest.mark.parametrize(
+    ("seen", "end"),
+    [
+        ((CLOSED,), RunStatus.LOST),
+        ((FAILED,), RunStatus.ERRORED),
+        ((APPLIED, OUTPUTS), RunStatus.APPLIED),
+    ],
+)
+def test_a_lock_that_changed_hands_says_nothing_until_the_log_does_although_the_next_run_has_begun(
+    seen: tuple[ev.Evidence, ...], end: RunStatus
+) -> None:
+    """Killed, or released in order a moment ago? Once the log tells, nothing is left to wait for."""
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, REPLACED, NEXT)
+    assert tale.status is RunStatus.PLANNED
+    assert tale.tell(*seen).status is end
 
 
 def test_success_waits_for_its_outputs_although_the_next_run_has_begun() -> None:

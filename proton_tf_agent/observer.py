@@ -1,0 +1,241 @@
+"""What is looked at, and in which order: hints and rescans in, observations out to the pipeline.
+
+An `Observer` takes what the watch has collected, looks at it, probes the processes behind open runs and lets verdicts
+come due. It knows nothing of sinks and deliveries.
+
+Order within a batch, so that what ended a run is known before the next run is told: the logs up to the line that
+opens a run, then the locks, then what logs say behind that line. A lock that changed hands is a reason to look once
+more at the logs around it, a log that opens a run is one to look at the lock of the run before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from .domain.evidence import Cursor, LockReplaced, LockTaken, Observation, OperationStarted
+from .domain.run import Lock, Log, Run
+from .pipeline import Pipeline, Told
+from .sources.lock_file import lock_info_path_of
+from .sources.observe import complete_logs, is_alive, observe, probe
+from .sources.place import Kind
+from .sources.safe_open import SafeOpener, Unreadable
+from .sources.watch import Touched, Watch
+
+_BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
+_BATCH_FACTS = 20_000
+
+
+class Observer:
+    """Looks at files and processes and hands what it sees to the pipeline. Not thread-safe: one thread owns it.
+
+    born(path): when the agent first watched the root that path lies in. stopping(): whether to begin nothing new.
+    """
+
+    def __init__(
+        self,
+        opener: SafeOpener,
+        watch: Watch,
+        pipeline: Pipeline,
+        born: Callable[[str], float],
+        tell: Callable[[Told], None],
+        clock: Callable[[], float],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._opener = opener
+        self._watch = watch
+        self._pipeline = pipeline
+        self._born = born
+        self._tell = tell
+        self._clock = clock
+        self._stopping = stopping
+        self._unreadable: dict[str, str] = {}
+        self._closed_logs: set[str] = set()
+        self._backlog: dict[str, Touched] = {}
+        self.rescan_cost = 0.0
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether a rescan has found more than was looked at since."""
+        return bool(self._backlog)
+
+    def turn(self, *, rescan: bool = False, tick: bool = True) -> None:
+        """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
+        behind the runs that concerns. Live runs go first: a tree full of old logs must not make them wait."""
+        touched, asked = self._watch.take()
+        if rescan or asked:
+            self._rescan(asked)
+        looks = {look.path: look for look in touched}
+        for look in touched:
+            self._backlog.pop(look.path, None)
+            (self._closed_logs.add if look.closed else self._closed_logs.discard)(look.path)
+        self.read(looks.values())
+        found = dict(islice(self._backlog.items(), _BATCH_FILES))
+        for path in found:
+            del self._backlog[path]
+        self.read(found.values(), found=True)
+        self._probe(None if tick or rescan else looks | found)
+        self._closed_logs &= {run.log_path for run in self._pipeline.open_runs}
+        self._pipeline.elapse(self._clock())
+
+    def look_at_open_runs(self) -> None:
+        """Read what open runs have left since they were last looked at, before anything is concluded about them."""
+        paths = {path for run in self._pipeline.open_runs for path in _files_of(run)}
+        self.read(self._watch.touched(sorted(paths)), found=True)
+
+    def _rescan(self, asked: bool) -> None:
+        began = time.thread_time()
+        found, vanished = self._watch.rescan(self._pipeline.cursors)
+        self.rescan_cost = time.thread_time() - began
+        if found or asked:
+            self._tell(Told("watch.rescanned", {"changed": len(found), "asked": asked or None}))
+        self._pipeline.forget(vanished)
+        self._backlog |= {look.path: look for look in found}
+
+    # --- looks -----------------------------------------------------------------------------------------------
+
+    def read(self, touched: Iterable[Touched], *, found: bool = False) -> None:
+        """Look at files batch by batch; what a look has left for the next one comes after all others.
+
+        found: a rescan found them, so nobody has told whether they are still being written.
+        """
+        looks = list(touched)
+        pending = deque(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
+        while pending and not self._stopping():
+            batch = _Batch(self._pipeline.cursors)
+            again: list[Touched] = []
+            while pending and batch.facts < _BATCH_FACTS:
+                look = pending.popleft()
+                if self._look(look, batch):
+                    again.append(look)
+            self._look_behind(batch)
+            if batch.observations:
+                self._pipeline.absorb(in_order(batch.observations), self._clock(), self._born)
+            pending.extend(again)
+
+    def _look(self, look: Touched, batch: _Batch) -> bool:
+        """Look once; returns whether the file holds more than this look has read."""
+        if look.place.kind is Kind.BINDING:
+            self._pipeline.bind(look.place.directory, self._clock())
+            return False
+        if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
+            return False  # a state that no open run has written is nobody's evidence
+        try:
+            observation = observe(self._opener, look, batch.cursors.get(look.path))
+        except Unreadable as error:
+            if self._unreadable.get(look.path) != error.code:
+                self._unreadable[look.path] = error.code
+                self._tell(Told("source.unreadable", {"path": look.path, "reason": error.code}))
+            return False
+        self._unreadable.pop(look.path, None)
+        if observation is None:
+            return False
+        batch.add(observation)
+        return observation.more
+
+    def _look_behind(self, batch: _Batch) -> None:
+        """Look at what must be known of the run before when the next one begins."""
+        held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
+        begun = {
+            o.directory for o in batch.observations if any(isinstance(f.evidence, OperationStarted) for f in o.facts)
+        }
+        for run in held:
+            if not begun.isdisjoint(run.directories) and lock_info_path_of(run.state_path) not in batch.looked_at:
+                for look in self._watch.touched([lock_info_path_of(run.state_path)]):
+                    self._look(look, batch)
+        changed = [o.directory for o in batch.observations if _tells(o, LockTaken, LockReplaced)]
+        if not changed:
+            return
+        replaced = {
+            fact.evidence.lock_id
+            for o in batch.observations
+            for fact in o.facts
+            if isinstance(fact.evidence, LockReplaced)
+        }
+        logs = self._watch.touched(run.log_path for run in held if run.lock_id in replaced and run.log is Log.OPEN)
+        logs = self._with_completeness(logs, logs)
+        known = {look.path for look in logs}
+        around = [look for directory in changed for look in self._watch.logs_around(directory, batch.cursors)]
+        for look in (*logs, *(look for look in around if look.path not in known)):
+            self._look(look, batch)
+
+    def _with_completeness(self, looks: Sequence[Touched], ended: Sequence[Touched]) -> list[Touched]:
+        complete = complete_logs(self._opener, ended) if ended else set()
+        return [replace(look, complete=True) if look.path in complete else look for look in looks]
+
+    def _is_open(self, directory: str) -> bool:
+        return any(directory in run.directories for run in self._pipeline.open_runs)
+
+    # --- processes -------------------------------------------------------------------------------------------
+
+    def _probe(self, looks: Mapping[str, Touched] | None) -> None:
+        """Probe the runs behind what was touched, or all of them; None means all."""
+        runs = self._pipeline.open_runs
+        if looks is not None:
+            directories = {look.place.directory for look in looks.values() if look.place.kind is not Kind.STATE}
+            runs = [run for run in runs if run.log_path in looks or not directories.isdisjoint(run.directories)]
+        if not runs:
+            return
+        now = self._clock()
+        for run in runs:
+            if run.historic and is_alive(self._opener, run):
+                self._pipeline.adopt(run.run_id, now)
+        observations = probe(self._opener, runs, self._closed_logs)
+        if observations:
+            self._pipeline.absorb(observations, now, self._born)
+
+
+class _Batch:
+    """What was seen since the last commit; cursors are those of the pipeline, advanced by what was seen here."""
+
+    def __init__(self, cursors: dict[str, Cursor]) -> None:
+        self.cursors: ChainMap[str, Cursor] = ChainMap({}, cursors)
+        self.observations: list[Observation] = []
+        self.looked_at: set[str] = set()
+        self.facts = 0
+
+    def add(self, observation: Observation) -> None:
+        """Keep an observation, and read on behind it from now on."""
+        self.observations.append(observation)
+        self.looked_at.add(observation.path)
+        self.facts += len(observation.facts)
+        if observation.cursor is not None:
+            self.cursors[observation.path] = observation.cursor
+
+
+def in_order(observations: Sequence[Observation]) -> list[Observation]:
+    """Observations of one batch in the order in which they are to be told.
+
+    Logs up to the line that opens a run, then locks, then the rest. The facts of one file stay in their order, and
+    its cursor goes with the last of them.
+    """
+    first: list[Observation] = []
+    locks: list[Observation] = []
+    rest: list[Observation] = []
+    parted: set[str] = set()
+    for observation in observations:
+        if observation.source == "lock_file":
+            locks.append(observation)
+            continue
+        opening = [n for n, fact in enumerate(observation.facts, 1) if isinstance(fact.evidence, OperationStarted)]
+        if observation.path in parted:
+            rest.append(observation)
+        elif opening:
+            head, tail = observation.facts[: opening[-1]], observation.facts[opening[-1] :]
+            first.append(replace(observation, facts=head, cursor=None))
+            rest.append(replace(observation, facts=tail))
+            parted.add(observation.path)
+        else:
+            first.append(observation)
+    return [*first, *locks, *rest]
+
+
+def _tells(observation: Observation, *kinds: type) -> bool:
+    return any(isinstance(fact.evidence, kinds) for fact in observation.facts)
+
+
+def _files_of(run: Run) -> list[str]:
+    return [path for path in (run.log_path, run.state_path and lock_info_path_of(run.state_path)) if path]

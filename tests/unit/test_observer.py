@@ -1,0 +1,204 @@
+"""The observer: what is looked at and in which order, so that what ended a run is known before the next one is told."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from support.facts import LOGS
+from support.watching import bind_directory
+
+from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
+from proton_tf_agent.domain.run import Patience, Run, RunStatus
+from proton_tf_agent.journal import Journal
+from proton_tf_agent.observer import Observer, in_order
+from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told
+from proton_tf_agent.run_directories import RunDirectories
+from proton_tf_agent.settings import AllowSettings, Settings
+from proton_tf_agent.sources.safe_open import SafeOpener
+from proton_tf_agent.sources.watch import Watch, WatchedRoot
+
+ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
+DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
+STARTED, PLANNING = Fact(ev.OperationStarted("terraform", "1"), "b", 0), Fact(ev.ResourceRefreshed("a.b"), "b", 9)
+
+
+def seen(path: str, *facts: Fact, source: str = "json_log") -> Observation:
+    return Observation(source, path, "/w", None, facts, Cursor(path, 1, 1, 10))
+
+
+def began_at(log: bytes) -> float:
+    return datetime.fromisoformat(json.loads(log.splitlines()[0])["@timestamp"]).timestamp()
+
+
+def told(observations: Sequence[Observation]) -> list[tuple[str, Fact]]:
+    return [(o.path, fact) for o in observations for fact in o.facts]
+
+
+def test_a_lock_is_told_after_the_line_that_opens_a_run_and_before_what_comes_behind_it() -> None:
+    lock = Fact(ev.LockTaken("L", "OperationTypeApply"))
+    ordered = in_order([seen("new.log", STARTED, PLANNING), seen("lock", lock, source="lock_file")])
+    assert told(ordered) == [("new.log", STARTED), ("lock", lock), ("new.log", PLANNING)]
+    assert [o.cursor is not None for o in ordered if o.path == "new.log"] == [False, True], "the cursor goes last"
+
+
+def test_what_goes_on_in_a_log_is_told_before_a_lock_and_in_its_order() -> None:
+    lock = Fact(ev.LockReleased("L"))
+    first, second = seen("a.log", STARTED, PLANNING), seen("a.log", Fact(ev.LogClosed(), "b"))
+    goes_on = seen("b.log", Fact(ev.ResourceApplied("a.b"), "c", 50))
+    ordered = told(in_order([first, goes_on, seen("lock", lock, source="lock_file"), second]))
+    assert ordered == [
+        ("a.log", STARTED),
+        ("b.log", goes_on.facts[0]),
+        ("lock", lock),
+        ("a.log", PLANNING),
+        ("a.log", second.facts[0]),
+    ]
+
+
+class Scene:
+    """A watched root with one run directory, an observer that turns when the test says so, and a real journal."""
+
+    def __init__(self, base: Path, journal: Journal) -> None:
+        self.root = str(base / "watched")
+        self.directory = f"{self.root}/net"
+        os.makedirs(self.directory)
+        self.journal = journal
+        self.now = began_at((LOGS / "apply_ok.log").read_bytes()) + 1.0
+        self.told: list[Told] = []
+        opener = SafeOpener([self.root])
+        self.watch = Watch([WatchedRoot(self.root, ("*.log",))], threading.Event())
+        surroundings = RunDirectories(opener, Settings(allow=AllowSettings(("arn:aws:proton:*",))))
+        proton = Addressee("proton", lambda _notification: True, lambda _notification: "")
+        self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)
+        self.observer = Observer(
+            opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now
+        )
+
+    def write(self, name: str, content: bytes, mode: str = "wb") -> str:
+        path = f"{self.directory}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, mode) as file:
+            file.write(content)
+        return path
+
+    def look(self, *names: str) -> None:
+        """Hints come for these files alone."""
+        self.observer.read(self.watch.touched(f"{self.directory}/{name}" for name in names))
+
+    def lock(self, lock_id: str, directory: str = ".") -> None:
+        info = {"ID": lock_id, "Operation": "OperationTypeApply", "Who": "ci@runner", "Version": "1.11.4"}
+        self.write(f"{directory}/.terraform.tfstate.lock.info", json.dumps(info).encode())
+
+    def runs(self) -> list[Run]:
+        return [recorded.run for recorded in self.journal.runs(100)]
+
+    def statuses(self) -> list[str]:
+        """What Proton is told, equal neighbours once."""
+        rows = self.journal.query("entries", after=0, limit=1000)
+        return [status for status, _ in groupby(row["status"] for row in rows)]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, journal: Journal) -> Scene:
+    scene = Scene(tmp_path, journal)
+    bind_directory(scene.directory, ARN, DEPLOYMENT_ID)
+    return scene
+
+
+@contextmanager
+def written(path: str) -> Iterator[None]:
+    """Somebody, here this process, has the log open for writing."""
+    with open(path, "ab"):
+        yield
+
+
+def recorded(name: str, until: bytes) -> tuple[bytes, bytes]:
+    """A recorded log, parted before the first line that holds some text."""
+    lines = (LOGS / name).read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if until in line)
+    return b"".join(lines[:at]), b"".join(lines[at:])
+
+
+OTHER = (LOGS / "apply_partial_failure.log").read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("hint", [".terraform.tfstate.lock.info", "again.log"])
+def test_a_killed_run_is_told_before_the_run_that_took_its_lock(scene: Scene, hint: str) -> None:
+    """Whichever hint comes first, of the new run's log or of the lock, and although nobody told that the log closed."""
+    began, _ = recorded("apply_ok.log", b'"type":"apply_complete"')
+    scene.write("terraform.tfstate", b"")
+    scene.lock("first")
+    log = scene.write("apply.log", began)
+    with written(log):
+        scene.look("apply.log", ".terraform.tfstate.lock.info")
+    assert scene.statuses() == ["IN_PROGRESS"]
+    scene.lock("second")
+    with written(scene.write("again.log", b"".join(OTHER[:6]))):
+        scene.look(hint)
+    assert [(run.status, run.lock_id) for run in scene.runs() if not run.is_open] == [(RunStatus.LOST, "first")]
+    assert scene.statuses() == ["IN_PROGRESS", "FAILED", "IN_PROGRESS"]
+    assert [run.lock_id for run in scene.runs() if run.is_open] == ["second"]
+
+
+def test_a_run_that_let_its_lock_go_a_moment_ago_is_not_called_killed_when_the_next_one_has_it(scene: Scene) -> None:
+    began, end = recorded("apply_ok.log", b'"operation":"apply"')
+    scene.lock("first")
+    log = scene.write("apply.log", began)
+    with written(log):
+        scene.look("apply.log", ".terraform.tfstate.lock.info")
+        scene.lock("second")
+        with written(scene.write("again.log", b"".join(OTHER[:6]))):
+            scene.look("again.log", ".terraform.tfstate.lock.info")
+            scene.write("apply.log", end, "ab")
+            scene.look("apply.log")
+    assert "SUCCEEDED" in scene.statuses()
+    assert "FAILED" not in scene.statuses()
+
+
+def test_a_run_is_named_by_its_log_although_its_lock_is_hinted_at_first(scene: Scene) -> None:
+    began, _ = recorded("apply_ok.log", b'"type":"apply_complete"')
+    log = scene.write("apply.log", began)
+    scene.lock("first")
+    with written(log):
+        scene.look(".terraform.tfstate.lock.info")
+    (run,) = scene.runs()
+    assert (run.lock_id, run.log_path) == ("first", log)
+    assert run.anchor
+
+
+def test_a_lock_too_short_to_be_read_below_the_log_still_tells_whose_run_it_is(scene: Scene) -> None:
+    """`terraform -chdir=envs/prod apply > apply.log`, with the metadata below."""
+    bind_directory(f"{scene.directory}/envs/prod", ARN.replace("net", "prod"), DEPLOYMENT_ID)
+    os.remove(f"{scene.directory}/.proton/deployment-metadata.json")
+    scene.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+    scene.look("apply.log", "envs/prod/.terraform.tfstate.lock.info")
+    (run,) = scene.runs()
+    assert run.lock_directory == f"{scene.directory}/envs/prod"
+    assert scene.statuses() == ["IN_PROGRESS", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize(("booted_at", "end"), [(1e12, RunStatus.LOST), (0.0, RunStatus.PLANNED)])
+def test_a_run_that_was_on_when_the_machine_was_restarted_is_lost(
+    scene: Scene, booted_at: float, end: RunStatus
+) -> None:
+    began, _ = recorded("apply_ok.log", b'"type":"apply_start"')
+    scene.lock("first")
+    log = scene.write("apply.log", began)
+    state = scene.write("terraform.tfstate", b"")
+    with written(log), open(state, "rb+") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        scene.look("apply.log", ".terraform.tfstate.lock.info")
+        scene.pipeline.host_restarted(scene.now, booted_at)
+    (run,) = scene.runs()
+    assert run.status is end
+    assert scene.statuses()[-1] == ("FAILED" if end is RunStatus.LOST else "IN_PROGRESS")
