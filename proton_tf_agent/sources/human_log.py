@@ -1,0 +1,388 @@
+"""What Terraform and OpenTofu print for people, line by line, as evidence.
+
+Only whole lines that stand at the first column count, or where the plan writes its `# address` comments; everything
+else (indented text, provisioner output, which carries `address (local-exec): `) says nothing. Colours and the box
+around diagnostics are taken off first. `human_text` has the lines, with the sources that print them.
+
+A human log has no `version` line: the first line that only a run prints opens one. Lines that other commands print
+as well do not:
+- An error alone. `init`, `validate`, `fmt`, `output`, `state list`, `import`, `plan` and `apply` print the same box for
+  the same mistake in the configuration, and every command that locks the state prints the same refusal (and the same
+  "Acquiring state lock"). With nothing before it in the log, an error opens a run only where the log's own name says
+  which command writes it (`human_text.names_a_run`: `plan.log`, `apply-prod.log`); elsewhere it is nothing, and the
+  evidence of the lock has to do.
+- What follows "Initializing ..." belongs to `init`, "Importing from ID" to `import`, a `.tftest.hcl` line to `test`.
+- `terraform show PLANFILE` prints what `plan` printed and is taken for it: a plan that ended, never more.
+- "Apply complete!" alone (a saved plan with nothing to do) opens a run only if it counts nothing.
+
+An error ends a run: no summary follows one. Without the box, its detail is foreign text at the first column. Where a
+provisioner of the run has printed a summary, or had its output suppressed, that text may repeat it: from such an
+error on nothing in the log is believed until the log begins anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace as with_changes
+
+from msgspec.structs import replace
+
+from ..domain import evidence as ev
+from ..domain.evidence import Evidence, Fact, Form, Mark, Operation
+from . import human_phase
+from . import human_text as text_of
+from .human_phase import Pending, Phase
+from .human_text import Says
+
+_MAX_LINE = 8 * 1024  # longer lines are nothing Terraform says of itself
+_MAX_DETAIL = 2 * 1024
+_LOCK_REFUSED = "Error acquiring the state lock"
+_SAVE_FAILED = ("Failed to save state", "Failed to persist state to backend")
+_NOTHING = ev.PlanSummarised(0, 0, 0)
+
+
+_PLANNING, _PLANNED, _APPLYING = "planning", "planned", "applying"
+_FAILED, _ENDED, _OUTPUTS, _INIT, _IMPORT, _TEST = "failed", "ended", "outputs", "init", "import", "test"
+_ACTIVE = (_PLANNING, _PLANNED, _APPLYING)
+
+
+def read(
+    lines: Iterable[tuple[int, bytes]], mark: Mark, identity: str, name: str = ""
+) -> tuple[tuple[Fact, ...], Mark]:
+    """The facts in whole lines (offset, bytes), and the mark after them.
+
+    mark comes from the last look at the same log. identity tells this file from every other and from its own earlier
+    contents; name is its name, for logs that hold nothing but an error.
+    """
+    reader = _Reader(mark, identity, name)
+    for offset, line in lines:
+        reader.take(offset, line)
+    return tuple(reader.facts), reader.mark()
+
+
+def finish(mark: Mark) -> tuple[tuple[Fact, ...], Mark]:
+    """What a log that nobody writes any more has left open: a diagnostic that ends with its first line."""
+    reader = _Reader(mark, "", "")
+    reader.flush()
+    return tuple(reader.facts), reader.mark()
+
+
+def begun_anew(mark: Mark) -> Mark:
+    """The mark of a log whose file began anew. If its first line opens a run, that is another run; else the old one
+    goes on, for copytruncate cuts logs anywhere."""
+    phase = human_phase.phase_of(mark.phase)
+    return with_changes(mark, phase=human_phase.text_of(Phase(phase.stage, begins=True)))
+
+
+def awaits_approval(unfinished: bytes, mark: Mark) -> bool:
+    """Whether a log whose last line has no newline yet ends with the question whether to apply the plan."""
+    asks = text_of.plain(unfinished).strip() == text_of.QUESTION
+    return asks and mark.form is Form.HUMAN and human_phase.phase_of(mark.phase).stage in _ACTIVE
+
+
+class _Reader:
+    """The lines of one log (or of one Terragrunt unit in it), one after the other."""
+
+    def __init__(self, mark: Mark, identity: str, name: str) -> None:
+        phase = human_phase.phase_of(mark.phase)
+        self.facts: list[Fact] = []
+        self.stage = phase.stage
+        self._anchor, self._start, self._form, self._unit = mark.anchor, mark.offset, mark.form, mark.unit
+        self._identity, self._name = identity, name
+        self._delimiter, self._tainted = phase.delimiter, phase.tainted
+        self._begins, self._pending = phase.begins, phase.pending
+
+    def mark(self) -> Mark:
+        phase = Phase(self.stage, self._delimiter, self._tainted, self._begins, self._pending)
+        return Mark(self._anchor, self._start, self._form, human_phase.text_of(phase), self._unit)
+
+    def take(self, offset: int, line: bytes) -> None:
+        if len(line) > _MAX_LINE:
+            return
+        text = text_of.plain(line)
+        if self._delimiter:
+            if text.strip() == self._delimiter:
+                self._delimiter = ""
+        elif text and not (self._pending and self._goes_on(self._pending, text)):
+            self._read(offset, text)
+            self._begins = False
+
+    def _read(self, offset: int, text: str) -> None:
+        first = text[0]
+        if first in "│E" and (error := text_of.ERROR.fullmatch(text[2:] if first == "│" else text)):
+            self._error(offset, text, error["summary"], boxed=first == "│")
+        elif first in "│╷╵\t" or self._is_deaf:
+            return
+        elif first == " ":
+            if self.stage in _ACTIVE and (comment := text_of.COMMENT.fullmatch(text)):
+                self._comment(offset, comment)
+        else:
+            said = text_of.find(text)
+            if said is None:
+                self._heed(text)
+            else:
+                _MEANINGS[said[0]](self, offset, text, said[1])
+
+    def _heed(self, text: str) -> None:
+        """Lines that are no evidence but tell what may be believed."""
+        if text_of.SUMMARY_WORDS in text or text_of.SUPPRESSED in text:
+            self._tainted = True
+        elif self.stage not in _ACTIVE:
+            if heredoc := text_of.HEREDOC.fullmatch(text):
+                self._delimiter = heredoc["delimiter"]
+            elif text_of.TEST_FILE.fullmatch(text):
+                self.stage = _TEST
+
+    # --- runs --------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether what comes now may be a copy of what a provisioner printed."""
+        return self.stage == _FAILED and self._tainted
+
+    def enter(self, offset: int, text: str, stage: str, active: tuple[str, ...] = _ACTIVE) -> bool:
+        """Go to a stage; unless one of the stages `active` is on, a run begins here. Whether the line is believed."""
+        if self.stage == _TEST:
+            return False
+        goes_on = not self._begins or self.stage == stage == _APPLYING
+        if self.stage not in active or not goes_on:
+            self._open(offset, text)
+        self.stage = stage
+        return True
+
+    def _open(self, offset: int, text: str) -> None:
+        self.end()
+        seed = f"{self._identity}\0{self._unit}\0{offset}".encode("utf-8", "surrogateescape")
+        self._anchor = hashlib.blake2b(seed, digest_size=12).hexdigest()
+        self._start, self._form, self._tainted = offset, Form.HUMAN, False
+        tool = "tofu" if "OpenTofu" in text else "terraform"
+        self.facts.append(Fact(ev.OperationStarted(tool, "", None, Form.HUMAN), self._anchor, 0, self._unit))
+
+    def end(self) -> None:
+        """The run that is on has said all it had to say, whatever comes behind it in the log."""
+        self.flush()
+        if self._anchor:
+            self.facts.append(Fact(ev.LogClosed(), self._anchor, unit=self._unit))
+
+    def add(self, offset: int, *evidence: Evidence) -> None:
+        """Evidence from the line at offset, behind what is still pending: a fact that comes late is not heard."""
+        self.flush()
+        self._put(self._position(offset), evidence)
+
+    def may_begin(self, *stages: str) -> bool:
+        """Whether a line that need not be a run's beginning may be one here."""
+        return self.stage in stages or self._begins
+
+    def _position(self, offset: int) -> int:
+        return max(1, offset - self._start)  # 0 is the place of OperationStarted
+
+    def _put(self, position: int, evidence: Iterable[Evidence]) -> None:
+        for index, one in enumerate(evidence):
+            self.facts.append(Fact(one, self._anchor, position + index, self._unit))
+
+    # --- lines that others complete ----------------------------------------------------------------------------
+
+    def _comment(self, offset: int, comment: re.Match[str]) -> None:
+        address, what = comment["address"], comment["what"]
+        if what == text_of.READ_DURING_APPLY:
+            self.add(offset, ev.ResourceRefreshed(address))
+            return
+        action = text_of.action_of(what)
+        self.flush()
+        if action == "delete":
+            self._pending = Pending("deletion", self._position(offset), address)
+        else:
+            self.add(offset, ev.ChangePlanned(comment["new"] or address, action))
+
+    def _error(self, offset: int, text: str, summary: str, boxed: bool) -> None:
+        self.flush()
+        if self._tells_by_name(summary):
+            self._open(offset, text)
+        elif self.stage not in (*_ACTIVE, _FAILED):
+            return
+        self.stage = _FAILED
+        if boxed:
+            self._tainted = False
+        self._pending = Pending("error", self._position(offset), summary, boxed=boxed)
+
+    def _tells_by_name(self, summary: str) -> bool:
+        first = self._begins or (not self._anchor and not self.stage)
+        return first and text_of.names_a_run(self._name) and summary not in text_of.NOT_OF_A_RUN
+
+    def _goes_on(self, pending: Pending, text: str) -> bool:
+        """Whether a line belongs to the pending one."""
+        if pending.kind == "deletion":
+            because = text_of.BECAUSE.fullmatch(text)
+            self._pending = replace(pending, detail=because["why"] if because else "")
+            self.flush()
+            return because is not None
+        if pending.boxed != (text[0] == "│") or (not pending.boxed and text_of.DIAGNOSTIC.fullmatch(text)):
+            self.flush()
+            return False
+        body = text[2:] if pending.boxed else text
+        if not body.strip():
+            return True
+        self._pending = replace(pending, detail=f"{pending.detail}{body}\n"[:_MAX_DETAIL])
+        if pending.text != _LOCK_REFUSED:
+            self.flush()
+            return text_of.WITH.fullmatch(body) is not None
+        ends = text_of.HOLDER.fullmatch(body) or text_of.LOCK_DETAIL_ENDS.fullmatch(body)
+        if ends or len(pending.detail) >= _MAX_DETAIL:
+            self.flush()
+        return True
+
+    def flush(self) -> None:
+        """Tell what is pending: nothing that comes now can add to it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            tell = _deletion if pending.kind == "deletion" else _diagnostic
+            self._put(pending.position, tell(pending))
+
+
+def _deletion(pending: Pending) -> Iterable[Evidence]:
+    yield ev.ChangePlanned(pending.text, "delete", text_of.reason_of(pending.detail))
+
+
+def _diagnostic(pending: Pending) -> Iterable[Evidence]:
+    rows = pending.detail.splitlines()
+    if pending.text == _LOCK_REFUSED and "permission denied" not in " ".join(pending.detail.split()):
+        holder = next((found["lock_id"] for row in rows if (found := text_of.HOLDER.fullmatch(row))), "")
+        yield ev.LockRefused(holder)
+    if pending.text in _SAVE_FAILED:
+        yield ev.StateSaveFailed()
+    located = text_of.WITH.fullmatch(rows[0]) if rows else None
+    yield ev.ErrorReported(pending.text, located["address"] if located else "")
+
+
+# --- lines that speak for themselves --------------------------------------------------------------------------
+
+_Make = Callable[[_Reader, int, str, re.Match[str]], None]
+
+
+def _hook(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
+    said, address = found["said"], found["address"]
+    if said in text_of.CHANGING or said == text_of.IMPORTING:
+        if reader.enter(offset, text, _APPLYING) and said in text_of.CHANGING:
+            reader.add(offset, ev.ApplyStarted(address))
+    elif said in text_of.CHANGED:
+        if reader.stage in _ACTIVE:
+            reader.stage = _APPLYING
+            reader.add(offset, ev.ResourceApplied(address))
+    elif reader.stage == _IMPORT:
+        return
+    elif said in text_of.REFRESHING:
+        if reader.enter(offset, text, _PLANNING, (_PLANNING,)):
+            reader.add(offset, ev.ResourceRefreshed(address))
+    elif said in text_of.READING:
+        stage = reader.stage if reader.stage in _ACTIVE else _PLANNING
+        if reader.enter(offset, text, stage):
+            reader.add(offset, ev.ResourceRefreshed(address))
+    elif said == text_of.READ and reader.stage in _ACTIVE:
+        reader.add(offset, ev.ResourceRefreshed(address))
+
+
+def _planning(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
+    reader.enter(offset, text, _PLANNING, (_PLANNING,))
+
+
+def _no_changes(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
+    if reader.enter(offset, text, _PLANNED, (_PLANNING,)):
+        reader.add(offset, _NOTHING)
+
+
+def _plan(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
+    if reader.may_begin(_PLANNING, "") and reader.enter(offset, text, _PLANNED, (_PLANNING,)):
+        reader.add(offset, ev.PlanSummarised(*_counts(found)))
+
+
+def _only_refreshed(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage == _PLANNING:
+        reader.stage = _PLANNED
+        reader.add(offset, _NOTHING)
+
+
+def _outputs_change(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
+    stage = reader.stage if reader.stage in (_PLANNING, _PLANNED) else _PLANNING
+    if reader.enter(offset, text, stage, (_PLANNING, _PLANNED)):
+        reader.add(offset, ev.OutputsPlanned(True))
+
+
+def _only_outputs(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage == _PLANNING:
+        reader.stage = _PLANNED
+        reader.add(offset, _NOTHING, ev.OutputsPlanned(True))
+
+
+def _plan_over(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage in (_PLANNING, _PLANNED):
+        reader.stage = _ENDED
+        reader.end()
+
+
+def _summary(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
+    add, change, remove, imported, _ = _counts(found)
+    if reader.stage not in _ACTIVE and (add or change or remove or imported or not reader.may_begin("", _ENDED)):
+        return
+    operation = Operation.DESTROY if text.startswith("Destroy") else Operation.APPLY
+    if reader.enter(offset, text, _APPLYING):
+        reader.add(offset, ev.ApplySummarised(add, change, remove, imported, operation))
+        reader.stage = _ENDED
+
+
+def _outputs(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage in (*_ACTIVE, _ENDED):
+        reader.stage = _OUTPUTS
+
+
+def _while_active(evidence: Evidence, then: str = "") -> _Make:
+    def tell(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+        if reader.stage in _ACTIVE:
+            reader.stage = then or reader.stage
+            reader.add(offset, evidence)
+
+    return tell
+
+
+def _goes_to(stage: str) -> _Make:
+    def go(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -> None:
+        reader.flush()
+        reader.stage = stage
+
+    return go
+
+
+def _import(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage in _ACTIVE:
+        reader.add(offset, ev.OtherCommandStarted("import"))
+    reader.stage = _IMPORT
+
+
+def _counts(found: re.Match[str]) -> tuple[int, int, int, int, int]:
+    counted = found.groupdict()
+    add, change, remove, imported, forgotten = (
+        int((counted.get(key) or "0")[:9]) for key in ("add", "change", "remove", "imported", "forgotten")
+    )
+    return add, change, remove, imported, forgotten
+
+
+_MEANINGS: dict[Says, _Make] = {
+    Says.HOOK: _hook,
+    Says.PLANNING: _planning,
+    Says.NO_CHANGES: _no_changes,
+    Says.PLAN: _plan,
+    Says.ONLY_REFRESHED: _only_refreshed,
+    Says.OUTPUTS_CHANGE: _outputs_change,
+    Says.ONLY_OUTPUTS_CHANGE: _only_outputs,
+    Says.PLAN_IS_OVER: _plan_over,
+    Says.SUMMARY: _summary,
+    Says.OUTPUTS: _outputs,
+    Says.DECLINED: _while_active(ev.ApprovalDeclined(), _ENDED),
+    Says.INTERRUPTED: _while_active(ev.InterruptRequested()),
+    Says.INTERRUPTED_TWICE: _while_active(ev.InterruptRequested(forced=True)),
+    Says.CRASHED: _while_active(ev.CrashReported(), _ENDED),
+    Says.INIT_BEGINS: _goes_to(_INIT),
+    Says.IMPORT_BEGINS: _import,
+    Says.OTHER_COMMAND_ENDS: _goes_to(""),
+}

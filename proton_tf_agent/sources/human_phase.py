@@ -1,0 +1,44 @@
+"""How far the reader of human logs has come, as the text that `Mark.phase` keeps between two looks."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Pending(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
+    """A line whose meaning the lines behind it complete: a diagnostic, or a deletion with its reason."""
+
+    kind: str
+    position: int
+    text: str
+    detail: str = ""
+    boxed: bool = False
+
+
+class Phase(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
+    """How far the reader has come, kept as text in `Mark.phase`.
+
+    stage: one of the words below; delimiter: of the heredoc it stands in; tainted: see the module; begins: the file
+    began anew and its first line will tell whether a new run does, too.
+    """
+
+    stage: str = ""
+    delimiter: str = ""
+    tainted: bool = False
+    begins: bool = False
+    pending: Pending | None = None
+
+
+def phase_of(text: str) -> Phase:
+    """The phase a mark keeps; the very first one when the text is none of ours."""
+    if not text:
+        return Phase()
+    try:
+        return msgspec.json.decode(text, type=Phase)
+    except (msgspec.MsgspecError, ValueError):
+        return Phase()  # a word of an older version
+
+
+def text_of(phase: Phase) -> str:
+    """What a mark keeps of a phase."""
+    return "" if phase == Phase() else msgspec.json.encode(phase).decode()
