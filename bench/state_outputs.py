@@ -15,7 +15,6 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from proton_tf_agent.domain.run import Run
 from proton_tf_agent.sources.observe import observe, read_state
 from proton_tf_agent.sources.place import Kind, Place
 from proton_tf_agent.sources.safe_open import SafeOpener
@@ -115,14 +114,13 @@ def _terraform(directory: str, repeats: int) -> Ended | None:
 def _looks(base: str, directory: str, path: str) -> tuple[Callable[[], None], Callable[[], None]]:
     opener = SafeOpener([base])
     touched = Touched(path, Place(Kind.STATE, directory, "default"), closed=True)
-    run = Run("run-bench", directory, 0.0, state_path=path)
 
     def head() -> None:
         if observe(opener, touched, None) is None:
             raise Failed(f"no outputs were seen in {path}")
 
     def head_and_secrets() -> None:
-        reading = read_state(opener, run)
+        reading = read_state(opener, path)
         if reading.state is None or not reading.taint.known:
             raise Failed(f"the secrets of {path} were not found out")
 

@@ -5,7 +5,7 @@ Deterministic: rows in the order of the table, statuses in the order of `RunStat
 
 from __future__ import annotations
 
-from proton_tf_agent.domain.run import AMENDABLE, FINAL, OPEN, RunStatus
+from proton_tf_agent.domain.run import AMENDABLE, DECIDABLE, FINAL, OPEN, RunStatus
 from proton_tf_agent.domain.transitions import TRANSITIONS, Row
 
 _INTRODUCTION = """\
@@ -18,11 +18,11 @@ moves the run at once (`now`) or proposes a verdict that waits: `settle` for a s
 sure that a process is really gone. A waiting verdict is final when its time has come (`Elapsed`), and at once when the
 next run of the same directory begins (`NextRunBegan`); only a success then still waits for its outputs, and an
 inference for the end of an open log. A verdict
-of basis `proof` is never changed; one of basis `inference` gives way to proof that arrives late. *Over* means: the log
-is closed and the lock is not held.
+of basis `proof` is never changed; one of basis `inference` gives way to a person's `decision` (`runs settle`), and both
+give way to proof that arrives late. *Over* means: the log is closed and the lock is not held.
 """
 
-_GROUPS = ((OPEN, "any open status"), (AMENDABLE, "any inferred end"))
+_GROUPS = ((OPEN, "any open status"), (AMENDABLE, "any inferred end"), (DECIDABLE, "any decided end"))
 _NAMES = tuple(name for _, name in _GROUPS)
 
 

@@ -7,21 +7,27 @@ Terraform's and starts no program.
 
 from __future__ import annotations
 
+import glob
+import os
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import partial
 
 from . import __version__
+from .domain.errors import Problem, SettingsInvalid
+from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
 from .domain.run import Patience
-from .journal import Journal
+from .journal import Journal, Recorded
 from .observer import Observer
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .relay import Relay
 from .run_directories import RunDirectories
-from .settings import Settings, SinkSettings
+from .settings import Settings, SinkSettings, WatchSettings, advice, load
 from .sinks import Sink, sink_type
 from .sources.liveness import Boot, read_boot
 from .sources.safe_open import SafeOpener
@@ -31,6 +37,8 @@ from .telemetry import Log, notify_systemd
 _PROBE_S = 1.0
 _HEAL_S = 5.0
 _STOP_S = 15.0
+BLIND_RESCAN = 5.0  # seconds between rescans where the kernel gives no hints
+BLIND_RESCAN_REST = 60
 RESCAN_REST = 300  # seconds of rest for each second of CPU a rescan takes: a third of a percent of a core
 
 
@@ -52,7 +60,9 @@ class Agent:
         self._boot = boot
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._rescan_asked = threading.Event()
+        self._reload_asked = threading.Event()
+        self._delivered = threading.Event()
+        self._successor: Settings | None = None
         self._exit_code = 0
         self._problems: list[str] = []
 
@@ -61,46 +71,57 @@ class Agent:
         self._stopping.set()
         self._wake.set()
 
-    def rescan(self) -> None:
-        """Ask for a look at everything below the roots now."""
-        self._rescan_asked.set()
+    def reload(self) -> None:
+        """Ask for the settings file to be read again, and for a look at everything below the roots."""
+        self._reload_asked.set()
         self._wake.set()
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """Watch, absorb and deliver until stopped; returns the exit code. JournalHeld when another agent works."""
-        settings = self._settings
-        with Journal.open_as_daemon(settings.journal.path) as journal:
-            told = {"version": __version__, "journal": journal.path, "settings": settings.path}
+        """Watch, absorb and deliver until stopped; returns the exit code. JournalHeld when another agent works.
+
+        Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
+        """
+        with Journal.open_as_daemon(self._settings.journal.path) as journal:
+            told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
-            sinks = {sink.name: _make_sink(sink) for sink in settings.sink}
-            relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
-            self._assemble(journal, relay, sinks)
-            delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
-            delivery.start()
-            try:
-                self._problems = self._report_problems(self._watch.start())
-                self._observer.look_at_open_runs()
-                self._mourn(journal)
-                self._observer.turn(rescan=True)
-                self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
-                notify_systemd("READY=1", f"STATUS=watching {len(settings.watch)} roots")
-                on_ready()
-                self._loop()
-            except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
-                self._fail("pipeline", error)
-            finally:
-                relay.stop()  # first: nothing new may leave after a person has asked for the end
+            self._live(journal, lambda: self._tell_ready(on_ready))
+            while self._successor is not None and not self._stopping.is_set():
+                changed = changed_tables(self._settings, self._successor)
+                self._settings, self._successor = self._successor, None
+                self._live(journal, partial(self._tell_reloaded, changed))
+        return self._exit_code
+
+    def _live(self, journal: Journal, on_ready: Callable[[], None]) -> None:
+        """Work under one set of settings until the agent is stopped or is to go on under others."""
+        sinks = {sink.name: _make_sink(sink) for sink in self._settings.sink}
+        relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
+        self._assemble(journal, relay, sinks)
+        self._delivered.clear()
+        delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
+        delivery.start()
+        try:
+            self._report_problems(self._watch.start())
+            self._observer.look_at_open_runs()
+            self._mourn(journal)
+            self._pipeline.bind_open(self._clock())
+            self._observer.turn(rescan=True)
+            on_ready()
+            self._loop(relay)
+        except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
+            self._fail("pipeline", error)
+        finally:
+            relay.stop()  # first: nothing new may leave after a person has asked for the end
+            if self._stopping.is_set():
                 notify_systemd("STOPPING=1")
                 self._log.tell("agent.stopping")
-                self._watch.stop()
-                delivery.join(_STOP_S)
-                for sink in sinks.values():
-                    sink.close()
-        return self._exit_code
+            self._watch.stop()
+            delivery.join(_STOP_S)
+            for sink in sinks.values():
+                sink.close()
 
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
-        roots = [WatchedRoot(watch.path, watch.logs) for watch in settings.watch]
+        roots = [_watched_root(watch, journal) for watch in settings.watch]
         opener = SafeOpener([root.path for root in roots])
         now = self._clock()
         born = {watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch}
@@ -109,18 +130,7 @@ class Agent:
             return born.get(opener.root_of(path) or "", 0.0)
 
         self._watch = Watch(roots, self._wake)
-        types = {sink.name: sink.type for sink in settings.sink}
-        addressees = [
-            Addressee(name, sink.wants, proton_objection if types[name] == "proton" else _no_objection)
-            for name, sink in sinks.items()
-        ]
-        rules = Rules(
-            Patience(settings.run.settle, settings.run.grace),
-            settings.outputs,
-            settings.run.no_changes == "succeed",
-        )
-        surroundings = RunDirectories(opener, settings)
-        self._pipeline = Pipeline(journal, surroundings, addressees, rules, self._tell, relay.nudge)
+        self._pipeline = assemble_pipeline(settings, journal, opener, sinks, self._tell, relay.nudge)
         self._observer = Observer(
             opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set
         )
@@ -142,18 +152,58 @@ class Agent:
             relay.run()
         except Exception as error:  # noqa: BLE001, RUF100 - without a relay the agent must not seem to work
             self._fail("relay", error)
+        finally:
+            self._delivered.set()
+            self._wake.set()
 
     def _fail(self, part: str, error: Exception) -> None:
         self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
         self._exit_code = 1
         self.stop()
 
+    # --- other settings ------------------------------------------------------------------------------------
+
+    def _reload(self, relay: Relay) -> None:
+        """Read the settings again. Those that differ take over when the requests under way are finished."""
+        notify_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        settings = self._reread()
+        if settings is not None and (self._successor is not None or settings != self._settings):
+            self._successor = settings
+            relay.stop()
+            return
+        if settings is not None:
+            self._log.tell("agent.reloaded", {"changed": []})
+        if self._successor is None:
+            notify_systemd("READY=1")
+
+    def _reread(self) -> Settings | None:
+        """The settings in the file, with what cannot change while the agent runs left as it is; None when the file
+        cannot be used."""
+        try:
+            settings = load(self._settings.path) if self._settings.path else self._settings
+            for problem in advice(settings):
+                self._log.tell("settings.questionable", {"reason": str(problem)})
+            return keep_what_cannot_change(self._settings, settings, self._log.tell)
+        except SettingsInvalid as invalid:
+            for problem in invalid.problems:
+                self._log.tell("settings.refused", {"reason": str(problem)})
+            return None
+
+    def _tell_ready(self, on_ready: Callable[[], None]) -> None:
+        self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
+        notify_systemd("READY=1", f"STATUS=watching {len(self._settings.watch)} roots")
+        on_ready()
+
+    def _tell_reloaded(self, changed: list[str]) -> None:
+        self._log.tell("agent.reloaded", {"changed": changed})
+        notify_systemd("READY=1", f"STATUS=watching {len(self._settings.watch)} roots")
+
     # --- the loop ------------------------------------------------------------------------------------------
 
-    def _loop(self) -> None:
+    def _loop(self, relay: Relay) -> None:
         rescan_at = time.monotonic() + self._until_rescan()
         heal_at = probe_at = time.monotonic()
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not (self._successor is not None and self._delivered.is_set()):
             now = time.monotonic()
             due = [rescan_at if not self._pipeline.open_runs else min(rescan_at, probe_at), heal_at]
             verdict_due = self._pipeline.next_due_at()
@@ -162,12 +212,16 @@ class Agent:
                 wait = min(wait, verdict_due - self._clock())
             self._wake.wait(max(0.0, wait))
             self._wake.clear()
+            reload = self._reload_asked.is_set()
+            if reload:
+                self._reload_asked.clear()
+                self._reload(relay)
             now = time.monotonic()
-            rescan, tick = now >= rescan_at or self._rescan_asked.is_set(), now >= probe_at
-            self._rescan_asked.clear()
+            rescan, tick = reload or now >= rescan_at, now >= probe_at
             if now >= heal_at:
-                self._problems = self._report_problems(self._watch.heal())
+                self._report_problems(self._watch.heal())
                 heal_at = now + _HEAL_S
+                rescan_at = min(rescan_at, now + self._until_rescan()) if self._watch.is_blind else rescan_at
             self._observer.turn(rescan=rescan, tick=tick)
             now = time.monotonic()
             if rescan:
@@ -177,19 +231,93 @@ class Agent:
 
     def _until_rescan(self) -> float:
         """Seconds until everything is looked at again: less often where walking the tree is work, and with jitter, so
-        that many agents on one host do not walk theirs in the same second."""
-        rest = RESCAN_REST * self._observer.rescan_cost
-        return max(self._settings.scan.rescan, rest) * (0.9 + 0.2 * self._draw())
+        that many agents on one host do not walk theirs in the same second. Where the kernel gives no hints, rescans
+        are all there is, and come more often."""
+        every, rest = self._settings.scan.rescan, float(RESCAN_REST)
+        if self._watch.is_blind:
+            every, rest = min(every, BLIND_RESCAN), float(BLIND_RESCAN_REST)
+        return max(every, rest * self._observer.rescan_cost) * (0.9 + 0.2 * self._draw())
 
-    def _report_problems(self, problems: list[str]) -> list[str]:
+    def _report_problems(self, problems: list[str]) -> None:
         for problem in problems:
             if problem not in self._problems:
                 self._log.tell("watch.degraded", {"reason": problem})
-        return problems
+        for problem in self._problems:
+            if problem not in problems:
+                self._log.tell("watch.restored", {"reason": problem})
+        self._problems = problems
+
+
+def changed_tables(before: Settings, after: Settings) -> list[str]:
+    """The tables of the settings file in which two settings differ."""
+    names = [field.name for field in fields(Settings) if field.compare]
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
+
+
+def keep_what_cannot_change(
+    before: Settings, after: Settings, tell: Callable[[str, Mapping[str, object]], None]
+) -> Settings:
+    """The settings after a reload, with the journal and the log as they were; `tell` hears of it where they differ.
+
+    SettingsInvalid when the journal that is kept would lie below one of the new roots.
+    """
+    for table in ("journal", "log"):
+        if getattr(before, table) != getattr(after, table):
+            tell("settings.kept", {"reason": f"[{table}] changes when the agent is started again, not before"})
+    journal = os.path.realpath(before.journal.path)
+    for watch in after.watch:
+        if journal.startswith(os.path.realpath(watch.path).rstrip("/") + "/"):
+            what = f"{before.journal.path}, the journal in use, lies inside the watch root {watch.path}"
+            raise SettingsInvalid(Problem(what, after.path, "start the agent again to change [journal] path"))
+    return replace(after, journal=before.journal, log=before.log)
+
+
+def _watched_root(watch: WatchSettings, journal: Journal) -> WatchedRoot:
+    """A root as it is to be watched. The logs of open runs are read to their end, whatever the settings now say: an
+    end that is not read would pass for none."""
+    below = watch.path.rstrip("/") + "/"
+    paths = [recorded.run.log_path for recorded in journal.open_runs()]
+    names = {glob.escape(os.path.basename(path)) for path in paths if path.startswith(below)}
+    return WatchedRoot(watch.path, (*watch.logs, *sorted(names)))
+
+
+def assemble_pipeline(
+    settings: Settings,
+    journal: Journal,
+    opener: SafeOpener,
+    sinks: Mapping[str, Sink],
+    tell: Callable[[Told], None],
+    nudge: Callable[[], None] = lambda: None,
+) -> Pipeline:
+    """The pipeline these settings ask for."""
+    types = {sink.name: sink.type for sink in settings.sink}
+    addressees = [
+        Addressee(name, sink.wants, proton_objection if types[name] == "proton" else _no_objection)
+        for name, sink in sinks.items()
+    ]
+    rules = Rules(
+        Patience(settings.run.settle, settings.run.grace),
+        settings.outputs,
+        settings.run.no_changes == "succeed",
+    )
+    return Pipeline(journal, RunDirectories(opener, settings), addressees, rules, tell, nudge)
+
+
+def decide(settings: Settings, journal: Journal, run_id: str, decision: DecisionTaken, now: float) -> Recorded:
+    """Let a person settle a run, beside the daemon or without one; what is told of it waits in the outbox for the
+    daemon's next tick. AgentError when there is nothing to decide."""
+    opener = SafeOpener([watch.path for watch in settings.watch])
+    sinks = {sink.name: _make_sink(sink) for sink in settings.sink}
+    try:
+        pipeline = assemble_pipeline(settings, journal, opener, sinks, lambda _told: None)
+        return pipeline.decide(run_id, decision, now)
+    finally:
+        for sink in sinks.values():
+            sink.close()
 
 
 def run_until_signalled(agent: Agent) -> int:
-    """Run the agent: SIGTERM and SIGINT end it in order, SIGHUP asks for a rescan.
+    """Run the agent: SIGTERM and SIGINT end it in order, SIGHUP lets it read its settings again.
 
     A thread waits for the signals instead of handlers: a handler runs in the middle of whatever the main thread does,
     and would wait for ever for a lock that the main thread holds itself. Call before any other thread is started.
@@ -199,7 +327,7 @@ def run_until_signalled(agent: Agent) -> int:
 
     def heed() -> None:
         while True:
-            (agent.rescan if signal.sigwait(heeded) is signal.SIGHUP else agent.stop)()
+            (agent.reload if signal.sigwait(heeded) is signal.SIGHUP else agent.stop)()
 
     threading.Thread(target=heed, name="signals", daemon=True).start()
     try:

@@ -93,11 +93,42 @@ def _explain(parsed: argparse.Namespace) -> int:
         wanted = os.path.abspath(wanted)
     with _journal(parsed) as journal:
         stories = status.explain(journal, wanted)
+    if not stories:
+        return _explain_directory(parsed, wanted)
     if parsed.json:
         _emit([story.row() for story in stories], True, None)
     else:
-        for story in stories:
-            display.story(story)
+        display.stories(stories)
+    return 0
+
+
+def _explain_directory(parsed: argparse.Namespace, directory: str) -> int:
+    from . import display
+    from .survey import survey
+
+    settings = _settings(parsed)
+    found = survey(settings, os.path.normpath(directory))
+    if not found["exists"] and not found["watched_below"]:
+        hint = "there is no such directory, and no run was seen in it; see `runs list`"
+        raise UsageInvalid(Problem(f"nothing is known of {directory!r}", settings.journal.path, hint))
+    _emit([found], parsed.json, lambda rows: display.survey(rows[0]))
+    return 0
+
+
+def _runs_settle(parsed: argparse.Namespace) -> int:
+    from . import agent, display, settle, status
+    from .journal_file import is_held
+
+    decision = settle.decision(parsed.outcome == "succeeded", parsed.reason, settle.who_decides())
+    settings, now = _settings(parsed), time.time()
+    with _journal(parsed) as journal:
+        recorded = agent.decide(settings, journal, parsed.wanted, decision, now)
+        told = status.entries_since(journal, recorded.run.run_id, now)
+        row = {**status.run_row(journal, recorded), "notifications": told}
+        held = is_held(journal.path)
+    _emit([row], parsed.json, lambda rows: display.settled(rows[0]))
+    if told and not held:
+        print("no agent is running: it is told when one starts", file=sys.stderr)
     return 0
 
 
@@ -277,6 +308,11 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument("--directory", metavar="DIR", help="only runs of this run directory")
     shown = _add(runs, "show", _explain, "one run: evidence, transitions, notifications", reading)
     shown.add_argument("wanted", metavar="RUN")
+
+    settled = _add(runs, "settle", _runs_settle, "say what became of a run that nothing else can tell", reading)
+    settled.add_argument("wanted", metavar="RUN")
+    settled.add_argument("--as", dest="outcome", required=True, choices=("succeeded", "failed"))
+    settled.add_argument("--reason", required=True, metavar="TEXT", help="how you know; kept, and told with your name")
 
     explained = _add(commands, "explain", _explain, "why something was told, or why not", reading)
     explained.add_argument("wanted", metavar="RUN|NOTIFICATION|DIRECTORY")

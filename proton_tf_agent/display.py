@@ -24,6 +24,7 @@ _COLOURS = {
     "pending": "cyan", "sending": "cyan", "planning": "cyan", "planned": "cyan", "applying": "cyan",
     "IN_PROGRESS": "cyan", "planned_and_finished": "blue", "superseded": "bright_black", "discarded": "bright_black",
 }  # fmt: skip
+_WIDEST_PLACE = 36
 
 
 def safe(text: object) -> str:
@@ -74,10 +75,23 @@ def runs(rows: Sequence[Row]) -> None:
 
 
 def _note(row: Row) -> str:
-    if row["historic"]:
-        return f"{row['reason']}; not told: it was over before this root was watched"
-    untold = f"not told: {row['unbound_reason']}" if row["unbound_reason"] else ""
-    return "; ".join(filter(None, (row["reason"], untold)))
+    approval = row["awaits_approval_since"]
+    notes = [
+        row["reason"],
+        f"settled by {row['settled_by']}" if row["settled_by"] else "",
+        f"waits for approval since {_clock(approval)}" if approval else "",
+        _untold(row),
+        f"would settle it: {', or '.join(row['would_settle'])}" if row["would_settle"] else "",
+    ]
+    return "; ".join(filter(None, notes))
+
+
+def _untold(row: Row) -> str:
+    """Why somebody who waits for word of this run waits in vain; empty where they do not."""
+    if row["historic"] and not row["silence"]:
+        return "not told: it was over before this root was watched"
+    reason = row["silence"] or row["unbound_reason"]
+    return f"not told: {reason}" if reason else ""
 
 
 def entries(rows: Sequence[Row]) -> None:
@@ -103,10 +117,12 @@ def entry(row: Row, attempted: Sequence[Row]) -> None:
     """`journal show` for a person: one entry, its outputs and every attempt."""
     console = _console()
     for key, value in row.items():
-        if key != "outputs":
+        if key not in ("outputs", "omitted"):
             console.print(_line(f"{key:>16} ", (safe(value), _COLOURS.get(str(value), ""))))
     for key, value in row["outputs"].items():
         console.print(f"{'output':>16}  {safe(key)} = {safe(value)}")
+    for name, reason in row["omitted"].items():
+        console.print(f"{'output':>16}  {safe(name)} withheld: {safe(reason)}")
     for attempt in attempted:
         console.print(_line(f"{'attempt':>16} ", attempt["started_at"] or "", _outcome(attempt)))
 
@@ -118,36 +134,155 @@ def _outcome(attempt: Row) -> str:
     return f"{attempt['outcome']}{code}" + (", may have arrived" if attempt["ambiguous"] else "")
 
 
+def stories(stories: Sequence[Story]) -> None:
+    """`explain` and `runs show` for a person, one run after the other, the newest first."""
+    for number, one in enumerate(stories):
+        if number:
+            print()
+        story(one)
+
+
 def story(story: Story) -> None:
-    """`explain` and `runs show` for a person: evidence, the transitions it made, notifications, attempts."""
+    """One run: what became of it and why, whom it was told; then the evidence, and every attempt to tell."""
     console = _console()
     run = story.run
-    console.print(_line(("run", "bold"), run["run_id"], run["status"], f"({run['reason']})" if run["reason"] else ""))
-    console.print(f"  directory   {safe(run['directory'])}  workspace {safe(run['workspace'])}")
+    console.print(_line((run["run_id"], "bold"), run["status"], run["reason"] or ""))
     if run["resource_arn"]:
-        deployment = f"  deployment {safe(run['deployment_id'])}" if run["deployment_id"] else ""
-        console.print(f"  resource    {safe(run['resource_arn'])}{deployment}")
+        _say("resource", run["resource_arn"])
+        _say("deployment", run["deployment_id"] or "none is known")
     else:
-        console.print(f"  not bound   {safe(run['unbound_reason'])}: nothing is told")
+        _say("not bound", f"{run['unbound_reason']}: nothing is told")
+    _say("directory", f"{run['directory']}, workspace {run['workspace'] or 'unknown'}")
+    ended = f", ended {_clock(run['ended_at'])}" if run["ended_at"] else ", still under way"
+    basis = f", by {run['basis']}" if run["basis"] else ""
+    _say("began", f"{_clock(run['started_at'])} UTC{ended}{basis}")
+    if run["awaits_approval_since"]:
+        _say("waits", f"for approval since {_clock(run['awaits_approval_since'])}")
     if run["historic"]:
-        console.print("  historic    over before the agent first watched this root: recorded, not told")
-    console.print("  evidence")
-    for fact in story.evidence:
-        became = f"  → {fact['status']}" if fact["status"] else ""
-        read_in = f"{fact['source']} {_below(fact['path'], run['directory'])}".rstrip()
-        shown = _fields(fact["fields"], run["directory"])
-        console.print(f"    {fact['at']}  {fact['evidence']}{shown}{became}   [{read_in}]")
-    console.print("  told" if story.entries else "  told        nothing")
+        _say("historic", "over before the agent first watched this root: recorded, not told")
+    elif run["silence"]:
+        _say("not told", run["silence"])
+    for number, remedy in enumerate(run["would_settle"]):
+        _say("" if number else "settle by", remedy)
+    _evidence(story.evidence, run["directory"])
+    console.print("  told" if story.entries else "  told         nothing")
     for told in story.entries:
-        console.print(_line(f"    #{told['seq']}", told["status"], f"to {safe(told['sink'])}:", told["state"]))
-        console.print(f"        {safe(told['status_message'])}")
-        for attempt in told["attempted"]:
-            console.print(f"        {attempt['started_at']}  {_outcome(attempt)}")
+        _told(told)
+
+
+def _say(name: str, text: object) -> None:
+    _columns((f"  {name:<12}", "bright_black"), (str(text), ""))
+
+
+def _columns(*cells: tuple[str, str]) -> None:
+    """One line of cells (text, style). On a terminal the last one wraps below itself: the margin stays clear."""
+    if not sys.stdout.isatty():
+        _console().print(_line(*cells))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for text, _ in cells[:-1]:
+        grid.add_column(width=len(safe(text)), no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(*(Text(safe(text), style) for text, style in cells))
+    _console().print(grid)
+
+
+def _evidence(facts: Sequence[Row], directory: str) -> None:
+    """Facts in three columns, when, where and what; below each what the run became by it, and by which rule."""
+    console = _console()
+    console.print("  evidence")
+    places = [_read_in(fact, directory) for fact in facts]
+    width = min(max(map(len, places), default=0), _WIDEST_PLACE)
+    day = ""
+    for fact, place in zip(facts, places, strict=True):
+        if fact["at"][:10] != day:
+            day = fact["at"][:10]
+            console.print(_line((f"    {day} UTC", "bright_black")))
+        what = (fact["evidence"] + _fields(fact["fields"], directory), "")
+        _columns((f"    {fact['at'][11:23]}", "bright_black"), (place.ljust(width), "bright_black"), what)
+        if fact["status"]:
+            rule = f"by rule {' or '.join(map(str, fact['rows']))}: " if fact["rows"] else ""
+            became = f"{rule}{fact['reason']}"
+            _columns((" " * (17 + width), ""), ("→", ""), (fact["status"], _colour(fact["status"])), (became, ""))
+
+
+def _read_in(fact: Row, directory: str) -> str:
+    """Where a fact was read: file and offset of a line, the file, or who told it."""
+    if fact["position"] is not None:
+        return f"{_below(fact['path'], directory)}+{fact['position']}"
+    place = _below(fact["path"], directory)
+    if place == ".terraform.tfstate.lock.info":
+        return "lock info"
+    return place if fact["source"].endswith("_file") else f"{fact['source']} {place}".rstrip()
+
+
+def _told(told: Row) -> None:
+    console = _console()
+    instead = f"by #{told['superseded_by']}" if told["superseded_by"] else ""
+    again = f"(a replay of #{told['replay_of']})" if told["replay_of"] else ""
+    refused = f"({told['reason']})" if told["state"] in ("parked", "retryable") else ""
+    number = f"    #{told['seq']}"
+    console.print(_line(number, told["status"], f"to {told['sink']}:", told["state"], instead, refused, again))
+    _columns((" " * 7, ""), (told["status_message"], ""))
+    for name, value in told["outputs"].items():
+        _columns((f"        output {name} =", ""), (value, ""))
+    for name, reason in told["omitted"].items():
+        console.print(f"        output {safe(name)} withheld: {safe(reason)}")
+    for attempt in told["attempted"]:
+        console.print(_line(f"        {_clock(attempt['started_at'])}", _outcome(attempt)))
+
+
+def settled(row: Row) -> None:
+    """`runs settle` for a person: what was decided, and whom it will be told."""
+    console = _console()
+    outcome = "succeeded" if row["status"] == "applied" else "failed"
+    console.print(_line((row["run_id"], "bold"), f"settled as {outcome} by {row['settled_by']}"))
+    if row["silence"] or not row["notifications"]:
+        _say("not told", row["silence"] or "no sink is to be told")
+    for told in row["notifications"]:
+        _told({**told, "attempted": []})
+
+
+def survey(row: Row) -> None:
+    """`explain` of a directory in which no run was seen."""
+    console = _console()
+    console.print(_line((row["directory"], "bold"), "no run was seen here"))
+    if not row["exists"]:
+        _say("exists", "no")
+    if row["watched_below"] is None:
+        _say("watched", "no: it lies below no [[watch]] of the settings, so nothing in it is looked at")
+        return
+    _say("watched", f"below {row['watched_below']}; a log is a file named {', '.join(row['logs'])}")
+    if row["resource_arn"]:
+        _say("resource", f"{row['resource_arn']}, because {row['bound_by']} says so")
+        _say("deployment", row["deployment_id"] or "none is known")
+    else:
+        _say("not bound", f"{row['unbound_reason']}: nothing would be told")
+    _say("state", f"{row['backend']}, {row['state'] or 'its place is not known'}")
+    for number, output in enumerate(row["outputs"]):
+        told = f"withheld: {output['withheld']}" if output["withheld"] else f"told as {output['key']}"
+        _say("" if number else "outputs", f"{output['name']}, {told}")
+    for unread in row["not_read"]:
+        _say("not read", f"{unread['file']}: {unread['reason']}")
+    if row["exists"]:
+        _say(
+            "to be seen",
+            "the pipeline must write Terraform's output to a log here: `terraform apply -json > apply.log`",
+        )
 
 
 def _fields(fields: Any, directory: str) -> str:
-    shown = {k: v for k, v in fields.items() if v not in ("", None, False, [])} if isinstance(fields, dict) else {}
-    return "(" + ", ".join(f"{safe(k)}={_below(v, directory)[:120]}" for k, v in shown.items()) + ")" if shown else ""
+    """What a fact says, in brackets; its time stands before it, and what is empty says nothing."""
+    if not isinstance(fields, dict):
+        return ""
+    said = {
+        k: v for k, v in fields.items()
+        if k == "succeeded" or (v not in ("", None, False, []) and k not in ("at", "created_at"))
+    }  # fmt: skip
+    return "(" + ", ".join(f"{safe(k)}={_below(v, directory)[:120]}" for k, v in said.items()) + ")" if said else ""
 
 
 def _below(path: object, directory: str) -> str:
@@ -162,6 +297,10 @@ def _resource(arn: str | None) -> str:
 
 def _clock(at: str | None) -> str:
     return (at or "")[:19].replace("T", " ")
+
+
+def _colour(word: str) -> str:
+    return _COLOURS.get(word, "")
 
 
 def _line(*parts: str | tuple[str, str]) -> Text:

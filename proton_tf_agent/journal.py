@@ -19,7 +19,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -28,13 +28,21 @@ import msgspec
 
 from .domain.binding import Binding, Unbound
 from .domain.errors import AgentError, JournalUnusable, Problem
-from .domain.evidence import Cursor, Evidence
+from .domain.evidence import Cursor, Fact
 from .domain.notification import Notification
 from .domain.outbox import MAX_RETRY_WAIT_S, Entry, EntryState, Outcome, Settled
-from .domain.run import Run, Transition
-from .journal_file import create_private_file, make_private_directory, refuse_wide_mode, take_hold
+from .domain.run import Run, RunStatus, Transition
+from .journal_file import (
+    create_private_file,
+    make_private_directory,
+    refuse_wide_mode,
+    sync_directory,
+    take_hold,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
+_PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
 _APPLICATION_ID = 0x50544641  # "PTFA"
 _BUSY_TIMEOUT_S = 10.0
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -56,10 +64,14 @@ def _queries() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run as the journal holds it, with its binding or the reason why it has none."""
+    """A run as the journal holds it, with its binding or the reason why it has none.
+
+    silence: why no outcome was told when the run ended; empty while it is open and where one was told.
+    """
 
     run: Run
     binding: Binding | Unbound
+    silence: str = ""
 
 
 class Journal:
@@ -108,6 +120,8 @@ class Journal:
                 connection.execute(f"PRAGMA {pragma}")
             if empty:
                 journal._create()
+            else:
+                journal._migrate()
             return journal
         except BaseException as error:
             if connection is not None:
@@ -132,6 +146,28 @@ class Journal:
             f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
 
+    def _migrate(self) -> None:
+        """Bring a journal of an older agent up to date: each step commits as a whole, and the old file is kept."""
+        version = self._pragma("user_version")
+        if version == SCHEMA_VERSION:
+            return
+        self._back_up(f"{self.path}.v{version}")
+        for step in range(version, SCHEMA_VERSION):
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE;{self._sql[f'migrate_{step}_to_{step + 1}']};PRAGMA user_version = {step + 1};COMMIT;"
+            )
+
+    def _back_up(self, path: str) -> None:
+        """Copy the journal to `path`, 0600, whole or not at all."""
+        unfinished = path + ".new"
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)  # of an agent that was killed in the midst of this
+        create_private_file(unfinished)
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
+            self._connection.backup(copy)
+        os.rename(unfinished, path)
+        sync_directory(os.path.dirname(path))
+
     def _check_version(self) -> None:
         version = self._pragma("user_version")
         if self._pragma("application_id") != _APPLICATION_ID:
@@ -144,6 +180,16 @@ class Journal:
                     f"the journal has version {version}, this agent knows up to {SCHEMA_VERSION}",
                     self.path,
                     "install the newer agent again; nothing was changed",
+                )
+            )
+        if version < _OLDEST_VERSION:
+            raise JournalUnusable(Problem(f"the journal has version {version}, which no agent has written", self.path))
+        if version < SCHEMA_VERSION and self._hold is None:
+            raise JournalUnusable(
+                Problem(
+                    f"the journal has version {version} of an older agent, this one reads version {SCHEMA_VERSION}",
+                    self.path,
+                    "start this agent once: it brings the journal up to date and keeps the old one beside it",
                 )
             )
 
@@ -224,18 +270,19 @@ class Journal:
     # --- runs and evidence -------------------------------------------------------------------------------
 
     def put_run(self, recorded: Recorded) -> None:
-        """Write a run as it stands now."""
+        """Write a run as it stands now. To the index of what is not over, a run whose verdict waits is open."""
         run, binding = recorded.run, recorded.binding
         bound = binding if isinstance(binding, Binding) else None
         self._do(
             "put_run",
             run_id=run.run_id, directory=run.directory, workspace=run.workspace, status=run.status.value,
-            started_at=run.started_at, ended_at=run.ended_at, anchor=run.anchor, lock_id=run.lock_id,
+            started_at=run.started_at, ended_at=None if run.verdict else run.ended_at,
+            anchor=run.anchor, lock_id=run.lock_id,
             resource_arn=bound.resource_arn if bound else None,
             deployment_id=bound.deployment_id if bound else None,
             binding=_encode(bound) if bound else None,
             unbound_reason=binding.reason if isinstance(binding, Unbound) else "",
-            body=_encode(run),
+            silence=recorded.silence, body=_encode(run),
         )  # fmt: skip
 
     def delete_run(self, run_id: str) -> None:
@@ -244,7 +291,7 @@ class Journal:
         self._do("delete_run", run_id=run_id)
 
     def open_runs(self) -> list[Recorded]:
-        """Runs without a final status, oldest first."""
+        """Runs without a final status, and ended ones of which proof has come that still waits; oldest first."""
         return [_recorded(row) for row in self._all("open_runs")]
 
     def run(self, run_id: str) -> Recorded | None:
@@ -265,12 +312,14 @@ class Journal:
         return [_recorded(row) for row in self._all(name, **values)]
 
     def put_evidence(
-        self, run_id: str, source: str, path: str, evidence: Evidence, made: Transition | None, now: float
+        self, run_id: str, source: str, path: str, fact: Fact, made: Transition | None, now: float
     ) -> None:
-        """Keep a fact for `explain`, with the transition it made."""
+        """Keep a fact for `explain`, with where it stands in its log and the transition it made."""
+        evidence = fact.evidence
         self._do(
             "put_evidence",
-            run_id=run_id, at=now, source=source, path=path, kind=type(evidence).__name__, fields=_encode(evidence),
+            run_id=run_id, at=now, source=source, path=path, position=fact.position,
+            kind=type(evidence).__name__, fields=_encode(evidence),
             status=made.status.value if made else None, reason=made.reason if made else None,
         )  # fmt: skip
 
@@ -283,20 +332,25 @@ class Journal:
     def enqueue(self, notification: Notification, sink: str, now: float, objection: str = "") -> tuple[int, list[str]]:
         """Add a notification for a sink, unless it is there already; call inside a transaction.
 
-        On an idle line the entry is written as `sending` at once: one commit between disk and wire. objection
+        On an idle line the daemon's entry is written as `sending` at once: one commit between disk and wire. objection
         parks it; what is not sent supersedes nothing. Once a run that began later has told its end, what an earlier
-        run has to say is kept as superseded. Returns the seq of an entry that is to be told (0 when there is none)
+        run has to say is kept as superseded; so is what a plan has to say of a deployment whose end was told since the
+        plan began. Returns the seq of an entry that is to be told (0 when there is none)
         and the notifications that were superseded.
         """
         if self._one("notification_exists", notification_id=notification.notification_id, sink=sink):
             return 0, []
         line = {"sink": sink, "resource_arn": notification.resource_arn}
-        later = self._one("overtaken_by", **line, run_started_at=notification.run_started_at)
+        later = self._one(
+            "overtaken_by", **line, run_id=notification.run_id, deployment_id=notification.deployment_id,
+            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS,
+        )  # fmt: skip
         if later:
             superseded = EntryState.SUPERSEDED
             self._insert_entry(notification, sink, superseded, now, "superseded", superseded_by=later["seq"])
             return 0, [notification.notification_id]
-        idle = not objection and not self._one("line_is_busy", **line)
+        # Who does not hold the journal sends nothing: the daemon does, at its next tick or when it starts.
+        idle = self._hold is not None and not objection and not self._one("line_is_busy", **line)
         state = EntryState.PARKED if objection else EntryState.SENDING if idle else EntryState.PENDING
         seq = self._insert_entry(notification, sink, state, now, objection)
         if idle:
@@ -314,8 +368,9 @@ class Journal:
         with self.transaction():
             notification = _decode_notification(original["body"])
             return self._insert_entry(
-                notification, original["sink"], EntryState.PENDING, now, "replayed", replay_of=original["seq"]
-            )
+                notification, original["sink"], EntryState.PENDING, now, "replayed",
+                replay_of=original["seq"], body=original["body"],
+            )  # fmt: skip
 
     def _insert_entry(
         self,
@@ -327,8 +382,9 @@ class Journal:
         *,
         superseded_by: int | None = None,
         replay_of: int | None = None,
+        body: bytes | None = None,  # as an older agent has written it
     ) -> int:
-        body = _encode(notification)
+        body = _encode(notification) if body is None else body
         cursor = self._do(
             "enqueue",
             notification_id=notification.notification_id, run_id=notification.run_id, sink=sink,
@@ -429,7 +485,7 @@ def is_damaged(row: JournalRow) -> bool:
 
 def _recorded(row: JournalRow) -> Recorded:
     binding = _decode_binding(row["binding"]) if row["binding"] else Unbound(row["unbound_reason"])
-    return Recorded(_decode_run(row["body"]), binding)
+    return Recorded(_decode_run(row["body"]), binding, row["silence"])
 
 
 def _checksum(body: bytes) -> str:

@@ -24,7 +24,8 @@ CREATE TABLE run (
   deployment_id  TEXT,
   binding        BLOB,                -- domain.binding.Binding as JSON, frozen once found
   unbound_reason TEXT NOT NULL,
-  body           BLOB NOT NULL        -- domain.run.Run as JSON
+  body           BLOB NOT NULL,       -- domain.run.Run as JSON
+  silence        TEXT NOT NULL DEFAULT ''   -- why no outcome was told when it ended; empty where one was
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_open ON run (started_at) WHERE ended_at IS NULL;
 CREATE INDEX run_anchor ON run (anchor) WHERE anchor <> '';
@@ -41,7 +42,8 @@ CREATE TABLE evidence (               -- the facts a run's story is told from, o
   kind   TEXT NOT NULL,
   fields BLOB NOT NULL,
   status TEXT,                        -- the status the run took by it, if it took one
-  reason TEXT
+  reason TEXT,
+  position INTEGER                    -- bytes from the run's first log line; NULL for what is no line of a log
 ) STRICT;
 CREATE INDEX evidence_run ON evidence (run_id, id);
 
@@ -86,6 +88,27 @@ CREATE TABLE attempt (                -- every request made, or about to be made
 ) STRICT;
 CREATE INDEX attempt_seq ON attempt (seq, id);
 
+-- name: migrate_1_to_2
+-- Bodies are cast, because older versions of SQLite read JSON from text alone.
+ALTER TABLE run ADD COLUMN silence TEXT NOT NULL DEFAULT '';
+ALTER TABLE evidence ADD COLUMN position INTEGER;
+UPDATE cursor SET body = CAST(json_set(CAST(body AS TEXT), '$.marks', json_array(json_object(
+    'anchor', json_extract(CAST(body AS TEXT), '$.anchor'),
+    'offset', json_extract(CAST(body AS TEXT), '$.anchor_offset'), 'form', 'json'))) AS BLOB)
+  WHERE json_extract(CAST(body AS TEXT), '$.anchor') <> '';
+UPDATE cursor SET body = CAST(json_remove(CAST(body AS TEXT), '$.anchor', '$.anchor_offset') AS BLOB);
+UPDATE run SET body = CAST(json_set(CAST(body AS TEXT), '$.form', 'json') AS BLOB) WHERE anchor <> '';
+UPDATE run SET body = CAST(json_set(CAST(body AS TEXT), '$.basis', 4) AS BLOB)
+  WHERE json_extract(CAST(body AS TEXT), '$.basis') = 3;
+UPDATE run SET body = CAST(json_set(CAST(body AS TEXT), '$.verdict.basis', 4) AS BLOB)
+  WHERE json_extract(CAST(body AS TEXT), '$.verdict.basis') = 3;
+UPDATE run SET silence = CASE
+    WHEN json_extract(CAST(body AS TEXT), '$.historic') THEN 'it was over before the agent first watched its root'
+    WHEN resource_arn IS NULL THEN unbound_reason
+    ELSE 'the agent of that time did not record why' END
+  WHERE ended_at IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS');
+
 -- name: meta
 SELECT value FROM meta WHERE key = :key
 
@@ -104,38 +127,41 @@ DELETE FROM cursor WHERE path = :path
 
 -- name: put_run
 INSERT INTO run (run_id, directory, workspace, status, started_at, ended_at, anchor, lock_id, resource_arn,
-                 deployment_id, binding, unbound_reason, body)
+                 deployment_id, binding, unbound_reason, silence, body)
 VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id, :resource_arn,
-        :deployment_id, :binding, :unbound_reason, :body)
+        :deployment_id, :binding, :unbound_reason, :silence, :body)
 ON CONFLICT (run_id) DO UPDATE SET
   directory = excluded.directory, workspace = excluded.workspace, status = excluded.status,
   started_at = excluded.started_at, ended_at = excluded.ended_at, anchor = excluded.anchor,
   lock_id = excluded.lock_id, resource_arn = excluded.resource_arn, deployment_id = excluded.deployment_id,
-  binding = excluded.binding, unbound_reason = excluded.unbound_reason, body = excluded.body
+  binding = excluded.binding, unbound_reason = excluded.unbound_reason, silence = excluded.silence,
+  body = excluded.body
 -- name: delete_run
 DELETE FROM run WHERE run_id = :run_id
 -- name: delete_evidence_of_run
 DELETE FROM evidence WHERE run_id = :run_id
 -- name: open_runs
-SELECT body, binding, unbound_reason FROM run WHERE ended_at IS NULL ORDER BY started_at
+SELECT body, binding, unbound_reason, silence FROM run WHERE ended_at IS NULL ORDER BY started_at
 -- name: run
-SELECT body, binding, unbound_reason FROM run WHERE run_id = :run_id
+SELECT body, binding, unbound_reason, silence FROM run WHERE run_id = :run_id
 -- name: run_by_anchor
-SELECT body, binding, unbound_reason FROM run WHERE anchor = :anchor AND anchor <> ''
+SELECT body, binding, unbound_reason, silence FROM run WHERE anchor = :anchor AND anchor <> ''
 -- name: run_by_lock
-SELECT body, binding, unbound_reason FROM run WHERE lock_id = :lock_id AND lock_id <> ''
+SELECT body, binding, unbound_reason, silence FROM run WHERE lock_id = :lock_id AND lock_id <> ''
 -- name: runs
-SELECT body, binding, unbound_reason FROM run ORDER BY started_at DESC LIMIT :limit
+SELECT body, binding, unbound_reason, silence FROM run ORDER BY started_at DESC LIMIT :limit
 -- name: runs_in
-SELECT body, binding, unbound_reason FROM run WHERE directory = :directory ORDER BY started_at DESC LIMIT :limit
+SELECT body, binding, unbound_reason, silence FROM run WHERE directory = :directory ORDER BY started_at DESC LIMIT :limit
 -- name: count_runs
 SELECT count(*) FROM run
 
 -- name: put_evidence
-INSERT INTO evidence (run_id, at, source, path, kind, fields, status, reason)
-VALUES (:run_id, :at, :source, :path, :kind, :fields, :status, :reason)
+INSERT INTO evidence (run_id, at, source, path, position, kind, fields, status, reason)
+VALUES (:run_id, :at, :source, :path, :position, :kind, :fields, :status, :reason)
 -- name: evidence_of_run
-SELECT at, source, path, kind, fields, status, reason FROM evidence WHERE run_id = :run_id ORDER BY id
+SELECT at, source, path, position, kind, fields, status, reason FROM evidence WHERE run_id = :run_id ORDER BY id
+-- name: last_of_kind
+SELECT max(at) AS at FROM evidence WHERE run_id = :run_id AND kind = :kind
 
 -- name: supersede
 -- An unsent IN_PROGRESS of the same deployment is pointless once more is known; so is whatever of an older
@@ -147,8 +173,11 @@ WHERE sink = :sink AND resource_arn = :resource_arn AND seq < :seq AND state = '
     AND told.seq < outbox.seq AND told.deployment_id IS :deployment_id AND told.replay_of IS NULL) END
 RETURNING seq, notification_id
 -- name: overtaken_by
--- A run that began later has told its end already: what an earlier one has to say comes too late.
-SELECT seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND run_started_at > :run_started_at
+-- A run that began later has told its end already: what an earlier one has to say comes too late. So does what a mere
+-- plan has to say of a deployment that has ended since the plan began.
+SELECT seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
+  AND (run_started_at > :run_started_at
+       OR (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at AND run_id <> :run_id))
   AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC LIMIT 1
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn

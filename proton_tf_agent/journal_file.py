@@ -59,6 +59,15 @@ def refuse_wide_mode(path: str) -> None:
         raise JournalUnusable(wide)
 
 
+def sync_directory(directory: str) -> None:
+    """Let a rename in `directory` survive power loss."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def take_hold(path: str) -> int:
     """Take the daemon's lock and write our process id into it; JournalHeld when another daemon has it."""
     lock = path + ".lock"

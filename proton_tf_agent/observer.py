@@ -4,29 +4,33 @@ An `Observer` takes what the watch has collected, looks at it, probes the proces
 come due. It knows nothing of sinks and deliveries.
 
 Order within a batch, so that what ended a run is known before the next run is told: the logs up to the line that
-opens a run, then the locks, then what logs say behind that line. A lock that changed hands is a reason to look once
-more at the logs around it, a log that opens a run is one to look at the lock of the run before.
+opens a run, then the locks, then what logs say behind that line. A log of which nobody knew and which is complete is
+told whole before the locks, where no lock is known to be held: the lock that is there now may be the next run's. What
+is left of a log for the next batch holds up everything else in its directory. A lock that changed hands is a reason to
+look once more at the logs around it, a log that opens a run is one to look at the lock of the run before.
 """
 
 from __future__ import annotations
 
 import time
 from collections import ChainMap, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from .domain.evidence import Cursor, LockReplaced, LockTaken, Observation, OperationStarted
+from .domain.evidence import Cursor, LockReplaced, LockTaken, LogClosed, Observation, OperationStarted
 from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
 from .sources.lock_file import lock_info_path_of
-from .sources.observe import complete_logs, is_alive, observe, probe
+from .sources.observe import observe
 from .sources.place import Kind
+from .sources.processes import Processes
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.watch import Touched, Watch
 
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
+ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 
 
 class Observer:
@@ -44,6 +48,7 @@ class Observer:
         tell: Callable[[Told], None],
         clock: Callable[[], float],
         stopping: Callable[[], bool] = lambda: False,
+        processes: Processes | None = None,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -52,9 +57,13 @@ class Observer:
         self._tell = tell
         self._clock = clock
         self._stopping = stopping
+        self._processes = processes or Processes(opener)
         self._unreadable: dict[str, str] = {}
         self._closed_logs: set[str] = set()
         self._backlog: dict[str, Touched] = {}
+        self._overflows = 0
+        self._rescan_asked = False
+        self._rescan_from = 0.0
         self.rescan_cost = 0.0
 
     @property
@@ -66,8 +75,14 @@ class Observer:
         """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
         behind the runs that concerns. Live runs go first: a tree full of old logs must not make them wait."""
         touched, asked = self._watch.take()
-        if rescan or asked:
-            self._rescan(asked)
+        if self._watch.overflows != self._overflows:
+            self._overflows = self._watch.overflows
+            self._tell(Told("watch.overflowed", {"count": self._overflows}))
+        self._rescan_asked |= asked
+        if rescan or (self._rescan_asked and time.monotonic() >= self._rescan_from):
+            self._rescan(self._rescan_asked)
+        else:
+            self._backlog |= {look.path: look for look in self._watch.scan_new()}
         looks = {look.path: look for look in touched}
         for look in touched:
             self._backlog.pop(look.path, None)
@@ -90,9 +105,13 @@ class Observer:
         began = time.thread_time()
         found, vanished = self._watch.rescan(self._pipeline.cursors)
         self.rescan_cost = time.thread_time() - began
+        self._rescan_asked = False
+        self._rescan_from = time.monotonic() + ASKED_RESCAN_REST * self.rescan_cost
         if found or asked:
             self._tell(Told("watch.rescanned", {"changed": len(found), "asked": asked or None}))
-        self._pipeline.forget(vanished)
+        # Which file the log of an open run was is still asked for: somebody may write it.
+        followed = {path for run in self._pipeline.open_runs for path in _files_of(run)}
+        self._pipeline.forget([path for path in vanished if path not in followed])
         self._backlog |= {look.path: look for look in found}
 
     # --- looks -----------------------------------------------------------------------------------------------
@@ -106,15 +125,18 @@ class Observer:
         pending = deque(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
         while pending and not self._stopping():
             batch = _Batch(self._pipeline.cursors)
-            again: list[Touched] = []
+            left: list[Touched] = []
             while pending and batch.facts < _BATCH_FACTS:
                 look = pending.popleft()
-                if self._look(look, batch):
-                    again.append(look)
-            self._look_behind(batch)
+                if _is_behind(look, left) or self._look(look, batch):
+                    left.append(look)
+            held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
+            left += self._look_behind(batch, held)
             if batch.observations:
-                self._pipeline.absorb(in_order(batch.observations), self._clock(), self._born)
-            pending.extend(again)
+                locked = {directory for run in held for directory in run.directories}
+                self._pipeline.absorb(in_order(batch.observations, locked), self._clock(), self._born)
+            behind = [look for look in pending if _is_behind(look, left)]
+            pending = deque([*(look for look in pending if look not in behind), *left, *behind])
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
@@ -126,6 +148,8 @@ class Observer:
         try:
             observation = observe(self._opener, look, batch.cursors.get(look.path))
         except Unreadable as error:
+            if error.code == "E_IO":
+                self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
             if self._unreadable.get(look.path) != error.code:
                 self._unreadable[look.path] = error.code
                 self._tell(Told("source.unreadable", {"path": look.path, "reason": error.code}))
@@ -133,12 +157,16 @@ class Observer:
         self._unreadable.pop(look.path, None)
         if observation is None:
             return False
+        if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
+            observation = replace(observation, directory=self._watch.run_directory(look.place.directory))
         batch.add(observation)
         return observation.more
 
-    def _look_behind(self, batch: _Batch) -> None:
-        """Look at what must be known of the run before when the next one begins."""
-        held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
+    def _look_behind(self, batch: _Batch, held: Sequence[Run]) -> list[Touched]:
+        """Look at what must be known of the run before when the next one begins; returns the logs with more in them.
+
+        held: the runs whose lock is held.
+        """
         begun = {
             o.directory for o in batch.observations if any(isinstance(f.evidence, OperationStarted) for f in o.facts)
         }
@@ -148,7 +176,7 @@ class Observer:
                     self._look(look, batch)
         changed = [o.directory for o in batch.observations if _tells(o, LockTaken, LockReplaced)]
         if not changed:
-            return
+            return []
         replaced = {
             fact.evidence.lock_id
             for o in batch.observations
@@ -159,11 +187,12 @@ class Observer:
         logs = self._with_completeness(logs, logs)
         known = {look.path for look in logs}
         around = [look for directory in changed for look in self._watch.logs_around(directory, batch.cursors)]
-        for look in (*logs, *(look for look in around if look.path not in known)):
-            self._look(look, batch)
+        return [
+            look for look in (*logs, *(look for look in around if look.path not in known)) if self._look(look, batch)
+        ]
 
     def _with_completeness(self, looks: Sequence[Touched], ended: Sequence[Touched]) -> list[Touched]:
-        complete = complete_logs(self._opener, ended) if ended else set()
+        complete = self._processes.complete_logs(ended) if ended else set()
         return [replace(look, complete=True) if look.path in complete else look for look in looks]
 
     def _is_open(self, directory: str) -> bool:
@@ -181,9 +210,11 @@ class Observer:
             return
         now = self._clock()
         for run in runs:
-            if run.historic and is_alive(self._opener, run):
+            if run.historic and self._processes.is_alive(run):
                 self._pipeline.adopt(run.run_id, now)
-        observations = probe(self._opener, runs, self._closed_logs)
+        observations = self._processes.probe(runs, self._closed_logs, self._pipeline.cursors)
+        closed = self._watch.touched(o.path for o in observations if _tells(o, LogClosed))
+        self.read(replace(look, complete=True) for look in closed)  # their last words come before their end
         if observations:
             self._pipeline.absorb(observations, now, self._born)
 
@@ -206,11 +237,12 @@ class _Batch:
             self.cursors[observation.path] = observation.cursor
 
 
-def in_order(observations: Sequence[Observation]) -> list[Observation]:
+def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) -> list[Observation]:
     """Observations of one batch in the order in which they are to be told.
 
-    Logs up to the line that opens a run, then locks, then the rest. The facts of one file stay in their order, and
-    its cursor goes with the last of them.
+    Logs up to the line that opens a run, then locks, then the rest; but a complete log whole, unless in one of the
+    `locked` directories a run is known to hold its lock: the end of that one comes first. The facts of one file stay
+    in their order, and its cursor goes with the last of them.
     """
     first: list[Observation] = []
     locks: list[Observation] = []
@@ -223,7 +255,7 @@ def in_order(observations: Sequence[Observation]) -> list[Observation]:
         opening = [n for n, fact in enumerate(observation.facts, 1) if isinstance(fact.evidence, OperationStarted)]
         if observation.path in parted:
             rest.append(observation)
-        elif opening:
+        elif opening and (observation.directory in locked or not _is_complete(observation)):
             head, tail = observation.facts[: opening[-1]], observation.facts[opening[-1] :]
             first.append(replace(observation, facts=head, cursor=None))
             rest.append(replace(observation, facts=tail))
@@ -231,6 +263,16 @@ def in_order(observations: Sequence[Observation]) -> list[Observation]:
         else:
             first.append(observation)
     return [*first, *locks, *rest]
+
+
+def _is_behind(look: Touched, left: Sequence[Touched]) -> bool:
+    """Whether a look must wait for what is left of a log in its directory or above it."""
+    place = f"{look.place.directory}/"
+    return any(place.startswith(f"{other.place.directory}/") for other in left)
+
+
+def _is_complete(observation: Observation) -> bool:
+    return isinstance(observation.facts[-1].evidence, LogClosed)
 
 
 def _tells(observation: Observation, *kinds: type) -> bool:

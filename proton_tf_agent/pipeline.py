@@ -20,21 +20,22 @@ from typing import Protocol
 from .domain import evidence as ev
 from .domain.binding import Binding, Unbound
 from .domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
-from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
-from .domain.notification import Notification, compose, violations
+from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.evidence import Cursor, Fact, Form, Observation, Output
+from .domain.notification import Notification, compose, silence, violations
 from .domain.outputs import OutputMapping, map_outputs
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
-from .domain.run import FINAL, Lock, Patience, Run, RunStatus, Transition
+from .domain.run import FINAL, Basis, Lock, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
 from .journal import Journal, Recorded
 
 # Facts that come once per resource: counted in the run, not kept one by one.
 _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
 # Facts that tell of an end and are no sign of life, however late they are found out.
-_DEPARTURES = (ev.LogClosed, ev.HolderGone)
+_DEPARTURES = (ev.LogClosed, ev.HolderGone, ev.TracesGone)
 
 
-_JUST_ENDED = 2  # ended runs of a directory that may still have to be given their lock
+_JUST_ENDED = 4  # newest runs of a directory that may still have to be given their lock or their log
 _MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
 _SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more than are kept, so that no cut shows
 
@@ -45,11 +46,17 @@ class Surroundings(Protocol):
     def binding(self, run: Run) -> Binding | Unbound:
         """Whose run it is, as its directory and the settings tell now."""
 
+    def recorded_state(self, directory: str) -> str:
+        """The local state that `init` has written down for a directory; empty where it has not."""
+
     def taint(self, run: Run) -> Taint:
         """Every value nobody may see, from the run's state now."""
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:
         """The outputs in the run's local state; None when it cannot be read or its lock is held again."""
+
+    def why_no_outputs(self, run: Run) -> str:
+        """Why `outputs` has none to give, in words for people; empty when it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +109,11 @@ class Pipeline:
     @property
     def open_runs(self) -> list[Run]:
         """Runs without a final status."""
-        return [recorded.run for recorded in self.open.values()]
+        return [recorded.run for recorded in self.open.values() if recorded.run.is_open]
 
     def next_due_at(self) -> float | None:
         """When the first waiting verdict may become final, in wall-clock seconds."""
-        return min((run.verdict.due_at for run in self.open_runs if run.verdict), default=None)
+        return min((r.run.verdict.due_at for r in self.open.values() if r.run.verdict), default=None)
 
     def absorb(self, observations: Sequence[Observation], now: float, born: Callable[[str], float]) -> None:
         """Take in a batch of observations, all or nothing.
@@ -128,7 +135,8 @@ class Pipeline:
 
     def elapse(self, now: float) -> None:
         """Make verdicts final that have waited long enough."""
-        due = [run for run in self.open_runs if run.verdict and is_due(run.verdict, now, self.rules.patience)]
+        runs = [recorded.run for recorded in self.open.values()]  # those that have ended and wait for late proof, too
+        due = [run for run in runs if run.verdict and is_due(run.verdict, now, self.rules.patience)]
         if not due:
             return
         batch = _Batch(self, now)
@@ -168,11 +176,28 @@ class Pipeline:
         ]  # fmt: skip
         self._catch_up(unbound, now)
 
+    def bind_open(self, now: float) -> None:
+        """The settings may have changed: look once more whose the open runs are that are nobody's."""
+        told = [recorded for recorded in self.open.values() if not recorded.run.historic]
+        self._catch_up([r.run for r in told if isinstance(r.binding, Unbound)], now)
+
     def adopt(self, run_id: str, now: float) -> None:
         """A run that seemed to be over before the agent came is still alive: tell it from here on."""
         recorded = self.open.get(run_id)
         if recorded is not None and recorded.run.historic:
             self._catch_up([recorded.run], now)
+
+    def decide(self, run_id: str, decision: ev.DecisionTaken, now: float) -> Recorded:
+        """Let a person settle what became of a run; returns the run as it stands then.
+
+        AgentError when there is nothing to decide: it is under way, proven, or settled already.
+        """
+        batch = _Batch(self, now)
+        with self.journal.transaction():
+            batch.decide(run_id, decision)
+            batch.write()
+        batch.finish()
+        return batch.recorded(run_id)
 
     def _catch_up(self, runs: Sequence[Run], now: float) -> None:
         if not runs:
@@ -205,7 +230,7 @@ class _Batch:
 
     def take(self, fact: Fact, observation: Observation, old: bool) -> None:
         run = self._run_of(fact, observation, old)
-        if run is None:
+        if run is None or (fact.anchor and fact.anchor == run.echo):
             return
         alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
         if run.historic and alive and not old:
@@ -219,7 +244,7 @@ class _Batch:
     def _take_outputs_of_state(self, run_id: str) -> None:
         """What a human log prints of the outputs is lossy: the state was written before it said that all is well."""
         run = self._runs[run_id].run
-        if run.form is not Form.HUMAN or run.outputs is not None or not run.is_open:
+        if run.form is not Form.HUMAN or run.outputs is not None or run.basis is Basis.PROOF:
             return
         outputs = self._around.outputs(run)
         if outputs is not None:
@@ -245,11 +270,13 @@ class _Batch:
         runs = [recorded.run for recorded in self._runs.values()]
         if isinstance(fact.evidence, ev.LockPassed):
             runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
-        run = correlate(runs, fact, directory, workspace)
+        recorded = self._around.recorded_state(directory) if isinstance(fact.evidence, ev.OperationStarted) else ""
+        run = correlate(runs, fact, directory, workspace, recorded, observation.modified_at or None)
         if run is None:
             if not opens_run(fact):
                 return None
-            run = replace(begin(fact, directory, workspace, log_path, self._now), historic=old)
+            at = min(self._now, observation.modified_at or self._now)
+            run = replace(begin(fact, directory, workspace, log_path, at, recorded), historic=old)
             if run.run_id in self._dropped:
                 return None
         run = tie(run, fact, directory, workspace, log_path)
@@ -265,7 +292,7 @@ class _Batch:
         )
         if not known:
             found = self._journal.runs_known_as(fact.anchor, lock_id)
-            if not found and isinstance(fact.evidence, ev.LockTaken):
+            if not found and isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
                 found = self._journal.runs(_JUST_ENDED, directory)
             for recorded in found:
                 self._runs.setdefault(recorded.run.run_id, recorded)
@@ -278,9 +305,26 @@ class _Batch:
             return
         self._put(run)
         if transition is not None or not isinstance(fact.evidence, _COUNTED):
-            self._journal.put_evidence(run_id, source, path, _kept(fact.evidence), transition, self._now)
+            self._journal.put_evidence(run_id, source, path, _kept(fact), transition, self._now)
         if transition is not None:
             self._transitioned(run, transition)
+
+    def decide(self, run_id: str, decision: ev.DecisionTaken) -> None:
+        """Let a run that ended without proof have a person's decision. It is told even of a run from before the root
+        was watched: somebody has asked for it by name."""
+        known = self._journal.run(run_id)
+        if known is None:
+            raise UsageInvalid(Problem(f"nothing is known of {run_id!r}", self._journal.path, "see `runs list`"))
+        objection = objection_to_deciding(known.run)
+        if objection:
+            raise AgentError(Problem(f"{run_id} cannot be settled: {objection}", hint=f"see `explain {run_id}`"))
+        run = replace(known.run, historic=False)
+        self._runs[run_id] = replace(known, run=run)
+        self.apply(run_id, self._redacted(Fact(decision), run), "person", "")
+
+    def recorded(self, run_id: str) -> Recorded:
+        """A run as this batch has left it."""
+        return self._runs[run_id]
 
     def _redacted(self, fact: Fact, run: Run) -> Fact:
         """The fact without what nobody may see; what is kept in the journal has passed here."""
@@ -293,6 +337,10 @@ class _Batch:
             taint = self._taint(run)
             mapping = self._p.rules.outputs
             return replace(fact, evidence=ev.OutputsReported(_only_told(evidence.outputs, mapping, taint)))
+        if isinstance(evidence, ev.DecisionTaken):  # a person's words are kept; what they may have pasted is masked
+            taint = self._taint(run)
+            reason = scrub(evidence.reason, taint if taint.known else NOTHING_TAINTED)
+            return replace(fact, evidence=replace(evidence, reason=reason))
         if isinstance(evidence, ev.StateWritten):
             return replace(fact, evidence=replace(evidence, outputs=()))  # outputs are read when they are told
         return fact
@@ -308,44 +356,57 @@ class _Batch:
         if transition.status is RunStatus.NO_RUN:
             self._drop(run.run_id)
             return
-        binding = self._binding(run)
+        # Of a run that is over the binding is no longer looked for: by now the directory may be another deployment's.
+        over = transition.previous in FINAL
+        binding = self._runs[run.run_id].binding if over else self._binding(run)
         self._told.append(Told("run.transitioned", {
             "run_id": run.run_id, "directory": run.directory, "workspace": run.workspace,
             "resource_arn": getattr(binding, "resource_arn", None),
             "deployment_id": getattr(binding, "deployment_id", None),
             "previous": transition.previous.value, "status": transition.status.value, "reason": transition.reason,
         }))  # fmt: skip
+        silent = self._tell_of(run, transition, binding)
+        ended = silent if transition.status in FINAL else ""
+        self._runs[run.run_id] = replace(self._runs[run.run_id], silence=ended)
+
+    def _tell_of(self, run: Run, transition: Transition, binding: Binding | Unbound) -> str:
+        """Tell a transition to whom it concerns; returns why no outcome is told, or not to everyone."""
         if run.historic:
-            return
+            return "it was over before the agent first watched its root"
         if isinstance(binding, Binding):
-            self._notify(run, transition, binding)
-        elif transition.previous is RunStatus.PENDING:
+            return self._notify(run, transition, binding)
+        if transition.previous is RunStatus.PENDING:
             self._told.append(
                 Told("run.unbound", {"run_id": run.run_id, "directory": run.directory, "reason": binding.reason})
             )
+        return binding.reason
 
-    def _notify(self, run: Run, transition: Transition, binding: Binding) -> None:
+    def _notify(self, run: Run, transition: Transition, binding: Binding) -> str:
         ends = transition.status in FINAL
         taint = self._taint(run) if ends else NOTHING_TAINTED
         outputs = self._outputs(run, transition)
+        missing = outputs is None and transition.status is RunStatus.APPLIED
+        succeeds, another = self._p.rules.no_changes_succeed, self._another_decides(run)
         notification = compose(
-            run, transition, binding, map_outputs(outputs, self._p.rules.outputs, taint), taint,
-            no_changes_succeed=self._p.rules.no_changes_succeed,
-            another_run_open=self._another_decides(run),
+            run, transition, binding, map_outputs(outputs or (), self._p.rules.outputs, taint), taint,
+            no_changes_succeed=succeeds, another_run_open=another,
+            unreadable=self._around.why_no_outputs(run) if missing else "",
         )  # fmt: skip
+        silent = silence(run, transition.status, no_changes_succeed=succeeds, another_run_open=another)
         if notification is None:
-            return
-        for addressee in self._p.addressees:
-            if addressee.wants(notification):
-                self._enqueue(notification, addressee)
+            return silent
+        objections = [self._enqueue(notification, addressee) for addressee in self._p.addressees]
+        if not objections:
+            return "no [[sink]] is there to be told"
+        return silent or "; ".join(filter(None, objections))
 
-    def _outputs(self, run: Run, transition: Transition) -> tuple[Output, ...]:
-        """The log's outputs; the state's where the log ended before it told them."""
+    def _outputs(self, run: Run, transition: Transition) -> tuple[Output, ...] | None:
+        """The log's outputs; the state's where the log ended before it told them. None: they could not be had."""
         if transition.status not in (RunStatus.APPLIED, RunStatus.PLANNED_AND_FINISHED):
             return ()
         if transition.status is RunStatus.APPLIED and run.outputs is not None:
             return run.outputs
-        return self._around.outputs(run) or ()
+        return self._around.outputs(run)
 
     def _another_decides(self, run: Run) -> bool:
         """Whether the run that holds, or held, the lock `run` was refused is known: its outcome is the directory's.
@@ -363,7 +424,11 @@ class _Batch:
             for other in (*(recorded.run for recorded in self._runs.values()), *ended)
         )  # fmt: skip
 
-    def _enqueue(self, notification: Notification, addressee: Addressee) -> None:
+    def _enqueue(self, notification: Notification, addressee: Addressee) -> str:
+        """Enqueue a notification for one sink; returns why it is not told there."""
+        if not addressee.wants(notification):
+            deleted = "; the resource is deleted there" if notification.resource_deleted else ""
+            return f"{addressee.name} takes no such notification{deleted}"
         objection = addressee.objection(notification)
         seq, superseded = self._journal.enqueue(notification, addressee.name, self._now, objection)
         keys: dict[str, object] = {
@@ -382,6 +447,9 @@ class _Batch:
                     {"notification_id": notification_id, "by": seq or None, "sink": addressee.name},
                 )
             )
+        if notification.notification_id in superseded:
+            return f"not told to {addressee.name}: a later run of this resource had told its outcome already"
+        return ""
 
     def catch_up(self, run_id: str) -> None:
         """Tell the present status of a run that has only now become one to be told."""
@@ -397,14 +465,14 @@ class _Batch:
         found = self._runs[run.run_id].binding
         if isinstance(found, Unbound):
             found = self._around.binding(run)
-            self._runs[run.run_id] = Recorded(run, found)
+            self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
         return found
 
     # --- bookkeeping ---------------------------------------------------------------------------------------
 
     def _put(self, run: Run) -> None:
         known = self._runs.get(run.run_id)
-        self._runs[run.run_id] = Recorded(run, known.binding if known else Unbound("not looked for yet"))
+        self._runs[run.run_id] = replace(known, run=run) if known else Recorded(run, Unbound("not looked for yet"))
         self._changed.add(run.run_id)
         if run.anchor:
             self._by_anchor[run.anchor] = run.run_id
@@ -433,7 +501,7 @@ class _Batch:
         """After COMMIT: whoever delivers is nudged first, memory follows the journal, and the log follows both."""
         if any(told.name == "notification.enqueued" for told in self._told):
             self._p.nudge()
-        self._p.open = {run_id: r for run_id, r in self._runs.items() if r.run.is_open}
+        self._p.open = {run_id: r for run_id, r in self._runs.items() if r.run.is_open or r.run.verdict}
         for cursor in self._cursors:
             if cursor.inode or cursor.lock_id:
                 self._p.cursors[cursor.path] = cursor
@@ -467,8 +535,9 @@ def _only_told(outputs: Sequence[Output], mapping: OutputMapping, taint: Taint) 
     return tuple(kept)
 
 
-def _kept(evidence: Evidence) -> Evidence:
-    """Evidence as the story keeps it: which outputs there were, not their values."""
-    if isinstance(evidence, ev.OutputsReported):
-        return ev.OutputsReported(tuple(replace(output, value=None) for output in evidence.outputs))
-    return evidence
+def _kept(fact: Fact) -> Fact:
+    """A fact as the story keeps it: which outputs there were, not their values."""
+    if isinstance(fact.evidence, ev.OutputsReported):
+        outputs = tuple(replace(output, value=None) for output in fact.evidence.outputs)
+        return replace(fact, evidence=ev.OutputsReported(outputs))
+    return fact

@@ -9,16 +9,26 @@ from __future__ import annotations
 import time
 
 from .domain.binding import Binding, Unbound, from_metadata, from_tfvars
-from .domain.evidence import Output
+from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
 from .settings import Settings
-from .sources.observe import read_binding_files, read_state
+from .sources import backend
+from .sources.observe import TORN, is_locked, read_binding_files, read_state
 from .sources.safe_open import SafeOpener, Unreadable
+from .sources.state_place import backend_of, workspace_of
 
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
 _STATE_REWRITTEN_S = 0.05
+
+_CLOCK_TICK_S = 0.1  # file times come from a coarser clock than a log's
+_LAST_WORDS_S = 2.0  # from the last write of a state to the last line of the log, taken generously
+_KEPT_ELSEWHERE = {
+    backend.S3: "the state is kept in S3",
+    backend.LOCAL: "the place of the state is not known",
+    backend.UNKNOWN: "the record of the backend cannot be read",
+}
 
 
 class RunDirectories:
@@ -57,17 +67,72 @@ class RunDirectories:
             return from_tfvars(tfvars, self._allowed)
         return reason
 
+    def state_path(self, run: Run) -> str | None:
+        """The local state a run works on: beside its lock, else where `init` has recorded it; None: none we know."""
+        return run.state_path or self._recorded(run)[1]
+
+    def recorded_state(self, directory: str) -> str:
+        """The local state that `init` has written down for a directory; empty where it has not."""
+        found = backend_of(self._opener, directory)
+        path = backend.state_path(directory, found, workspace_of(self._opener, directory)) if found.recorded else None
+        return path or ""
+
     def taint(self, run: Run) -> Taint:
         """Every value nobody may see, from the run's state and its backup."""
-        taint = read_state(self._opener, run).taint
+        kind, path = ("", run.state_path) if run.state_path else self._recorded(run)
+        if path is None:
+            return Taint(known=kind != backend.UNKNOWN)  # nothing local to learn from: patterns have to do
+        reading = read_state(self._opener, path)
         for _ in range(_STATE_LOOKS - 1):
-            if taint.known:
-                break
+            if reading.taint.known or reading.reason not in ("", TORN):
+                break  # waiting makes no state readable that is encrypted, or out of reach
             time.sleep(_STATE_REWRITTEN_S)
-            taint = read_state(self._opener, run).taint
-        return taint
+            reading = read_state(self._opener, path)
+        return reading.taint
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:
-        """The outputs in the run's state, when it can be read."""
-        state = read_state(self._opener, run).state
-        return None if state is None else state.outputs
+        """The outputs in the run's local state, when it is there, whole and certainly the run's."""
+        found = self._outputs(run)
+        return None if isinstance(found, str) else found
+
+    def why_no_outputs(self, run: Run) -> str:
+        """Why `outputs` has none to give, in words for people; empty when it has."""
+        found = self._outputs(run)
+        return f"outputs unreadable: {found}" if isinstance(found, str) else ""
+
+    def _outputs(self, run: Run) -> tuple[Output, ...] | str:
+        kind, path = ("", run.state_path) if run.state_path else self._recorded(run)
+        if path is None:
+            return _KEPT_ELSEWHERE.get(kind, f"the state is kept in a backend of type {kind}")
+        reading = read_state(self._opener, path)
+        if reading.state is None:
+            return reading.reason
+        if is_locked(path):  # asked after reading, so that no writer who came in between is missed
+            return "the state is locked again"
+        if not run.state_path and reading.modified_at < self._began(run):
+            return "the local state is older than the run"
+        return reading.state.outputs
+
+    def _recorded(self, run: Run) -> tuple[str, str | None]:
+        """The type of the backend in a run's directory, and the local state it means for the run's workspace."""
+        directory = run.lock_directory or run.directory
+        found = backend_of(self._opener, directory)
+        workspace = run.workspace or workspace_of(self._opener, directory)
+        return found.type, backend.state_path(directory, found, workspace)
+
+    def _began(self, run: Run) -> float:
+        """From when on a state file may have been written by a run whose lock nobody has seen.
+
+        Without the lock the path is a guess (TF_DATA_DIR, TF_WORKSPACE and flags are not in the directory), and the
+        state found there may be one that a migration or another workspace has left. What ended well has written its
+        state, changes or none (statemgr.Filesystem.PersistState). A human log has no clock, and whoever reads one late
+        only knows that its last line came right after the state.
+        """
+        began = run.started_at - _CLOCK_TICK_S
+        if run.form is not Form.HUMAN:
+            return began
+        try:
+            with self._opener.open(run.log_path) as log:
+                return min(began, log.stat.st_mtime - _LAST_WORDS_S)
+        except (FileNotFoundError, Unreadable):
+            return began

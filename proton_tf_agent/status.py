@@ -15,7 +15,11 @@ import msgspec
 
 from .domain.binding import Binding
 from .domain.errors import Problem, UsageInvalid
+from .domain.evidence import ApprovalAwaited
+from .domain.notification import remedies
 from .domain.outbox import ACTIVE
+from .domain.run import Basis, Run
+from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
 
 Row = dict[str, Any]
@@ -38,7 +42,7 @@ def overview(journal: Journal, agent_running: bool, now: float) -> Row:
         sink["waiting_s"] = round(now - sink["oldest_at"], 1)
         sink["oldest_at"] = iso(sink["oldest_at"])
     parked = journal.query("count_parked")[0][0]
-    open_runs = [run_row(recorded) for recorded in journal.open_runs()]
+    open_runs = [run_row(journal, recorded) for recorded in journal.open_runs() if recorded.run.is_open]
     return {
         "agent": "running" if agent_running else "stopped",
         "journal": journal.path,
@@ -54,10 +58,10 @@ def overview(journal: Journal, agent_running: bool, now: float) -> Row:
 
 def run_rows(journal: Journal, limit: int, directory: str | None = None) -> list[Row]:
     """The newest runs, newest first."""
-    return [run_row(recorded) for recorded in journal.runs(limit, directory)]
+    return [run_row(journal, recorded) for recorded in journal.runs(limit, directory)]
 
 
-def run_row(recorded: Recorded) -> Row:
+def run_row(journal: Journal, recorded: Recorded) -> Row:
     """One run as a row of `runs list --json`."""
     run, binding = recorded.run, recorded.binding
     bound = binding if isinstance(binding, Binding) else None
@@ -68,10 +72,15 @@ def run_row(recorded: Recorded) -> Row:
         "operation": run.operation.value if run.operation else None,
         "status": run.status.value,
         "reason": run.reason,
+        "basis": run.basis.name.lower() if run.basis else None,
+        "settled_by": run.decision.who if run.decision and run.basis is Basis.DECISION else None,
         "resource_arn": bound.resource_arn if bound else None,
         "deployment_id": bound.deployment_id if bound else None,
         "unbound_reason": None if isinstance(binding, Binding) else binding.reason,
         "historic": run.historic,
+        "silence": recorded.silence or None,
+        "would_settle": list(remedies(run)),
+        "awaits_approval_since": _awaits_approval_since(journal, run),
         "planned": run.plan.total if run.plan else run.planned,
         "applied": run.applied,
         "errors": run.errors,
@@ -79,6 +88,12 @@ def run_row(recorded: Recorded) -> Row:
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
     }
+
+
+def _awaits_approval_since(journal: Journal, run: Run) -> str | None:
+    if not (run.is_open and run.awaits_approval):
+        return None
+    return iso(journal.query("last_of_kind", run_id=run.run_id, kind=ApprovalAwaited.__name__)[0]["at"])
 
 
 def entry_rows(rows: Iterable[JournalRow]) -> list[Row]:
@@ -98,6 +113,7 @@ def _entry_row(row: JournalRow) -> Row:
         "status": row["status"],
         "status_message": notification.status_message if notification else "(damaged on disk)",
         "outputs": dict(notification.outputs) if notification else {},
+        "omitted": dict(notification.omitted) if notification else {},
         "state": row["state"],
         "attempts": row["attempts"],
         "reason": row["reason"],
@@ -118,6 +134,11 @@ def entries(journal: Journal, limit: int, parked: bool = False) -> list[Row]:
 def entries_after(journal: Journal, seq: int) -> list[Row]:
     """Entries with a greater seq, oldest first."""
     return entry_rows(journal.query("entries", after=seq, limit=1000))
+
+
+def entries_since(journal: Journal, run_id: str, at: float) -> list[Row]:
+    """What was enqueued about a run from a moment on, oldest first."""
+    return entry_rows(row for row in journal.query("entries_of_run", run_id=run_id) if row["created_at"] >= at)
 
 
 def find_entries(journal: Journal, wanted: str) -> list[JournalRow]:
@@ -160,19 +181,20 @@ def story(journal: Journal, run_id: str) -> Story | None:
         return None
     evidence = [
         {
-            "at": iso(row["at"]), "source": row["source"], "path": row["path"] or None, "evidence": row["kind"],
-            "fields": msgspec.json.decode(row["fields"]), "status": row["status"], "reason": row["reason"],
+            "at": iso(row["at"]), "source": row["source"], "path": row["path"] or None, "position": row["position"],
+            "evidence": row["kind"], "fields": msgspec.json.decode(row["fields"]), "status": row["status"],
+            "reason": row["reason"], "rows": list(rows_behind(row["status"], row["reason"], row["kind"])),
         }
         for row in journal.evidence_of(run_id)
     ]  # fmt: skip
     told = entry_rows(journal.query("entries_of_run", run_id=run_id))
     for entry in told:
         entry["attempted"] = attempts(journal, entry["seq"])
-    return Story(run_row(recorded), evidence, told)
+    return Story(run_row(journal, recorded), evidence, told)
 
 
 def explain(journal: Journal, wanted: str) -> list[Story]:
-    """The stories behind a run id, a notification (id or seq) or a directory (its five newest runs)."""
+    """The stories behind a run id, a notification (id or seq) or a directory (its five newest runs, maybe none)."""
     if wanted.startswith("/"):
         found = [story(journal, r.run.run_id) for r in journal.runs(5, wanted.rstrip("/") or "/")]
     elif wanted.startswith("run-"):
@@ -180,7 +202,7 @@ def explain(journal: Journal, wanted: str) -> list[Story]:
     else:
         found = [story(journal, run_id) for run_id in {row["run_id"] for row in find_entries(journal, wanted)}]
     stories = [s for s in found if s is not None]
-    if not stories:
+    if not stories and not wanted.startswith("/"):
         hint = "see `runs list` and `journal list`; a directory is named by its absolute path"
         raise UsageInvalid(Problem(f"nothing is known of {wanted!r}", journal.path, hint))
     return stories

@@ -19,7 +19,8 @@ import structlog
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _DISPLAYED_AS_WARNING = frozenset({
-    "notification.parked", "settings.questionable", "source.unreadable", "watch.degraded",
+    "notification.parked", "settings.kept", "settings.questionable", "settings.refused", "source.unreadable",
+    "watch.degraded", "watch.overflowed",
 })  # fmt: skip
 _DISPLAYED_AS_ERROR = frozenset({"agent.failed"})
 

@@ -15,32 +15,51 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from . import evidence as ev
-from .evidence import Fact
-from .run import Lock, Log, Run, identify
+from .evidence import Fact, Form, Operation
+from .run import AMENDABLE, Lock, Log, Run, RunStatus, identify
 
 LINK_WINDOW = 60.0
 CLOCK_SLACK = 1.0
+ECHO_WINDOW = 10.0
 VERSION_LINE_SLACK = 0.05
+LAST_WORDS = 2.0
 
 
-def correlate(runs: Sequence[Run], fact: Fact, directory: str, workspace: str | None) -> Run | None:
-    """The run among `runs` (those open, and any that share the anchor or lock id) that the fact is about."""
+def correlate(
+    runs: Sequence[Run],
+    fact: Fact,
+    directory: str,
+    workspace: str | None,
+    recorded_state: str = "",
+    written_at: float | None = None,
+) -> Run | None:
+    """The run among `runs` (those open, those that ended lately in the directory, and any that share the anchor or lock
+    id) that the fact is about.
+
+    recorded_state is the state that `init` has written down for the directory: it may lie, and be locked, elsewhere.
+    written_at is when the file that the fact was found in was last written.
+    """
     evidence = fact.evidence
     if fact.anchor:
-        known = next((run for run in runs if run.anchor == fact.anchor), None)
+        known = next((run for run in runs if fact.anchor in (run.anchor, run.echo)), None)
         if known or not isinstance(evidence, ev.OperationStarted):
             return known
-        return _nearest((run for run in runs if _awaits_log(run, directory, evidence)), directory)
-    if isinstance(evidence, ev.LockTaken | ev.LockReleased | ev.LockReplaced | ev.HolderGone):
+        spoken = _one(run for run in runs if _speaks_twice(run, directory, evidence))
+        logless = (run for run in runs if _awaits_log(run, directory, evidence, recorded_state))
+        return spoken or _nearest(logless, directory) or _that_missed_its_log(runs, directory, evidence, written_at)
+    if isinstance(evidence, ev.LockTaken | ev.LockReleased | ev.LockReplaced | ev.HolderGone | ev.TracesGone):
         known = next((run for run in runs if run.lock_id == evidence.lock_id), None)
         if known or not isinstance(evidence, ev.LockTaken):
             return known
         if evidence.operation not in ev.OPERATION_OF_LOCK:
             return None
         awaiting = [run for run in runs if _awaits_lock(run, directory, workspace, evidence)]
+        elsewhere = [run for run in awaiting if run.recorded_state == evidence.state_path != "" and run.is_open]
+        if elsewhere:
+            return _one(elsewhere)
         if any(run.is_open for run in awaiting):
             return _nearest((run for run in awaiting if run.is_open), directory)
-        return _one(awaiting)
+        return _one(awaiting) or _one(run for run in runs if _goes_on_to_apply(run, directory, workspace, evidence))
     if isinstance(evidence, ev.LockPassed):
         return _nearest((run for run in runs if _may_have_locked(run, directory, workspace)), directory)
     return _one(run for run in runs if _lives_in(run, directory, workspace))
@@ -53,8 +72,10 @@ def opens_run(fact: Fact) -> bool:
     return isinstance(fact.evidence, ev.OperationStarted)
 
 
-def begin(fact: Fact, directory: str, workspace: str | None, log_path: str, now: float) -> Run:
-    """The run that `fact` opens."""
+def begin(
+    fact: Fact, directory: str, workspace: str | None, log_path: str, now: float, recorded_state: str = ""
+) -> Run:
+    """The run that `fact` opens; now is when it began unless the fact knows better."""
     evidence = fact.evidence
     at = evidence.at if isinstance(evidence, ev.OperationStarted) else getattr(evidence, "created_at", None)
     return Run(
@@ -64,18 +85,49 @@ def begin(fact: Fact, directory: str, workspace: str | None, log_path: str, now:
         started_at=at or now,
         anchor=fact.anchor,
         log_path=log_path,
+        recorded_state=recorded_state,
     )
 
 
 def tie(run: Run, fact: Fact, directory: str, workspace: str | None, log_path: str) -> Run:
     """The run with whatever the fact's place adds to its identity: its log, its lock's directory, its workspace."""
-    if isinstance(fact.evidence, ev.OperationStarted) and not run.anchor:
-        run = replace(run, anchor=fact.anchor, log_path=log_path)
+    if isinstance(fact.evidence, ev.OperationStarted) and fact.anchor != run.anchor:
+        run = _with_log(run, fact.anchor, log_path, fact.evidence.form)
+    if fact.anchor and fact.anchor == run.echo:
+        return run
     if isinstance(fact.evidence, ev.LockTaken | ev.LockPassed) and not run.lock_directory:
         run = replace(run, lock_directory=directory, workspace=workspace)
     if fact.anchor and log_path and run.log_path != log_path:
         run = replace(run, log_path=log_path)  # the log was moved or copied; its newest place is watched
     return run
+
+
+def _with_log(run: Run, anchor: str, log_path: str, form: Form) -> Run:
+    """The run with its log; of two that tell the same the JSON log counts, for it tells it without loss."""
+    if not run.anchor:
+        return replace(run, anchor=anchor, log_path=log_path)
+    if run.form in (None, form):
+        return run
+    if form is Form.HUMAN:
+        return replace(run, echo=anchor)
+    return replace(
+        run, anchor=anchor, echo=run.anchor, log_path=log_path, position=-1,
+        planned=0, planned_deletes=0, applied=0, errored=0, errors=0,
+    )  # fmt: skip
+
+
+def _speaks_twice(run: Run, directory: str, started: ev.OperationStarted) -> bool:
+    """Whether a log of the other form that begins now tells of a run that is on: `-json-into=FILE`.
+
+    A second command beside a run would be refused the lock, so it is the same one as long as the run has the lock or
+    has come no further than the beginning.
+    """
+    here = run.is_open and run.directory == directory and run.anchor and not run.echo
+    if not here or run.form in (None, started.form) or run.log is not Log.OPEN or run.summary or run.errors:
+        return False
+    if run.lock not in (Lock.UNSEEN, Lock.HELD):
+        return False
+    return run.lock is Lock.HELD or started.at is None or abs(started.at - run.started_at) <= ECHO_WINDOW
 
 
 def _one(candidates: object) -> Run | None:
@@ -94,12 +146,52 @@ def _nearest(candidates: Iterable[Run], directory: str) -> Run | None:
     return here or (runs[0] if len(runs) == 1 else None)
 
 
-def _awaits_log(run: Run, directory: str, started: ev.OperationStarted) -> bool:
+def _awaits_log(run: Run, directory: str, started: ev.OperationStarted, recorded_state: str) -> bool:
     if not run.is_open or run.log is not Log.ABSENT or run.anchor:
         return False
+    if recorded_state and run.state_path == recorded_state:
+        return True
     # A run that was opened by its lock began when that was taken, and its `version` line was printed before.
     near = started.at is None or -LINK_WINDOW <= started.at - run.started_at <= VERSION_LINE_SLACK
     return near and (run.directory == directory or _contains(directory, run.directory))
+
+
+def _that_missed_its_log(
+    runs: Iterable[Run], directory: str, started: ev.OperationStarted, written_at: float | None
+) -> Run | None:
+    """The run that is over as far as its lock told and whose log has only come now: moved in, or flushed at its end.
+
+    A JSON log tells when it began, which is shortly before the run's lock was taken; a human log was last written when
+    the lock was given back.
+    """
+    missed = [
+        run for run in runs
+        if run.log is Log.ABSENT and not run.anchor and run.status in AMENDABLE
+        and (run.directory == directory or _contains(directory, run.directory))
+    ]  # fmt: skip
+    at = started.at
+    if at is not None:
+        near = [run for run in missed if -LINK_WINDOW <= at - run.started_at <= VERSION_LINE_SLACK]
+        return min(near, key=lambda run: run.started_at, default=None)
+    ends = {run.run_id: abs(written_at - run.ended_at) for run in missed if written_at and run.ended_at}
+    last = [run for run in missed if ends.get(run.run_id, LAST_WORDS) < LAST_WORDS]
+    return min(last, key=lambda run: ends[run.run_id], default=None)
+
+
+def _goes_on_to_apply(run: Run, directory: str, workspace: str | None, lock: ev.LockTaken) -> bool:
+    """Whether a plan in a human log that is still written goes on to its apply: `terraform plan -out=p; terraform apply
+    p` in one log. With TF_IN_AUTOMATION set, that prints what an apply alone prints."""
+    planned = run.status in (RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED, RunStatus.APPLYING)
+    if (
+        not planned
+        or run.operation is not Operation.PLAN
+        or run.form is not Form.HUMAN
+        or run.log is not Log.OPEN
+        or run.lock is not Lock.RELEASED
+    ):
+        return False
+    here = directory in run.directories and (workspace is None or run.workspace in (None, workspace))
+    return here and ev.OPERATION_OF_LOCK.get(lock.operation) is Operation.APPLY
 
 
 def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockTaken) -> bool:
@@ -107,12 +199,26 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
         return False
     if workspace is not None and run.workspace not in (None, workspace):
         return False
-    if lock.created_at is not None and lock.created_at < run.started_at - CLOCK_SLACK:
-        return False  # Terraform prints its `version` line first: an older lock is another's, for which it waits
-    if run.directory == directory:
+    # Terraform prints its `version` line first: an older lock is another's, for which it waits. A human log begins with
+    # whatever is printed first, which is after the lock was taken.
+    slack = LINK_WINDOW if run.form is Form.HUMAN else CLOCK_SLACK
+    if lock.created_at is not None and lock.created_at < run.started_at - slack:
+        return False
+    if _had_ended(run, lock):
+        return False
+    if run.directory == directory or (lock.state_path and run.recorded_state == lock.state_path):
         return True
     near = lock.created_at is None or abs(lock.created_at - run.started_at) <= LINK_WINDOW
     return near and _contains(run.directory, directory)
+
+
+def _had_ended(run: Run, lock: ev.LockTaken) -> bool:
+    """Whether a run's log had got its last line before the lock was taken: Terraform prints its `version` line before,
+    and everything else later."""
+    if run.log is not Log.CLOSED or run.log_written_at is None or lock.created_at is None:
+        return False
+    slack = CLOCK_SLACK if run.position <= 0 and run.form is Form.JSON else VERSION_LINE_SLACK
+    return lock.created_at > run.log_written_at + slack
 
 
 def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:

@@ -189,7 +189,12 @@ class StateSaveFailed:
 
 @dataclass(frozen=True, slots=True)
 class LogClosed:
-    """Nobody writes the log any more, or the next run has begun in it: it will say nothing further."""
+    """Nobody writes the log any more, or the next run has begun in it: it will say nothing further.
+
+    written_at is when it was last written, in seconds since the epoch; None: nobody knows.
+    """
+
+    written_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +238,34 @@ class HolderGone:
 
 
 @dataclass(frozen=True, slots=True)
+class TracesGone:
+    """What would tell of the run's end (its log, its lock's directory) is gone from disk, and as far as can be seen
+    nobody is at work on it any more. How it ended nobody will know."""
+
+    lock_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StateWritten:
     """A whole, quiet state file was read while no lock was held."""
 
     lineage: str
     serial: int
     outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """A person has settled what no evidence could: who it was, and why they say so."""
+
+    succeeded: bool
+    who: str
+    reason: str
+
+    @property
+    def outcome(self) -> str:
+        """The word for what was decided."""
+        return "succeeded" if self.succeeded else "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +304,9 @@ Evidence = (
     | LockReplaced
     | LockPassed
     | HolderGone
+    | TracesGone
     | StateWritten
+    | DecisionTaken
     | NextRunBegan
     | Elapsed
 )
@@ -312,8 +341,8 @@ class Cursor:
     """How far a file has been read, and which file that was.
 
     head is a digest of the first `head_length` bytes: it tells a rewritten file from a grown one when
-    truncation went unseen. generation counts how often the file began anew under this inode; lock_id is the lock
-    last seen in a lock info file.
+    truncation went unseen. generation tells what a human log holds from what the same inode held before; lock_id is
+    the lock last seen in a lock info file.
     """
 
     path: str
@@ -346,7 +375,8 @@ class Observation:
     """What one look at one file brought: facts, and the cursor that makes the next look start behind them.
 
     directory is the run directory the file speaks for, workspace its Terraform workspace where the place
-    tells (None: unknown). modified_at is the file's own time, used only to tell old runs from new ones.
+    tells (None: unknown). modified_at is the file's own time, used only to tell old runs from new ones and to date
+    runs whose log has no clock.
     more says that the file holds further bytes which this look left alone to bound its work.
     """
 

@@ -1,7 +1,8 @@
 """Notifications: what is told about a run, in the words and within the limits of Proton's contract.
 
-`compose` turns a transition into at most one notification; `violations` lists what of it the receiver would
-refuse, because botocore checks neither maxima nor patterns nor enums (tried with botocore 1.44.5).
+`compose` turns a transition into at most one notification, and `silence` says why it tells no outcome. `violations`
+lists what of a notification the receiver would refuse, because botocore checks neither maxima nor patterns nor enums
+(tried with botocore 1.44.5).
 
 Source of the limits: botocore `proton/2020-07-20/service-2.json`, NotifyResourceDeploymentStatusChangeInput.
 """
@@ -9,13 +10,14 @@ Source of the limits: botocore `proton/2020-07-20/service-2.json`, NotifyResourc
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from .binding import Binding, is_deployment_id, is_resource_arn
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, scrub
-from .run import Counts, Run, RunStatus, Transition
+from .run import Basis, Counts, Log, Run, RunStatus, Transition
 
 MAX_MESSAGE = 5000
 _CUT = " …"
@@ -35,7 +37,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One thing told about one run. outputs are (key, value string); run_status is for sinks that tell more.
+    """One thing told about one run. outputs are (key, value string), omitted (name, reason) of those that are not told;
+    run_status is for sinks that tell more.
 
     run_started_at (wall-clock seconds) orders the runs of one resource: the last word is the last run's.
     """
@@ -53,6 +56,7 @@ class Notification:
     workspace: str | None
     created_at: float
     run_started_at: float = 0.0
+    omitted: tuple[tuple[str, str], ...] = ()
 
 
 TOLD: dict[RunStatus, Status | None] = {
@@ -87,9 +91,11 @@ def compose(
     *,
     no_changes_succeed: bool = False,
     another_run_open: bool = False,
+    unreadable: str = "",
 ) -> Notification | None:
     """The notification a transition gives rise to, or None when nothing is to be told.
 
+    unreadable: why the outputs of a success could not be had; empty when they could.
     another_run_open: a refused lock is not told while the run that holds it is open; its outcome decides.
     """
     status = status_told(run, transition.status, no_changes_succeed)
@@ -98,13 +104,15 @@ def compose(
     if status is Status.IN_PROGRESS and _may_have_ended(transition.previous, no_changes_succeed):
         return None  # the ratchet: nothing goes back from a terminal status of the same run
     tells_outputs = status is Status.SUCCEEDED and transition.status is not RunStatus.DESTROYED
+    omitted = mapped.omitted if tells_outputs else ()
+    known = taint if taint.known else NOTHING_TAINTED
     return Notification(
         notification_id=_identify(run, transition, status),
         run_id=run.run_id,
         resource_arn=binding.resource_arn,
         deployment_id=binding.deployment_id,
         status=status,
-        status_message=_message(run, transition, mapped if tells_outputs else Mapped(), taint),
+        status_message=_message(run, transition, omitted, unreadable if tells_outputs else "", taint),
         outputs=mapped.told if tells_outputs else (),
         run_status=transition.status,
         resource_deleted=binding.resource_deleted,
@@ -112,6 +120,35 @@ def compose(
         workspace=run.workspace,
         created_at=transition.at,
         run_started_at=run.started_at,
+        omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
+    )
+
+
+def silence(run: Run, status: RunStatus, *, no_changes_succeed: bool = False, another_run_open: bool = False) -> str:
+    """Why no outcome is told of a run that ends with `status`; empty where one is. The words are for a person."""
+    told = status_told(run, status, no_changes_succeed)
+    if status is RunStatus.UNDETERMINED:
+        return "it ended, and success cannot be told from failure"
+    if told is Status.IN_PROGRESS:
+        if run.has_changes:
+            return "a plan with changes stays IN_PROGRESS until they are applied"
+        return 'a plan stays IN_PROGRESS; [run] no_changes = "succeed" would tell one without changes as SUCCEEDED'
+    if run.refused and another_run_open:
+        holder = f" ({run.refused_by})" if run.refused_by else ""
+        return f"the state lock was refused: the outcome of the run that had it{holder} is told instead"
+    return ""
+
+
+def remedies(run: Run) -> tuple[str, ...]:
+    """What would settle a run that ended undetermined, or make its like tell their outcome; best first."""
+    if run.status is not RunStatus.UNDETERMINED:
+        return ()
+    log = "a log with Terraform's own verdict (`terraform apply -json > apply.log`)"
+    if run.log is not Log.ABSENT:
+        log = "the rest of its log, should it still come"
+    return (
+        log,
+        f"your word: `proton-tf-agent runs settle {run.run_id} --as succeeded|failed --reason '...'`",
     )
 
 
@@ -148,11 +185,16 @@ def _identify(run: Run, transition: Transition, status: Status) -> str:
 # --- status messages: least text, never a diagnostic's detail ------------------------------------------------
 
 
-def _message(run: Run, transition: Transition, mapped: Mapped, taint: Taint) -> str:
-    text = _SENTENCES[transition.status](run, transition, taint)
-    if mapped.omitted:
-        listed = ", ".join(f"{name} ({reason})" for name, reason in mapped.omitted)
-        text += f" {len(mapped.omitted)} not sent: {listed}."
+def _message(
+    run: Run, transition: Transition, omitted: Sequence[tuple[str, str]], unreadable: str, taint: Taint
+) -> str:
+    tell = _settled if transition.basis is Basis.DECISION else _SENTENCES[transition.status]
+    text = tell(run, transition, taint)
+    if unreadable:
+        text += f" No outputs were sent ({unreadable})."
+    if omitted:
+        listed = ", ".join(f"{name} ({reason})" for name, reason in omitted)
+        text += f" {len(omitted)} not sent: {listed}."
     text = scrub(text, taint if taint.known else NOTHING_TAINTED)  # what else is foreign: addresses, names, a lock id
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - len(_CUT)] + _CUT
 
@@ -171,6 +213,8 @@ def _plan_finished(run: Run, _transition: Transition, _taint: Taint) -> str:
 
 
 def _applying(run: Run, _transition: Transition, _taint: Taint) -> str:
+    if run.plan is None and not run.has_changes:
+        return "Applying a saved plan."  # its log does not tell again what was planned
     return f"Applying: {_to_do(run)}."
 
 
@@ -189,18 +233,35 @@ def _errored(run: Run, transition: Transition, taint: Taint) -> str:
         holder = f" (held by {run.refused_by})" if run.refused_by else ""
         return f"The state lock could not be acquired{holder}. Nothing was changed."
     stage = "Apply" if _was_applying(run, transition) else "Plan"
-    saved = "" if run.state_saved else " The state could not be saved: see errored.tfstate in the run directory."
-    return f"{stage} failed: {_first_error(run, taint)}.{saved}{_progress(run, transition)}"
+    return f"{stage} failed: {_first_error(run, taint)}.{_unsaved(run)}{_progress(run, transition)}"
 
 
 def _canceled(run: Run, transition: Transition, _taint: Taint) -> str:
-    return f"Canceled: Terraform was interrupted and stopped.{_progress(run, transition)}"
+    by = f" (run by {run.who})" if run.who else ""
+    if not run.interrupted:  # nobody asked Terraform to stop: it asked, and the answer was no
+        return f"Canceled: the plan was not approved{by}. Nothing was changed."
+    return f"Canceled: Terraform was interrupted and stopped{by}.{_unsaved(run)}{_progress(run, transition)}"
 
 
 def _lost(run: Run, transition: Transition, _taint: Taint) -> str:
     asked = " It had been asked to stop." if run.interrupted else ""
     why = run.reason.removeprefix("inferred: ")
-    return f"Terraform is gone without a verdict (inferred: {why}).{asked}{_progress(run, transition)}"
+    return f"Terraform is gone without a verdict (inferred: {why}).{asked}{_unsaved(run)}{_progress(run, transition)}"
+
+
+def _settled(run: Run, transition: Transition, _taint: Taint) -> str:
+    if run.decision is None:
+        return run.reason
+    before = _BEFORE_DECISION.get(transition.previous, "")
+    reason = run.decision.reason.rstrip(".")
+    return f"Settled as {run.decision.outcome} by {run.decision.who}: {reason}.{before}{_progress(run, transition)}"
+
+
+_BEFORE_DECISION = {
+    RunStatus.LOST: " Terraform itself was gone without a verdict.",
+    RunStatus.UNDETERMINED: " Terraform itself had ended, and its outcome could not be told.",
+    RunStatus.PLANNED_AND_FINISHED: " It had been seen as a plan.",
+}
 
 
 def _unsaid(run: Run, _transition: Transition, _taint: Taint) -> str:
@@ -239,14 +300,31 @@ def _was_applying(run: Run, transition: Transition) -> bool:
 
 
 def _first_error(run: Run, taint: Taint) -> str:
+    crashed = "Terraform crashed" if run.crashed else ""
+    if not run.errors and crashed:
+        return crashed
     summary = scrub(run.error_summary, taint).rstrip(".") or "the error text is withheld"
     address = f" at {run.error_address}" if run.error_address else ""
-    more = f" (and {run.errors - 1} more)" if run.errors > 1 else ""
-    return f"{summary}{address}{more}"
+    others = run.errors - 1
+    more = f" (and {others} more error{'s' if others > 1 else ''})" if others > 0 else ""
+    return f"{crashed}{': ' if crashed else ''}{summary}{address}{more}"
+
+
+def _unsaved(run: Run) -> str:
+    if run.state_saved:
+        return ""
+    return " The state could not be saved: what was applied, outputs too, is in errored.tfstate in the run directory."
 
 
 def _progress(run: Run, transition: Transition) -> str:
+    """How far an apply had come. What was under way at the end is known only where Terraform counted its failures."""
     if not _was_applying(run, transition):
         return ""
-    expected = run.plan.total if run.plan else run.planned
-    return f" {run.applied} of {max(expected, run.applied)} applied."
+    expected = max(run.plan.total if run.plan else run.planned, run.applied + run.errored)
+    told = [f"{run.applied} of {expected} applied"]
+    if run.errored:
+        told.append(f"{run.errored} failed")
+        waiting = expected - run.applied - run.errored
+        if waiting and not run.interrupted and transition.basis is Basis.PROOF and not run.crashed:
+            told.append(f"{waiting} never started")
+    return f" {', '.join(told)}."

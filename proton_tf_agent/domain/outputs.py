@@ -43,7 +43,7 @@ class Mapped:
 def map_outputs(outputs: Iterable[Output], mapping: OutputMapping, taint: Taint) -> Mapped:
     """Choose, rename and render. Order: renamed outputs first, then by name; the 51st and later are omitted."""
     chosen = sorted(
-        (o for o in outputs if _matches(o.name, mapping.include) and not _matches(o.name, mapping.exclude)),
+        (o for o in outputs if told_as(o.name, mapping) is not None),
         key=lambda o: (o.name not in mapping.rename, o.name),
     )
     told: dict[str, str] = {}
@@ -57,6 +57,12 @@ def map_outputs(outputs: Iterable[Output], mapping: OutputMapping, taint: Taint)
         else:
             told[key] = value
     return Mapped(tuple(told.items()), tuple(omitted))
+
+
+def told_as(name: str, mapping: OutputMapping) -> str | None:
+    """The key an output of this name is told under; None when it is not asked for."""
+    asked_for = _matches(name, mapping.include) and not _matches(name, mapping.exclude)
+    return mapping.rename.get(name, name) if asked_for else None
 
 
 def _rendered(output: Output) -> str | None:

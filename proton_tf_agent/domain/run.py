@@ -35,6 +35,7 @@ class RunStatus(StrEnum):
 OPEN = frozenset({RunStatus.PENDING, RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.APPLYING})
 FINAL = frozenset(RunStatus) - OPEN
 AMENDABLE = frozenset({RunStatus.PLANNED_AND_FINISHED, RunStatus.LOST, RunStatus.UNDETERMINED})
+DECIDABLE = frozenset({RunStatus.APPLIED, RunStatus.ERRORED})  # what a person may settle a run as
 
 
 class Basis(IntEnum):
@@ -62,6 +63,7 @@ class Lock(StrEnum):
     RELEASED = "released"
     REPLACED = "replaced"
     ABANDONED = "abandoned"
+    GONE = "gone"  # from disk, directory and all: neither released nor left behind
 
 
 class Log(StrEnum):
@@ -112,7 +114,10 @@ class Run:
     """Everything found about one run. Times are seconds since the epoch.
 
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
-    again, under another name or after a truncation, adds nothing twice.
+    again, under another name or after a truncation, adds nothing twice. echo is the anchor of a human log beside the
+    run's JSON log (OpenTofu's -json-into): the same words a second time, which say nothing. state_path is the state its
+    lock was seen on, recorded_state the one that `init` has written down for its directory. log_written_at is when its
+    closed log was last written.
     """
 
     run_id: str
@@ -130,14 +135,17 @@ class Run:
     tool: str = ""
     version: str = ""
     anchor: str = ""
+    echo: str = ""
     log_path: str = ""
     log: Log = Log.ABSENT
+    log_written_at: float | None = None
     form: Form | None = None
     position: int = -1
     lock_id: str = ""
     lock: Lock = Lock.UNSEEN
     lock_directory: str = ""
     state_path: str = ""
+    recorded_state: str = ""
     who: str = ""
     planned: int = 0
     planned_deletes: int = 0
@@ -158,6 +166,7 @@ class Run:
     state_saved: bool = True
     lineage: str = ""
     serial: int | None = None
+    decision: ev.DecisionTaken | None = None
     verdict: Verdict | None = None
 
     @property
@@ -251,8 +260,18 @@ def _lock_ended(run: Run, lock: Lock) -> Run:
     return run if run.lock is Lock.ABANDONED else replace(run, lock=lock)
 
 
+def _traces_gone(run: Run, _e: ev.TracesGone) -> Run:
+    lock = Lock.GONE if run.lock is Lock.HELD else run.lock
+    return replace(run, lock=lock, log=Log.ABSENT if run.log is Log.ABSENT else Log.CLOSED)
+
+
 def _state_written(run: Run, e: ev.StateWritten) -> Run:
     return replace(run, lineage=e.lineage, serial=e.serial)
+
+
+def _decision_taken(run: Run, e: ev.DecisionTaken) -> Run:
+    # The first counts, and only where there is something to decide.
+    return replace(run, decision=e) if run.status in AMENDABLE and run.decision is None else run
 
 
 _NOTED: dict[type, Callable[..., Run]] = {
@@ -273,13 +292,15 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.CrashReported: lambda run, e: replace(run, crashed=True),
     ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
-    ev.LogClosed: lambda run, e: replace(run, log=Log.CLOSED),
+    ev.LogClosed: lambda run, e: replace(run, log=Log.CLOSED, log_written_at=e.written_at),
     ev.LockTaken: _lock_taken,
     ev.LockReleased: lambda run, e: _lock_ended(run, Lock.RELEASED),
     ev.LockReplaced: lambda run, e: _lock_ended(run, Lock.REPLACED),
     ev.LockPassed: lambda run, e: replace(run, state_path=e.state_path),
     ev.HolderGone: lambda run, e: replace(run, lock=Lock.ABANDONED),
+    ev.TracesGone: _traces_gone,
     ev.StateWritten: _state_written,
+    ev.DecisionTaken: _decision_taken,
 }
 
 
@@ -289,8 +310,24 @@ def note(run: Run, evidence: Evidence) -> Run:
     return noted(run, evidence) if noted else run
 
 
+def objection_to_deciding(run: Run) -> str:
+    """Why there is nothing for a person to decide about a run; empty when there is."""
+    if run.status in OPEN:
+        return f"it is still under way ({run.status})"
+    if run.basis is Basis.PROOF:
+        return f"it was proven: {run.status}, {run.reason}"
+    if run.decision is not None:
+        return f"{run.decision.who} has settled it as {run.decision.outcome} already"
+    if run.verdict is not None:
+        return f"proof has come meanwhile and is about to count: {run.verdict.reason}"
+    return "" if run.status in AMENDABLE else f"it is {run.status}"
+
+
 def identify(directory: str, workspace: str | None, first: Evidence, anchor: str) -> str:
-    """The id of the run that `first` opens: a digest of content, so that re-reading gives the same id."""
-    seed = anchor or (first.lock_id if isinstance(first, ev.LockTaken) else repr(first))
-    digest = hashlib.sha256("\0".join((directory, workspace or "", seed)).encode("utf-8", "surrogateescape"))
-    return "run-" + digest.hexdigest()[:16]
+    """The id of the run that `first` opens: a digest of content, so that re-reading gives the same id.
+
+    An anchor says it all: it is a digest of the log's place and of the line that opened the run.
+    """
+    lock_id = first.lock_id if isinstance(first, ev.LockTaken) else repr(first)
+    seed = anchor or "\0".join((directory, workspace or "", lock_id))
+    return "run-" + hashlib.sha256(seed.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -10,13 +10,15 @@ has come, `NextRunBegan` at once unless more is on its way. A final status is am
 
 What the table promises:
 - `applied` and `destroyed` stand on Terraform's own apply summary and on nothing else: no row leads there from
-  silence, from time or from a missing file.
+  silence, from time or from a missing file. The one exception has a name: a person's decision about a run that
+  nothing has proven (`DecisionTaken`), to which the message bears witness; proof that comes later outranks it.
 - Error diagnostics come at the end of an operation (terraform internal/command/apply.go: the view prints them
   after the operation returned, before the deferred unlock), so "errors and the log closed" is proof of failure.
 - A lock that nobody holds although its info file is there means that its owner died (it is deleted before the
   unlock: internal/states/statemgr/filesystem.go, Unlock); that is an inference and the reason says so.
 
-`docs/states.md` is generated from TRANSITIONS; a test holds both together.
+`docs/states.md` is generated from TRANSITIONS; a test holds both together. Table and fold stay in one file, however
+long: neither is understood without the other.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from . import evidence as ev
 from .evidence import Evidence, Fact, Operation
 from .run import (
     AMENDABLE,
+    DECIDABLE,
     FINAL,
     OPEN,
     Basis,
@@ -80,6 +83,11 @@ def lock_not_held(run: Run) -> bool:
     return run.lock is not Lock.HELD
 
 
+def nothing_concluded(run: Run) -> bool:
+    """no other verdict is waiting"""
+    return run.verdict is None
+
+
 def over(run: Run) -> bool:
     """the log is closed and the lock is not held"""
     return log_closed(run) and lock_not_held(run)
@@ -122,8 +130,13 @@ def over_without_release(run: Run) -> bool:
 
 
 def over_and_was_a_plan(run: Run) -> bool:
-    """over, and nothing says that it was an apply"""
-    return over(run) and run.lock is not Lock.ABANDONED and run.operation in (None, Operation.PLAN)
+    """over, and its lock was a plan's"""
+    return over(run) and run.lock is not Lock.ABANDONED and run.operation is Operation.PLAN
+
+
+def over_and_seems_a_plan(run: Run) -> bool:
+    """over, and no lock says what it was"""
+    return over(run) and run.lock is not Lock.ABANDONED and run.operation is None
 
 
 def released_and_interrupted(run: Run) -> bool:
@@ -167,6 +180,11 @@ def released_without_log(run: Run) -> bool:
     return no_log(run) and run.lock is not Lock.ABANDONED
 
 
+def decided_as_success(run: Run) -> bool:
+    """the decision says: succeeded"""
+    return run.decision is not None and run.decision.succeeded
+
+
 # --- the table ----------------------------------------------------------------------------------------------
 
 
@@ -188,6 +206,7 @@ def _from(*statuses: RunStatus) -> frozenset[RunStatus]:
 
 
 S, B, W = RunStatus, Basis, Wait
+UNPROVEN = AMENDABLE | DECIDABLE  # `fold` lets no fact come near a final status that rests on proof
 RELEASES = (ev.LockReleased, ev.LockReplaced)
 ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone, ev.HostRestarted)
 
@@ -203,19 +222,22 @@ TRANSITIONS: tuple[Row, ...] = (
     ),
     # Success, which only Terraform's own summary can prove. Its outputs follow within milliseconds.
     Row(
-        OPEN | AMENDABLE, (ev.ApplySummarised,), destroy_summarised, S.DESTROYED,
+        OPEN | UNPROVEN, (ev.ApplySummarised,), destroy_summarised, S.DESTROYED,
         "the log says: destroy complete", B.PROOF,
     ),
     Row(
-        OPEN | AMENDABLE, (ev.ApplySummarised,), always, S.APPLIED,
+        OPEN | UNPROVEN, (ev.ApplySummarised,), always, S.APPLIED,
         "the log says: apply complete", B.PROOF, W.SETTLE,
     ),
     Row(
-        OPEN | AMENDABLE, (ev.OutputsReported,), destroyed_by_apply, S.DESTROYED,
+        OPEN | UNPROVEN, (ev.OutputsReported,), destroyed_by_apply, S.DESTROYED,
         "the log says: apply complete, and everything was deleted", B.PROOF,
     ),
-    Row(OPEN | AMENDABLE, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
-    Row(OPEN, (ev.LogClosed, ev.HostRestarted), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
+    Row(OPEN | UNPROVEN, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
+    Row(
+        OPEN, (ev.LogClosed, ev.TracesGone, ev.HostRestarted), summarised, S.APPLIED,
+        "the log says: apply complete", B.PROOF,
+    ),
     # A refused lock ends the command. Whose outcome counts is decided when the notification is composed; until then the
     # run that holds the lock must have had time to be seen.
     Row(OPEN, (ev.LockRefused,), always, S.ERRORED, "the state lock was refused", B.PROOF, W.SETTLE),
@@ -224,6 +246,16 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(
         OPEN, (ev.HostRestarted,), died_with_its_host, S.LOST,
         "inferred: the machine was restarted and the run left no verdict", B.INFERENCE,
+    ),
+    # Log and lock are gone from disk, and whoever wrote them too. What was read of them before counts; what was not is
+    # not known to say that Terraform failed, or that it was killed.
+    Row(OPEN, (ev.TracesGone,), over_and_refused, S.ERRORED, "the state lock was refused", B.PROOF, W.GRACE),
+    Row(OPEN, (ev.TracesGone,), over_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
+    Row(OPEN, (ev.TracesGone,), over_and_crashed, S.ERRORED, "Terraform crashed", B.PROOF),
+    Row(OPEN, (ev.TracesGone,), over_with_errors, S.ERRORED, "Terraform reported errors", B.PROOF),
+    Row(
+        OPEN, (ev.TracesGone,), nothing_concluded, S.UNDETERMINED,
+        "its files are gone, and what was read of them tells no outcome", B.INFERENCE, W.SETTLE,
     ),
     # The log is closed and nobody holds the lock: what was found is all there is.
     Row(OPEN, ENDS, over_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
@@ -234,6 +266,11 @@ TRANSITIONS: tuple[Row, ...] = (
         "inferred: the log ends without a verdict and nobody holds the lock any more", B.INFERENCE, W.GRACE,
     ),
     Row(_from(S.PLANNED), ENDS, over_and_was_a_plan, S.PLANNED_AND_FINISHED, "the plan is complete", B.INFERENCE),
+    # The lock of an apply that was killed at once may be seen after the end of its log.
+    Row(
+        _from(S.PLANNED), ENDS, over_and_seems_a_plan, S.PLANNED_AND_FINISHED,
+        "the plan is complete", B.INFERENCE, W.GRACE,
+    ),
     Row(
         OPEN, ENDS, over_without_release, S.LOST,
         "inferred: the log ends without a verdict and nobody writes it any more", B.INFERENCE, W.GRACE,
@@ -265,13 +302,20 @@ TRANSITIONS: tuple[Row, ...] = (
         "inferred: nobody holds the lock any more and the log tells no outcome", B.INFERENCE, W.SETTLE,
     ),
     # No log at all: start and end are certain, the outcome is not.
-    Row(OPEN, RELEASES, released_without_log, S.UNDETERMINED, "the run ended and no log tells how", B.INFERENCE),
+    # A log may yet come (moved in, flushed at its end).
+    Row(
+        OPEN, RELEASES, released_without_log, S.UNDETERMINED,
+        "the run ended and no log tells how", B.INFERENCE, W.GRACE,
+    ),
     Row(
         OPEN, (ev.HolderGone,), no_log, S.LOST,
         "inferred: nobody holds the lock any more and there is no log", B.INFERENCE, W.GRACE,
     ),
-    # A verdict that was only inferred gives way to proof that arrives late (block-buffered filters).
-    Row(AMENDABLE, (ev.ErrorReported,), always, S.ERRORED, "Terraform reported errors", B.PROOF),
+    # A verdict that was only inferred gives way to a person's decision, and both to proof that arrives late
+    # (block-buffered filters).
+    Row(AMENDABLE, (ev.DecisionTaken,), decided_as_success, S.APPLIED, "a person decided: succeeded", B.DECISION),
+    Row(AMENDABLE, (ev.DecisionTaken,), always, S.ERRORED, "a person decided: failed", B.DECISION),
+    Row(UNPROVEN, (ev.ErrorReported,), always, S.ERRORED, "Terraform reported errors", B.PROOF),
 )  # fmt: skip
 
 
@@ -314,9 +358,11 @@ def advance(run: Run, fact: Fact, now: float, patience: Patience) -> tuple[Run, 
         if fact.position <= run.position:
             return run, None
         # Who seemed gone because the log was closed is not: such an inference has nothing left to stand on.
-        resumed = run.log is Log.CLOSED and run.lock is Lock.UNSEEN
+        # The same goes for who vanished with log and lock and is back with both.
+        resumed = run.log is Log.CLOSED and run.lock in (Lock.UNSEEN, Lock.GONE)
         verdict = None if resumed and not _is_proven(run.verdict) else run.verdict
-        run = replace(run, position=fact.position, log=Log.OPEN, verdict=verdict)
+        lock = Lock.HELD if resumed and run.lock is Lock.GONE else run.lock
+        run = replace(run, position=fact.position, log=Log.OPEN, lock=lock, verdict=verdict)
     return fold(run, fact.evidence, now, patience)
 
 
@@ -367,3 +413,17 @@ def _move(run: Run, verdict: Verdict, evidence: Evidence, now: float) -> tuple[R
         run.run_id, run.status, moved.status, moved.basis, moved.reason, type(evidence).__name__, now
     )
     return moved, transition
+
+
+def rows_behind(status: str, reason: str, evidence: str) -> tuple[int, ...]:
+    """The numbers of the rows (docs/states.md) that may have moved a run: to `status`, for `reason`, on `evidence`.
+
+    Where a verdict had waited, what made it final (time, the next run) is not what the row was taken on.
+    """
+    waited = evidence in (ev.Elapsed.__name__, ev.NextRunBegan.__name__)
+    return tuple(
+        number
+        for number, row in enumerate(TRANSITIONS, 1)
+        if (row.target.value, row.reason) == (status, reason)
+        and (row.wait is not Wait.NOW if waited else evidence in (kind.__name__ for kind in row.evidence))
+    )

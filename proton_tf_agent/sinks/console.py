@@ -34,7 +34,8 @@ class ConsoleSink:
 
         Such an outcome is ambiguous: a part may have been written, and the rest may still be buffered.
         """
-        line = json.dumps(dataclasses.asdict(notification) | {"outputs": dict(notification.outputs)}) + "\n"
+        pairs = {"outputs": dict(notification.outputs), "omitted": dict(notification.omitted)}
+        line = json.dumps(dataclasses.asdict(notification) | pairs) + "\n"
         with self._lock:
             if self._closed:
                 return Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed")

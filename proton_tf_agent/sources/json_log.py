@@ -1,8 +1,8 @@
 """Terraform's machine-readable UI (`-json`), line by line, as evidence.
 
 What a log is, is decided by its lines: a JSON object whose `@module` is `terraform.ui` or `tofu.ui`. Anything
-else between them (TF_LOG, warnings, a goroutine dump) is skipped. A `version` line begins a new run; its digest
-is the anchor of every fact until the next one.
+else between them (TF_LOG, warnings) is skipped, but for a crash report, which comes in no other form. A `version` line
+begins a new run; its digest is the anchor of every fact until the next one.
 
 Speed: the type of a line is read off its end, where Terraform's encoder puts it, and only wanted types are decoded.
 Source: terraform internal/command/views/json/message_types.go, and .../views/json_view.go; unknown types and
@@ -27,6 +27,13 @@ _MODULES = ("terraform.ui", "tofu.ui")
 _UNCHANGED = ("noop", "read")
 _LOCK_REFUSED = "Error acquiring the state lock"
 _SAVE_FAILED = ("Failed to save state", "Failed to persist state to backend")
+# terraform internal/logging/panic.go: panicOutput, panicHandler, and pluginPanicOutput, behind which a provider's crash
+# follows (Terraform goes on); golang/go src/runtime: panic.go, signal_unix.go, traceback.go
+_CRASH = re.compile(
+    rb"panic: |fatal error: |SIGQUIT: quit|goroutine \d+ [a-z\[]|!{8,} (?:TERRAFORM|OPENTOFU) CRASH !{8,}"
+    rb"|(?P<plugin>Stack trace from the )"
+)
+_CRASHED = "crashed"
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -105,10 +112,11 @@ def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tupl
     directories apart.
     """
     facts: list[Fact] = []
-    anchor, start = mark.anchor, mark.offset
+    anchor, start, phase = mark.anchor, mark.offset, mark.phase
     for offset, line in lines:
         kind = _kind(line)
         if kind == b"version":
+            phase = ""
             began = _operation_started(line)
             before = anchor
             anchor, start = ("", 0) if began is None else (_anchor(directory, line), offset)
@@ -120,7 +128,21 @@ def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tupl
             position = offset - start
             for index, evidence in enumerate(_evidence(kind, line)):
                 facts.append(Fact(evidence, anchor, position + index, mark.unit))
-    return tuple(facts), Mark(anchor, start, Form.JSON, unit=mark.unit)
+        elif anchor and not kind and line[0] in b"pfSg!" and phase != _CRASHED and (crash := _CRASH.match(line)):
+            phase = _CRASHED
+            if not crash["plugin"]:
+                facts.append(Fact(ev.CrashReported(), anchor, offset - start, mark.unit))
+    return tuple(facts), Mark(anchor, start, Form.JSON, phase, mark.unit)
+
+
+def is_message(line: bytes) -> bool:
+    """Whether a line is one of the JSON UI."""
+    return line.startswith(b"{") and bool(_kind(line))
+
+
+def begins_run(line: bytes) -> bool:
+    """Whether a line is the `version` line a log of the JSON UI begins with."""
+    return line.startswith(b"{") and _kind(line) == b"version"
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode

@@ -15,6 +15,7 @@ from ..domain.binding import METADATA_PATH, TFVARS_PATH
 
 _WORKSPACES = "terraform.tfstate.d"
 _BELOW_DATA_DIRECTORY = "/.terraform/"
+_TERRAGRUNT_CACHE = "/.terragrunt-cache/"  # terragrunt util/file.go, TerragruntCacheDir
 
 
 class Kind(StrEnum):
@@ -28,7 +29,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """kind, run directory and workspace (None: the path does not tell) of one path."""
+    """kind, run directory and workspace (None: the path does not tell) of one path.
+
+    Terragrunt runs a unit in a copy below `UNIT/.terragrunt-cache`: the run directory is the unit's.
+    """
 
     kind: Kind
     directory: str
@@ -45,15 +49,19 @@ def place_of(path: str, log_patterns: Sequence[str]) -> Place | None:
     if name == "terraform.tfstate":
         return Place(Kind.STATE, *_run_directory(directory))
     if path.endswith("/" + METADATA_PATH):
-        return Place(Kind.BINDING, path.removesuffix("/" + METADATA_PATH), None)
+        return Place(Kind.BINDING, _unit_directory(path.removesuffix("/" + METADATA_PATH)), None)
     if name == TFVARS_PATH:
-        return Place(Kind.BINDING, directory, None)
+        return Place(Kind.BINDING, _unit_directory(directory), None)
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in log_patterns):
-        return Place(Kind.LOG, directory, None)
+        return Place(Kind.LOG, _unit_directory(directory), None)
     return None
 
 
 def _run_directory(directory: str) -> tuple[str, str]:
     parent, _, name = directory.rpartition("/")
     above, _, container = parent.rpartition("/")
-    return (above, name) if container == _WORKSPACES else (directory, "default")
+    return (_unit_directory(above), name) if container == _WORKSPACES else (_unit_directory(directory), "default")
+
+
+def _unit_directory(directory: str) -> str:
+    return f"{directory}/".partition(_TERRAGRUNT_CACHE)[0] if _TERRAGRUNT_CACHE in f"{directory}/" else directory

@@ -101,6 +101,33 @@ class SafeOpener:
         except FileNotFoundError:
             return None
 
+    def is_missing(self, directory: str) -> bool:
+        """Whether a directory is certainly not there. One that cannot be looked at may be."""
+        root = self.root_of(directory + "/")
+        if root is None:
+            return False
+        try:
+            if directory == root:
+                return not stat.S_ISDIR(os.stat(root).st_mode)
+            seen = self._look_below(root, os.path.relpath(directory, root), directory)
+        except FileNotFoundError:
+            return True
+        except (OSError, Unreadable):
+            return False
+        try:
+            return not stat.S_ISDIR(os.fstat(seen).st_mode)
+        finally:
+            os.close(seen)
+
+    def is_away(self, path: str) -> bool:
+        """Whether the root that path lies below shows nothing: it is not there, closed to us, or as empty as one that
+        is not mounted."""
+        try:
+            with os.scandir(self.root_of(path) or "") as entries:
+                return next(entries, None) is None
+        except OSError:
+            return True
+
     def _look_below(self, root: str, relative: str, path: str) -> int:
         try:
             root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,54 +1,25 @@
-"""Hints that something may have changed, from the kernel and from rescans; both give the same `Touched`.
+"""What is touched below the watched roots, from the kernel's hints and from rescans; both give the same `Touched`.
 
-A hint is never the truth: hints repeat, come late or not at all. What is true is read by `observe`, and a rescan
-finds whatever a lost hint would have told. watchdog is imported here and nowhere else.
-
-Why an event filter: with watchdog's default mask, walking a tree of 10,000 directories makes enough IN_OPEN and
-IN_CLOSE_NOWRITE to overflow the kernel's queue while watches are being added; watchdog then drops and re-adds all
-of them, which overflows it again, for ever. With the filter our own reads are silent.
-Why `dispatch` only adds to a set: an exception that leaves it ends watchdog's thread without a word.
+A hint (`hints`) is never the truth. What is true is read by `observe`, and a rescan finds whatever a lost hint would
+have told.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver, ObservedWatch
-
 from ..domain.evidence import Cursor
+from .hints import UNWATCHED_DIRECTORIES, Hints, KernelWatch
 from .place import Kind, Place, place_of
 
-_FILTER: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileClosedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-]
-_UNWATCHED_DIRECTORIES = frozenset({".git", ".terraform", "node_modules"})
 _MAX_DEPTH = 32
 _MAX_ENTRIES = 1000
+_MAX_UNCOVERED = 100  # directories without a watch that are remembered: enough to know of them
+_CONFIGURATION = (".tf", ".tf.json", ".tofu", ".tofu.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,52 +43,7 @@ class WatchedRoot:
     logs: tuple[str, ...]
 
 
-class _Hints(FileSystemEventHandler):
-    """Collects paths under a lock and wakes the one consumer."""
-
-    def __init__(self, wake: threading.Event) -> None:
-        self._lock = threading.Lock()
-        self._paths: dict[str, bool] = {}
-        self._rescan = False
-        self._wake = wake
-
-    def dispatch(self, event: FileSystemEvent) -> None:
-        if event.is_directory:
-            if isinstance(event, DirMovedEvent):
-                self.ask_rescan()  # a tree that is moved in brings files nobody announces one by one
-            return
-        closed = isinstance(event, FileClosedEvent | FileMovedEvent)
-        with self._lock:
-            for path in (event.src_path, event.dest_path):
-                if path:
-                    name = os.fsdecode(path)
-                    self._paths[name] = closed or self._paths.get(name, False)
-        self._wake.set()
-
-    def ask_rescan(self) -> None:
-        with self._lock:
-            self._rescan = True
-        self._wake.set()
-
-    def take(self) -> tuple[dict[str, bool], bool]:
-        with self._lock:
-            paths, self._paths = self._paths, {}
-            rescan, self._rescan = self._rescan, False
-        return paths, rescan
-
-
-class _OverflowListener(logging.Handler):
-    """The only sign watchdog 7 gives of IN_Q_OVERFLOW is a warning in its own log."""
-
-    def __init__(self, hints: _Hints) -> None:
-        super().__init__(logging.WARNING)
-        self._hints = hints
-        self.count = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "overflow" in record.getMessage().lower():
-            self.count += 1
-            self._hints.ask_rescan()
+_Mark = tuple[int, int, int, int]
 
 
 class Watch:
@@ -125,56 +51,35 @@ class Watch:
 
     def __init__(self, roots: Sequence[WatchedRoot], wake: threading.Event) -> None:
         self.roots = tuple(roots)
-        self._hints = _Hints(wake)
-        self._observer: BaseObserver | None = None
-        self._watches: dict[str, ObservedWatch] = {}
-        self._seen: dict[str, tuple[int, int, int]] = {}
-        self._overflow = _OverflowListener(self._hints)
-        logging.getLogger("watchdog.observers.inotify_c").addHandler(self._overflow)
+        self._hints = Hints(wake)
+        self._kernel = KernelWatch([root.path for root in roots], self._hints)
+        self._seen: dict[str, _Mark] = {}
+        self._new: list[str] = []
 
     @property
     def overflows(self) -> int:
         """How often the kernel's queue overflowed since the start."""
-        return self._overflow.count
+        return self._kernel.overflows
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether there is something to see of which the kernel gives no hints."""
+        return self._kernel.is_blind
 
     def start(self) -> list[str]:
         """Begin to watch; returns what is wrong, as `heal` does."""
-        self._observer = Observer()
-        self._observer.start()
         return self.heal()
 
     def stop(self) -> None:
-        """End the observer's threads."""
-        logging.getLogger("watchdog.observers.inotify_c").removeHandler(self._overflow)
-        if self._observer is not None and self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join(timeout=5)
+        """End the threads that watch."""
+        self._kernel.stop()
 
     def heal(self) -> list[str]:
-        """Watch every root that exists and is not watched (any more); returns one sentence per problem.
+        """Watch everything that exists and is not watched (any more); returns one sentence per problem.
 
-        Call every few seconds: a root may appear, vanish or be made again, and watchdog tells of none of it.
+        Call every few seconds: a root may appear, vanish or be made again, and the kernel tells of none of it.
         """
-        if self._observer is None or not self._observer.is_alive():
-            return ["the observer has died; only rescans see changes now"]
-        alive = {emitter.watch: emitter.is_alive() for emitter in self._observer.emitters}
-        problems = []
-        for root in self.roots:
-            watch = self._watches.get(root.path)
-            if watch is not None and (not alive.get(watch, False) or not os.path.isdir(root.path)):
-                self._observer.unschedule(watch)  # schedule() without it would silently do nothing
-                del self._watches[root.path]
-                watch = None
-            if watch is None:
-                try:
-                    self._watches[root.path] = self._observer.schedule(
-                        self._hints, root.path, recursive=True, event_filter=_FILTER
-                    )
-                except OSError as error:
-                    problems.append(f"{root.path} cannot be watched: {error.strerror or error}; rescans only")
-                else:
-                    self._hints.ask_rescan()
-        return problems
+        return self._kernel.heal()
 
     def take(self) -> tuple[list[Touched], bool]:
         """What was touched since the last call, logs before locks before the rest; and whether to rescan.
@@ -182,46 +87,77 @@ class Watch:
         Logs first: Terraform prints its `version` line before it takes the lock, so a run is known by its log
         whenever it has one.
         """
-        paths, rescan = self._hints.take()
-        touched = [t for path, closed in paths.items() if (t := self._touched(path, closed)) is not None]
-        return sorted(touched, key=lambda t: _ORDER[t.place.kind]), rescan
+        taken = self._hints.take()
+        self._new += taken.directories
+        touched = [t for path, closed in taken.files.items() if (t := self._touched(path, closed)) is not None]
+        return sorted(touched, key=lambda t: _ORDER[t.place.kind]), taken.rescan
+
+    def scan_new(self) -> list[Touched]:
+        """What a rescan would find below the directories that have appeared lately."""
+        directories, self._new = sorted(self._new), []
+        found: dict[str, Touched] = {}
+        for directory in directories:
+            root = self._root_of(directory)
+            if root is not None:
+                marks: dict[str, _Mark] = {}
+                found |= {look.path: look for look in self._scan(root, directory, marks, [])}
+                self._seen |= marks
+        return sorted(found.values(), key=self._oldest_first)
 
     def rescan(self, cursors: Mapping[str, Cursor]) -> tuple[list[Touched], list[str]]:
         """Every file below the roots that is new or changed since the last rescan and every lock that is gone;
-        and the paths of logs with a cursor that are no more.
+        and the paths of files with a cursor that are no more.
 
-        A root that is missing altogether (unmounted, being replaced) is no proof that its files are gone.
+        A root that shows nothing at all (unmounted, being replaced) is no proof that its files are gone, and a lock
+        that is gone with its directory was not released.
         """
-        seen: dict[str, tuple[int, int, int]] = {}
-        touched = []
-        age: dict[str, int] = {}
-        for root in self.roots:
-            for entry in _files_below(root.path):
-                place = place_of(entry.path, root.logs)
-                if place is None or not _is_text(entry.path):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                mark = (status.st_ino, status.st_size, status.st_mtime_ns)
-                seen[entry.path] = mark
-                if self._seen.get(entry.path) != mark:
-                    age[entry.path] = status.st_mtime_ns
-                    touched.append(Touched(entry.path, place, closed=False))
+        seen: dict[str, _Mark] = {}
+        uncovered: list[str] = []
+        touched = [look for root in self.roots for look in self._scan(root, root.path, seen, uncovered)]
+        self._kernel.uncovered(uncovered)
         vanished = []
-        present = tuple(root.path.rstrip("/") + "/" for root in self.roots if os.path.isdir(root.path))
+        present = tuple(_below(root.path) for root in self.roots if _shows_anything(root.path))
         for path, cursor in cursors.items():
             if path in seen or not path.startswith(present):
                 continue
             gone = self._touched(path, closed=False)
-            if gone is not None and cursor.lock_id:
+            if gone is not None and cursor.lock_id and os.path.isdir(os.path.dirname(path)):
                 touched.append(gone)
             else:
                 vanished.append(path)
         self._seen = seen
-        # Oldest first, so that runs that went by unseen are told in the order in which they ended.
-        return sorted(touched, key=lambda t: (_ORDER[t.place.kind], age.get(t.path, 0))), vanished
+        return sorted(touched, key=self._oldest_first), vanished
+
+    def look_again(self, path: str) -> None:
+        """Let the next rescan find a file even if it stays as it is."""
+        self._seen.pop(path, None)
+
+    def _oldest_first(self, touched: Touched) -> tuple[int, int]:
+        """Within a kind: runs that went by unseen are told in the order in which they ended."""
+        _, _, modified_ns, _ = self._seen.get(touched.path, (0, 0, 0, 0))
+        return _ORDER[touched.place.kind], modified_ns
+
+    def _scan(self, root: WatchedRoot, start: str, seen: dict[str, _Mark], uncovered: list[str]) -> Iterator[Touched]:
+        """Files below start that are new or changed; adds to `seen` how each looks, to `uncovered` directories that
+        have no watch."""
+
+        def visit(directory: str) -> None:
+            if len(uncovered) < _MAX_UNCOVERED and not self._kernel.covers(directory):
+                uncovered.append(directory)
+
+        for entry in _files_below(start, visit):
+            place = place_of(entry.path, root.logs)
+            if place is None or not _is_text(entry.path):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            # The time of change, too: what was unreadable is worth a look when its mode has changed.
+            mark = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            seen[entry.path] = mark
+            if self._seen.get(entry.path) != mark:
+                yield Touched(entry.path, place, closed=False)
 
     def touched(self, paths: Iterable[str]) -> list[Touched]:
         """These paths as if a hint had named them; those no reader wants are left out."""
@@ -232,9 +168,9 @@ class Watch:
 
         `terraform -chdir=envs/prod apply > apply.log` writes its log above the directory it locks.
         """
-        root = next((root for root in self.roots if f"{directory}/".startswith(root.path.rstrip("/") + "/")), None)
+        root = self._root_of(directory)
         found: list[Touched] = []
-        while root is not None and f"{directory}/".startswith(root.path.rstrip("/") + "/"):
+        while root is not None and f"{directory}/".startswith(_below(root.path)):
             for path, size in _sizes(directory):
                 place = place_of(path, root.logs)
                 cursor = cursors.get(path)
@@ -243,8 +179,22 @@ class Watch:
             directory = os.path.dirname(directory)
         return found
 
+    def run_directory(self, directory: str) -> str:
+        """The run directory of a log that lies in `directory`: itself, unless a directory above it holds the
+        configuration and it does not, as in `terraform apply > logs/apply.log`."""
+        root = self._root_of(directory)
+        above = directory
+        while root is not None and not _holds_configuration(above):
+            above = os.path.dirname(above)
+            if not f"{above}/".startswith(_below(root.path)):
+                return directory
+        return above
+
+    def _root_of(self, directory: str) -> WatchedRoot | None:
+        return next((root for root in self.roots if f"{directory}/".startswith(_below(root.path))), None)
+
     def _touched(self, path: str, closed: bool) -> Touched | None:
-        root = next((root for root in self.roots if path.startswith(root.path.rstrip("/") + "/")), None)
+        root = self._root_of(path)
         place = place_of(path, root.logs) if root and _is_text(path) else None
         return Touched(path, place, closed) if place else None
 
@@ -261,6 +211,15 @@ def _is_text(path: str) -> bool:
     return True
 
 
+def _holds_configuration(directory: str) -> bool:
+    """Whether Terraform or OpenTofu could have been started here (terraform internal/configs/parser_config_dir.go)."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name.endswith(_CONFIGURATION) for entry in islice(entries, _MAX_ENTRIES))
+    except OSError:
+        return False
+
+
 def _sizes(directory: str) -> Iterator[tuple[str, int]]:
     """Regular files of one directory with their sizes, as many as a look may take time for."""
     try:
@@ -272,17 +231,34 @@ def _sizes(directory: str) -> Iterator[tuple[str, int]]:
         return
 
 
-def _files_below(root: str) -> Iterator[os.DirEntry[str]]:
-    """Regular files below root, without following links, in no particular order; bounded in depth."""
-    pending = [(root, 0)]
+def _below(directory: str) -> str:
+    return directory.rstrip("/") + "/"
+
+
+def _shows_anything(root: str) -> bool:
+    """Whether there is anything in a root: an unmounted one is an empty directory."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
+
+
+def _files_below(start: str, visit: Callable[[str], None]) -> Iterator[os.DirEntry[str]]:
+    """Regular files below start, without following links, in no particular order; bounded in depth.
+
+    visit is called for every directory that can be read.
+    """
+    pending = [(start, 0)]
     while pending:
         directory, depth = pending.pop()
         try:
             with os.scandir(directory) as entries:
+                visit(directory)
                 for entry in entries:
                     try:
                         if entry.is_dir(follow_symlinks=False):
-                            if depth < _MAX_DEPTH and entry.name not in _UNWATCHED_DIRECTORIES:
+                            if depth < _MAX_DEPTH and entry.name not in UNWATCHED_DIRECTORIES:
                                 pending.append((entry.path, depth + 1))
                         elif entry.is_file(follow_symlinks=False):
                             yield entry

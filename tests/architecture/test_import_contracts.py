@@ -52,6 +52,9 @@ def copy(tmp_path: Path) -> Path:
         ("status.py", "import boto3"),
         ("pipeline.py", "import sqlite3"),
         ("pipeline.py", "from . import agent"),
+        ("status.py", "import hcl2"),
+        ("run_directories.py", "from .sources import configuration"),
+        ("sources/state_place.py", "from . import hcl_config"),
     ],
 )
 def test_a_room_that_reaches_where_it_may_not_is_found(copy: Path, room: str, reaches_for: str) -> None:

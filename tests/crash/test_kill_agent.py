@@ -34,8 +34,8 @@ ALL = 10_000  # more rows than there are
 LONGEST_LIFE_S = 0.9
 LAST_WORD_S = 30.0
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/"
-# From what a death is inferred depends on what was left to be seen; that it is inferred does not.
-_INFERRED = re.compile(r"(?<=\(inferred): [^)]*")
+# From what a death is inferred, and who held the lock, depends on what was left to be seen; the verdict does not.
+_SEEN = re.compile(r"(?<=\(inferred): [^)]*| \(run by [^)]*\)")
 SEED = 20261123
 SCENARIOS = ("apply_ok", "apply_partial_failure", "sigint_once", "apply_update", "plan_fail_data", "destroy_ok")
 # The last in its directory: the lock info a dead run leaves behind is evidence, and the next run sweeps it away.
@@ -115,7 +115,7 @@ class World:
         for row in self.rows("entries", after=0, limit=ALL):
             notification = notification_of(row["body"])
             if notification.status.is_terminal:
-                why = _INFERRED.sub("", notification.status_message)
+                why = _SEEN.sub("", notification.status_message)
                 told[notification.run_id].append((notification.status, why, notification.outputs))
         runs = runs_in(self.settings.journal.path)
         assert told.keys() <= {run.run_id for run in runs}, "something is told about no run"

@@ -233,7 +233,7 @@ def grows_only(changes: Sequence[Change]) -> bool:
 def judge(recording: Recording, watching: Watching) -> None:
     """Compare what the journal holds with what is known to have happened."""
     runs = watching.runs()
-    logged = [step for step in recording.steps if step.is_json and step.is_run]
+    logged = [step for step in recording.steps if step.tells_its_run]
     found = {step: [run for run in runs if run.log_path and watching.step_of(run) == step] for step in logged}
     verdicts = {step.number: [run.status for run in found[step]] for step in logged}
     assert verdicts == {step.number: [step.verdict] for step in logged}
@@ -271,9 +271,7 @@ def last_applied(recording: Recording) -> Step | None:
     if not steps:
         return None
     last = recording.steps[LAST_APPLIED[recording.name]] if recording.name in LAST_APPLIED else steps[-1]
-    if not last.is_json and "apply_started" not in last.truth and len(steps) > 1:
-        last = steps[-2]  # a human apply that changed nothing
-    return last if last.is_json and last.verdict is RunStatus.APPLIED else None
+    return last if last.tells_its_run and last.verdict is RunStatus.APPLIED else None
 
 
 def judge_outputs(recording: Recording, notification: Notification) -> None:

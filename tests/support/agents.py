@@ -121,12 +121,12 @@ class AgentThread:
 class AgentProcess:
     """An agent as a process of its own, which may be killed at any instant."""
 
-    def __init__(self, settings: Settings, directory: str) -> None:
+    def __init__(self, settings: Settings, directory: str, uid: int | None = None) -> None:
         document = dataclasses.asdict(settings)
         document.pop("origins")
         self._stderr = open(f"{directory}/agent.log", "ab")  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, _LAUNCHER, json.dumps(document)],
+            [sys.executable, _LAUNCHER, json.dumps(document), *([] if uid is None else [str(uid)])],
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             stdin=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
 """Be Terraform: write a recorded JSON log line by line and hold a real lock on a real state file meanwhile.
 
 The one argument is a JSON object: log, state (paths), lines, lock_info, final_state, unlock_before (how many lines
-are written when the lock is given back; more than there are: never). On stdin come numbers of lines to write;
-each is answered with the number of lines left. With none left the process ends, or waits to be killed if its lock
-was never given back.
+are written when the lock is given back; more than there are: never), written_at (the time the log then has). On stdin
+come numbers of lines to write; each is answered with the number of lines left. With none left the process ends, or
+waits to be killed if its lock was never given back.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main(document: str) -> None:
                 info = os.open(lock_info, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 os.write(info, run["lock_info"].encode())
                 os.close(info)
+        os.utime(log, (run["written_at"], run["written_at"]))
         left = len(run["lines"]) - written
         print(left, flush=True)
         if not left and run["unlock_before"] < len(run["lines"]):

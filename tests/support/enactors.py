@@ -16,6 +16,7 @@ from proton_tf_agent.domain.run import RunStatus
 from .recordings import Recording
 
 _SCRIPT = str(Path(__file__).with_name("enact_run.py"))
+_LASTS_S = 5.0
 _TIMESTAMP = re.compile(r'"@timestamp":"([^"]+)"')
 
 
@@ -52,6 +53,7 @@ class Script:
             "lines": lines,
             "lock_info": json.dumps(lock_info),
             "final_state": _last_state(recording),
+            "written_at": began_at + _LASTS_S,
             "unlock_before": len(lines) + 1 if killed else _unlock_before(lines, step.verdict),
         }
         return cls(directory, number, json.dumps(document), len(lines), step.verdict, killed)

@@ -36,10 +36,13 @@ CLOSED = ev.LogClosed()
 RELEASED = ev.LockReleased(LOCK)
 REPLACED = ev.LockReplaced(LOCK)
 GONE = ev.HolderGone(LOCK)
+ROBBED = ev.TracesGone(LOCK)
 NEXT = ev.NextRunBegan()
 DECLINED = ev.ApprovalDeclined()
 CRASHED = ev.CrashReported()
 REBOOTED = ev.HostRestarted()
+SETTLED = ev.DecisionTaken(True, "alice@ci-7", "the subnet is there, looked at in the console")
+GIVEN_UP = ev.DecisionTaken(False, "bob as root@ci-7", "the job was killed by hand")
 ELAPSED = ev.Elapsed()
 
 # One of every kind of evidence, and every variant a guard tells apart.
@@ -73,6 +76,7 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     RELEASED,
     REPLACED,
     GONE,
+    ROBBED,
     ev.StateWritten("lineage", 4, ()),
     ev.LockPassed("/w/terraform.tfstate"),
     NEXT,
@@ -80,6 +84,8 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     DECLINED,
     CRASHED,
     REBOOTED,
+    SETTLED,
+    GIVEN_UP,
     ELAPSED,
 )
 

@@ -1,14 +1,20 @@
-"""Run an agent whose settings are the one argument, as JSON; says `ready` on stdout when it is."""
+"""Run an agent whose settings are the first argument, as JSON; says `ready` on stdout when it is.
+
+A second argument is the user to run as: only after everything was imported, for that user may not reach Python itself.
+"""
 
 from __future__ import annotations
 
+import codecs
+import ctypes
 import json
+import os
 import sys
 from collections.abc import Callable
 
 import msgspec
 
-from proton_tf_agent import telemetry
+from proton_tf_agent import journal, telemetry
 from proton_tf_agent.agent import Agent, run_until_signalled
 from proton_tf_agent.settings import Settings
 
@@ -21,6 +27,20 @@ class AnnouncedAgent(Agent):
         return super().run(on_ready)
 
 
+def become(uid: int) -> None:
+    """Run on as another user. /proc/self would stay the old one's without PR_SET_DUMPABLE (prctl(2))."""
+    for late in ("ascii", "utf-8-sig"):
+        codecs.lookup(late)  # imports it
+    queries = journal._queries()  # the one file of the package that is read late
+    journal._queries = lambda: queries
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+
 if __name__ == "__main__":
     settings: Settings = msgspec.convert(json.loads(sys.argv[1]), Settings)
+    for uid in sys.argv[2:]:
+        become(int(uid))
     sys.exit(run_until_signalled(AnnouncedAgent(settings, telemetry.configure("info", "json"))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proton_tf_agent.domain.binding import Binding, Unbound
-from proton_tf_agent.domain.evidence import ErrorReported, Operation, OutputsReported, PlanSummarised
+from proton_tf_agent.domain.evidence import ErrorReported, Fact, Operation, OutputsReported, PlanSummarised
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Settled, settle
 from proton_tf_agent.domain.run import Basis, Counts, Run, RunStatus, Transition
@@ -47,6 +47,7 @@ def notification(
         workspace="default",
         created_at=1000.0,
         run_started_at=began,
+        omitted=(("pw", "sensitive"),) if status is Status.SUCCEEDED else (),
     )
 
 
@@ -101,12 +102,13 @@ def filled(journal: Journal) -> None:
         journal.put_run(Recorded(told, Binding(ARN, DEPLOYMENT, False, ".proton/deployment-metadata.json")))
         journal.put_run(Recorded(unbound, Unbound("no deployment metadata and no [[bind]] for this directory")))
         journal.put_run(Recorded(historic, Unbound(STEERING)))
-        journal.put_evidence("run-1", "json_log", "/w/network/apply.log", PlanSummarised(3, 0, 0), None, 1010.0)
+        log = "/w/network/apply.log"
+        journal.put_evidence("run-1", "json_log", log, Fact(PlanSummarised(3, 0, 0), "a1", 2048), None, 1010.0)
         made = Transition(
             "run-1", RunStatus.APPLYING, RunStatus.APPLIED, Basis.PROOF, "the log says: apply complete", "", 1060.0
         )
-        journal.put_evidence("run-1", "json_log", "/w/network/apply.log", OutputsReported(()), made, 1060.0)
-        journal.put_evidence("run-2", "json_log", f"/w/{STEERING}/a.log", ErrorReported(STEERING), None, 1110.0)
+        journal.put_evidence("run-1", "json_log", log, Fact(OutputsReported(()), "a1", 4096), made, 1060.0)
+        journal.put_evidence("run-2", "json_log", f"/w/{STEERING}/a.log", Fact(ErrorReported(STEERING)), None, 1110.0)
     (first,) = enqueued(journal, notification(1), now=1000.0)
     enqueued(journal, notification(2), notification(3, Status.SUCCEEDED), now=1060.0)
     attempted(journal, first, now=1061.0)

@@ -52,6 +52,11 @@ class Step:
         return self.command in ("plan", "apply", "destroy")
 
     @property
+    def tells_its_run(self) -> bool:
+        """Whether it is a run and its log says so; a refused lock alone says the same of every command that locks."""
+        return self.is_run and (self.is_json or "plan_started" in self.truth)
+
+    @property
     def verdict(self) -> RunStatus | None:
         """What became of it; None for a command that is no run."""
         return next((VERDICTS[truth] for truth in reversed(self.truth) if truth in VERDICTS), None)
@@ -66,6 +71,7 @@ class Change:
     size: int | None
     snapshot: str | None
     generation: int
+    at: float
 
     @property
     def is_removal(self) -> bool:
@@ -143,7 +149,7 @@ class Recording:
                 if size is not None and size < sizes.get(path, 0):
                     generation[path] += 1
                 sizes[path] = size or 0
-                changes.append(Change(path, tuple(raw["ev"]), size, raw.get("snap"), generation[path]))
+                changes.append(Change(path, tuple(raw["ev"]), size, raw.get("snap"), generation[path], zero + at))
             yield zero + at, changes
 
     def generation(self, log: str, number: int, last: int) -> bytes:
@@ -193,6 +199,8 @@ class Reenactment:
         elif change.snapshot is not None:
             with open(path, "wb") as file:  # in place, as Terraform writes its state
                 file.write(self._recording.content(change.snapshot))
+        if os.path.exists(path):
+            os.utime(path, (change.at, change.at))
         return path  # of configuration and plan files too, which are not on disk: nobody reads them
 
     def _enact_log(self, change: Change, path: str, size: int) -> None:

@@ -129,6 +129,11 @@ class Gate:
     def _open(self) -> None:
         self._fd = os.open(self.path, os.O_WRONLY)
 
+    def say(self, text: str) -> None:
+        """Write something to whoever stands at the gate."""
+        assert self._fd is not None
+        os.write(self._fd, text.encode())
+
     def let_pass(self) -> None:
         """Let it go on."""
         if self._fd is None:

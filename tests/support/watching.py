@@ -1,7 +1,7 @@
-"""The steps of the agent's loop, one at a time over a re-enactment: real watch, readers, pipeline, journal.
+"""The turns of the real observer, one at a time over a re-enactment: real watch, readers, pipeline, journal.
 
-Only the clock and the processes are recorded ones. Where the agent would find a process gone, `probe` is asked
-about the runs whose process had ended by then: nobody holds a lock or writes a log here.
+Only the clock and the processes are recorded ones: a process is gone when its step had ended by then, and nobody
+holds a lock or writes a log here.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from watchdog.events import FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileSystemEvent
 
+from proton_tf_agent.domain.evidence import Cursor, Form, Observation
 from proton_tf_agent.domain.notification import Notification
 from proton_tf_agent.domain.run import Run
 from proton_tf_agent.journal import Journal, notification_of
+from proton_tf_agent.observer import Observer
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from proton_tf_agent.run_directories import RunDirectories
 from proton_tf_agent.settings import AllowSettings, Settings
-from proton_tf_agent.sources.observe import observe, probe
-from proton_tf_agent.sources.place import Kind
+from proton_tf_agent.sources.processes import Processes
 from proton_tf_agent.sources.safe_open import SafeOpener
 from proton_tf_agent.sources.watch import Touched, Watch, WatchedRoot
 
@@ -54,6 +55,26 @@ def bind_directory(directory: str, resource_arn: str, deployment_id: str, *, del
     os.rename(written, f"{directory}/.proton/deployment-metadata.json")
 
 
+class RecordedProcesses(Processes):
+    """The processes of a recording: those of steps that have not ended by `now` are at work."""
+
+    def __init__(
+        self, opener: SafeOpener, step_of: Callable[[Run], Step | None], recording: Recording, directory: str
+    ) -> None:
+        super().__init__(opener)
+        self.now = 0.0
+        self._step_of = step_of
+        self._written = {f"{directory}/{step.log}": step.ends for step in recording.steps}
+
+    def complete_logs(self, looks: Sequence[Touched]) -> set[str]:
+        over = [look for look in looks if self._written.get(look.path, 0.0) <= self.now]
+        return super().complete_logs(over)
+
+    def probe(self, runs: Sequence[Run], closed: Collection[str], cursors: Mapping[str, Cursor]) -> list[Observation]:
+        over = [run for run in runs if (step := self._step_of(run)) and step.ends <= self.now]
+        return super().probe(over, {run.log_path for run in over}, cursors)
+
+
 class Watching:
     """One recording, re-enacted below `root` and watched. Use as a context manager."""
 
@@ -69,7 +90,12 @@ class Watching:
         proton = Addressee("proton", lambda _notification: True, proton_objection)
         self.pipeline = Pipeline(self.journal, surroundings, [proton], Rules(), self._tell)
         self.told: list[Told] = []
-        self._late: list[Touched] = []
+        self._hints: list[tuple[str, FileSystemEvent]] = []
+        self._now = 0.0
+        self._processes = RecordedProcesses(self._opener, self.step_of, recording, self.directory)
+        self._observer = Observer(
+            self._opener, self._watch, self.pipeline, _always, self._tell, lambda: self._now, processes=self._processes
+        )
 
     def __enter__(self) -> Watching:
         return self
@@ -90,21 +116,27 @@ class Watching:
                 continue
             for kind, event in _KINDS:
                 if kind in change.kinds:
-                    self._watch._hints.dispatch(event(path))
+                    self._hints.append((path, event(path)))
 
     def look(self, now: float, hint_has_come: Callable[[str], bool] = lambda _path: True) -> None:
         """One turn of the agent: a look at every file whose hint has come; the hints of the others stay."""
-        touched = {look.path: look for look in (*self._late, *self._watch.take()[0])}.values()
-        come = [look for look in touched if hint_has_come(look.path)]
-        self._late = [look for look in touched if look not in come]
-        self._turn(come, now)
+        come = {path for path in dict.fromkeys(path for path, _ in self._hints) if hint_has_come(path)}
+        for path, event in self._hints:
+            if path in come:
+                self._watch._hints.dispatch(event)
+        self._hints = [hint for hint in self._hints if hint[0] not in come]
+        self._turn(now, rescan=False)
 
     def look_everywhere(self, now: float) -> None:
         """One turn of the agent at a rescan."""
-        self._watch.take()
-        touched, vanished = self._watch.rescan(self.pipeline.cursors)
-        self.pipeline.forget(vanished)
-        self._turn(touched, now)
+        self._hints.clear()
+        self._turn(now, rescan=True)
+
+    def _turn(self, now: float, rescan: bool) -> None:
+        self._processes.now = self._now = now
+        self._observer.turn(rescan=rescan)
+        while self._observer.has_backlog:
+            self._observer.turn()
 
     def wait(self, until: float) -> None:
         """Let time pass: every verdict that comes due does so at its own second."""
@@ -113,48 +145,19 @@ class Watching:
             self.pipeline.elapse(due)
             due = self.pipeline.next_due_at()
 
-    def _turn(self, touched: Iterable[Touched], now: float) -> None:
-        pending = list(touched)
-        while pending:
-            looks, pending = pending, []
-            observations = []
-            for look in looks:
-                if look.place.kind is Kind.BINDING:
-                    self.pipeline.bind(look.place.directory, now)
-                elif look.place.kind is not Kind.STATE or self._has_open_run(look.place.directory):
-                    observation = observe(self._opener, look, self.pipeline.cursors.get(look.path))
-                    if observation is not None:
-                        observations.append(observation)
-                        pending += [look] if observation.more else []
-            self.pipeline.absorb(observations, now, _always)
-        self._probe(now)
-        self.pipeline.elapse(now)
-
-    def _has_open_run(self, directory: str) -> bool:
-        return any(directory in (run.directory, run.lock_directory) for run in self.pipeline.open_runs)
-
-    def _probe(self, now: float) -> None:
-        over = [run for run in self.pipeline.open_runs if (step := self.step_of(run)) and step.ends <= now]
-        observations = probe(self._opener, over, {run.log_path for run in over})
-        if observations:
-            self.pipeline.absorb(observations, now, _always)
-
     def _tell(self, told: Told) -> None:
         self.told.append(told)
 
     # --- what came of it -----------------------------------------------------------------------------------
 
     def step_of(self, run: Run) -> Step | None:
-        """The step a run must be: the one that lasted when it began and, if it has a log, wrote that log."""
-        return next(
-            (
-                step
-                for step in self.recording.steps
-                if step.starts <= run.started_at <= step.ends
-                and (not run.log_path or run.log_path == f"{self.directory}/{step.log}")
-            ),
-            None,
-        )
+        """The step a run must be: the one that lasted when it began and, if it has a log, wrote that log. A human log
+        has no clock: a run that is known by it alone began when it was first looked at."""
+        lasted = [step for step in self.recording.steps if step.starts <= run.started_at]
+        if run.form is not Form.HUMAN:
+            lasted = [step for step in lasted if run.started_at <= step.ends]
+        its = [step for step in lasted if not run.log_path or run.log_path == f"{self.directory}/{step.log}"]
+        return its[-1] if its else None
 
     def runs(self) -> list[Run]:
         """Every run in the journal, oldest first."""

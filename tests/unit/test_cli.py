@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.outboxes import ARN, STEERING, attempted, enqueued, filled, notification, states
+from support.outboxes import ARN, DEPLOYMENT, STEERING, attempted, enqueued, filled, notification, states
 
 from proton_tf_agent import __version__, cli
+from proton_tf_agent.domain.binding import Binding
 from proton_tf_agent.domain.notification import Status
-from proton_tf_agent.journal import Journal
+from proton_tf_agent.domain.run import Basis, Run, RunStatus
+from proton_tf_agent.journal import Journal, Recorded
 
 COMMANDS_PAGE = Path(cli.__file__).parents[1] / "docs" / "commands.md"
 DEADLINE_S = 20.0
@@ -169,6 +171,72 @@ def test_the_status_has_the_documented_keys(journal: Journal, settings_file: str
     assert row["agent"] == "running"
     assert all(sink.keys() == documented("sinks") for sink in row["sinks"])
     assert all(run_row.keys() == RUN_KEYS for run_row in row["open"] + row["recent"])
+
+
+def test_a_directory_without_runs_has_the_documented_keys(
+    journal: Journal, settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    page = " ".join(COMMANDS_PAGE.read_text("utf-8").split())
+    found = re.search(r"in which no run was seen, one object: `([^`]+)`; each of `outputs` has `([^`]+)`", page)
+    assert found
+    (tmp_path / "watched" / "main.tf").write_text('output "x" { value = 1 }')
+    (row,) = rows(capsys, "explain", str(tmp_path / "watched"), "--config", settings_file)
+    assert row.keys() == set(found[1].split())
+    assert [output.keys() for output in row["outputs"]] == [set(found[2].split())]
+
+
+def settle_something(journal: Journal) -> None:
+    """Leave a run in the journal that nobody can tell the outcome of."""
+    undetermined = Run("run-4", "/w/network", 990.0, status=RunStatus.UNDETERMINED, basis=Basis.INFERENCE, ended_at=999)
+    with journal.transaction():
+        journal.put_run(Recorded(undetermined, Binding(ARN, DEPLOYMENT)))
+
+
+def test_settling_a_run_has_the_documented_keys(journal: Journal, settings_file: str, capsys: Output) -> None:
+    settle_something(journal)
+    command = ("runs", "settle", "run-4", "--as", "failed", "--reason", "seen", "--config", settings_file)
+    (row,) = rows(capsys, *command)
+    assert row.keys() == RUN_KEYS | {"notifications"}
+    assert (row["status"], row["basis"]) == ("errored", "decision")
+    (told,) = row["notifications"]
+    assert told.keys() == ENTRY_KEYS
+    assert (told["status"], told["state"], told["sink"]) == ("FAILED", "pending", "console")
+    code, out, err = run(capsys, *command)
+    assert (code, out) == (1, "")
+    assert re.match(r"proton-tf-agent: run-4 cannot be settled: \S+@.* has settled it as failed already", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run-9", "--as", "failed", "--reason", "seen"), 2),
+        (("run-1", "--as", "failed", "--reason", "seen"), 1),
+        (("run-2", "--as", "failed", "--reason", "seen"), 1),
+        (("run-4", "--as", "failed", "--reason", ""), 2),
+        (("run-4", "--as", "failed", "--reason", "x" * 501), 2),
+        (("run-4", "--as", "failed"), 2),
+        (("run-4", "--as", "undetermined", "--reason", "seen"), 2),
+        (("run-4", "--reason", "seen"), 2),
+    ],
+)
+def test_what_cannot_be_settled_is_refused_and_nothing_changed(
+    journal: Journal, settings_file: str, capsys: Output, arguments: tuple[str, ...], code: int
+) -> None:
+    settle_something(journal)
+    before = dump(journal)
+    assert run(capsys, "runs", "settle", *arguments, "--config", settings_file)[:2] == (code, "")
+    assert dump(journal) == before
+
+
+def test_settling_without_an_agent_says_when_it_is_told(journal_path: str, settings_file: str, capsys: Output) -> None:
+    with Journal.open_as_daemon(journal_path) as journal:
+        settle_something(journal)
+    command = ("runs", "settle", "run-4", "--as", "succeeded", "--reason", "seen", "--config", settings_file)
+    code, out, err = run(capsys, *command)
+    assert code == 0
+    assert re.match(r"run-4 settled as succeeded by \S+@", out)
+    assert "#1 SUCCEEDED to console: pending" in out
+    assert err == "no agent is running: it is told when one starts\n"
 
 
 def test_a_replay_has_the_documented_keys(journal: Journal, settings_file: str, capsys: Output) -> None:

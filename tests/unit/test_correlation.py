@@ -8,7 +8,7 @@ import pytest
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, correlate, opens_run, tie
-from proton_tf_agent.domain.evidence import Evidence, Fact
+from proton_tf_agent.domain.evidence import Evidence, Fact, Form
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
 
@@ -34,6 +34,10 @@ class Watched:
 
     def log(self, anchor: str, at: float, directory: str = "/w") -> str | None:
         fact = Fact(ev.OperationStarted("terraform", "1.11.4", at), anchor, 0)
+        return self.see(fact, directory, None, f"{directory}/{anchor}.log")
+
+    def human_log(self, anchor: str, directory: str = "/w") -> str | None:
+        fact = Fact(ev.OperationStarted("terraform", "", None, Form.HUMAN), anchor, 0)
         return self.see(fact, directory, None, f"{directory}/{anchor}.log")
 
     def lock(
@@ -295,3 +299,76 @@ def test_a_lock_of_an_unknown_workspace_is_tied_to_the_log_of_its_directory() ->
     watched.runs = [replace(run, workspace="blue") for run in watched.runs]
     taken = Fact(ev.LockTaken("L", APPLY, created_at=1000.1))
     assert watched.see(taken, "/w", None) == log
+
+
+# --- human logs: no clock, and a first line that comes after the lock ---------------------------------------------
+
+
+def test_a_human_log_is_of_the_run_that_has_the_lock() -> None:
+    watched = Watched()
+    assert watched.lock("L", 1970.0) == watched.human_log("h")
+
+
+def test_a_human_log_seen_before_its_older_lock_is_the_same_run() -> None:
+    """Its first line is printed after the lock was taken, and dated when it was read."""
+    watched = Watched()
+    assert watched.human_log("h") == watched.lock("L", 1970.0)
+
+
+@pytest.mark.parametrize("json_first", [True, False])
+def test_a_run_that_speaks_in_two_logs_is_one_run_and_its_json_log_counts(json_first: bool) -> None:
+    """OpenTofu's -json-into=FILE: the human words on stdout, the JSON UI in a file."""
+    watched = Watched()
+    both = (lambda: watched.log("j", 1999.5), lambda: watched.human_log("h"))
+    first, second = (begin() for begin in (both if json_first else both[::-1]))
+    assert first == second
+    (run,) = watched.runs
+    assert (run.anchor, run.echo, run.form, run.log_path) == ("j", "h", Form.JSON, "/w/j.log")
+
+
+def test_what_the_human_log_had_told_is_not_counted_twice_when_the_json_log_is_found() -> None:
+    watched = Watched()
+    run_id = watched.human_log("h")
+    watched.line("h", ev.ChangePlanned("a.b", "create"))
+    assert watched.run(run_id).planned == 1
+    watched.log("j", 1999.5)
+    watched.line("j", ev.ChangePlanned("a.b", "create"))
+    assert watched.run(run_id).planned == 1
+
+
+def test_a_human_log_beside_a_run_that_has_ended_is_another_run() -> None:
+    watched = Watched()
+    first = watched.log("j", 1999.5)
+    watched.lock("L", 1999.6)
+    watched.see(Fact(ev.LockReleased("L")), workspace="default")
+    assert watched.human_log("h") != first
+
+
+def test_two_human_logs_are_two_runs() -> None:
+    watched = Watched()
+    first = watched.human_log("h")
+    watched.lock("L", 1999.0)
+    assert watched.human_log("i") != first
+
+
+# --- states that are kept elsewhere ----------------------------------------------------------------------------
+
+
+def test_a_lock_far_away_is_of_the_run_whose_recorded_backend_keeps_its_state_there() -> None:
+    """backend "local" { path = "/srv/state/net.tfstate" }: two runs begin at once, each finds its own lock."""
+    watched = Watched()
+    started = [Fact(ev.OperationStarted("terraform", "1", 1000.0), anchor, 0) for anchor in "ab"]
+    runs = [begin(fact, f"/{fact.anchor}", None, "", 0.0, f"/srv/{fact.anchor}.tfstate") for fact in started]
+    watched.runs = runs
+    taken = ev.LockTaken("L", APPLY, "ci", "1", 1000.1, "/srv/b.tfstate")
+    assert watched.see(Fact(taken), "/srv", "default") == runs[1].run_id
+
+
+def test_a_log_is_of_the_run_whose_lock_far_away_was_seen_first() -> None:
+    watched = Watched()
+    run_id = watched.lock("L", 1000.0, "/srv")
+    started = Fact(ev.OperationStarted("terraform", "1", 999.9), "a", 0)
+    assert correlate(watched.runs, started, "/net", None, "/srv/other.tfstate") is None
+    found = correlate(watched.runs, started, "/net", None, "/srv/terraform.tfstate")
+    assert found is not None
+    assert found.run_id == run_id

@@ -13,7 +13,10 @@ import pytest
 from support.outboxes import STEERING, filled
 
 from proton_tf_agent import display, status
-from proton_tf_agent.journal import Journal
+from proton_tf_agent.domain.binding import Unbound
+from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
+from proton_tf_agent.domain.run import Basis, Run, RunStatus
+from proton_tf_agent.journal import Journal, Recorded
 
 # Every sequence rich may write: colours and styles, nothing that moves, erases or names anything.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -133,16 +136,23 @@ def test_the_overview_never_merges_whether_it_observes_and_whether_it_delivers(
 def test_a_story_goes_from_evidence_to_the_last_attempt(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     display.story(*status.explain(journal, "run-1"))
     told = (
-        "run run-1 applied (the log says: apply complete)",
-        "directory   /w/network  workspace default",
-        "PlanSummarised(add=3)   [json_log apply.log]",
-        "OutputsReported  → applied",
+        "run-1 applied the log says: apply complete",
+        "resource     arn:aws:proton:",
+        "directory    /w/network, workspace default",
+        "began        1970-01-01 00:16:40 UTC, ended 1970-01-01 00:17:40, by proof",
+        "1970-01-01 UTC",
+        "00:16:50.000 apply.log+2048 PlanSummarised(add=3)",
+        "00:17:40.000 apply.log+4096 OutputsReported",
+        "→ applied by rule 9: the log says: apply complete",
         "#1 IN_PROGRESS to proton: delivered",
+        "#2 IN_PROGRESS to proton: superseded by #3",
         "#3 SUCCEEDED to proton: delivered",
-        "  unavailable",
-        "  accepted",
+        "output vpc_id = vpc-3",
+        "output pw withheld: sensitive",
+        " unavailable",
+        " accepted",
         "#7 SUCCEEDED to console: sending",
-        "  on the wire",
+        " on the wire",
     )
     assert re.search(".*".join(map(re.escape, told)), capsys.readouterr().out, re.DOTALL)
 
@@ -150,8 +160,53 @@ def test_a_story_goes_from_evidence_to_the_last_attempt(journal: Journal, capsys
 def test_a_run_that_is_not_told_says_why(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     display.story(*status.explain(journal, "run-3"))
     shown = capsys.readouterr().out
-    assert f"not bound   {display.safe(STEERING)}: nothing is told" in shown
+    assert f"not bound    {display.safe(STEERING)}: nothing is told" in shown
     assert "over before the agent first watched this root" in shown
+
+
+def a_run(journal: Journal, run: Run, silence: str = "") -> None:
+    with journal.transaction():
+        journal.put_run(Recorded(run, Unbound("why"), silence))
+
+
+def test_a_run_that_nobody_can_decide_says_what_would_settle_it_in_the_list_and_in_its_story(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undetermined = Run("run-4", "/w/n", 1.0, status=RunStatus.UNDETERMINED, reason="no log tells how", ended_at=2.0)
+    a_run(journal, undetermined, "success cannot be told from failure")
+    display.runs(status.run_rows(journal, 100))
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run-4 ")]
+    assert "no log tells how; not told: success cannot be told from failure; would settle it: a log with" in row
+    assert "or your word: `proton-tf-agent runs settle run-4 --as" in row
+    display.stories(status.explain(journal, "run-4"))
+    shown = capsys.readouterr().out
+    assert "not told     success cannot be told from failure" in shown
+    assert "settle by    a log with Terraform's own verdict" in shown
+
+
+def test_a_run_that_waits_for_approval_says_since_when(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    a_run(journal, Run("run-4", "/w/n", 1.0, status=RunStatus.PLANNED, awaits_approval=True))
+    with journal.transaction():
+        journal.put_evidence("run-4", "human_log", "/w/n/a.log", Fact(ApprovalAwaited()), None, 1095.0)
+    display.overview(status.overview(journal, True, 1200.0))
+    assert "waits for approval since 1970-01-01 00:18:15" in capsys.readouterr().out
+    display.stories(status.explain(journal, "run-4"))
+    assert "waits        for approval since 1970-01-01 00:18:15" in capsys.readouterr().out
+
+
+def test_a_decision_is_shown_with_what_it_said_even_where_it_said_no(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = DecisionTaken(False, "alice@ci-7", STEERING)
+    a_run(journal, Run("run-4", "/w/n", 1.0, status=RunStatus.ERRORED, basis=Basis.DECISION, decision=said))
+    with journal.transaction():
+        journal.put_evidence("run-4", "person", "", Fact(said), None, 1095.0)
+    display.stories(status.explain(journal, "run-4"))
+    shown = capsys.readouterr().out
+    assert "person DecisionTaken(succeeded=False, who=alice@ci-7, reason=" in shown
+    assert steering(shown) == set()
+    display.runs(status.run_rows(journal, 100))
+    assert "settled by alice@ci-7" in capsys.readouterr().out
 
 
 def test_an_entry_is_shown_with_its_outputs(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,4 +214,5 @@ def test_an_entry_is_shown_with_its_outputs(journal: Journal, capsys: pytest.Cap
     display.entry(row, status.attempts(journal, 3))
     shown = capsys.readouterr().out
     assert "output  vpc_id = vpc-3" in shown
+    assert "output  pw withheld: sensitive" in shown
     assert shown.count("attempt  1970-") == 2

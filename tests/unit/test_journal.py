@@ -13,7 +13,9 @@ import tempfile
 import threading
 from collections import defaultdict
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
@@ -33,14 +35,17 @@ from support.outboxes import (
     states,
 )
 
+from proton_tf_agent import replay, status
 from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.errors import AgentError, JournalHeld, JournalUnusable
 from proton_tf_agent.domain.evidence import Cursor, Form, Mark
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind, settle
-from proton_tf_agent.domain.run import Run, RunStatus
+from proton_tf_agent.domain.run import Basis, Patience, Run, RunStatus
+from proton_tf_agent.domain.transitions import advance
 from proton_tf_agent.journal import SCHEMA_VERSION, Journal, Recorded, notification_of
 from proton_tf_agent.journal_file import is_held
+from proton_tf_agent.sources import json_log, tail
 
 IN_PROGRESS, SUCCEEDED, FAILED = Status.IN_PROGRESS, Status.SUCCEEDED, Status.FAILED
 HOLD = """
@@ -157,6 +162,151 @@ def test_a_journal_of_a_newer_agent_is_refused_and_not_a_byte_of_it_changed(
         open_it(journal_path)  # type: ignore[operator]
     assert Path(journal_path).read_bytes() == before
     assert not is_held(journal_path)
+
+
+# --- a journal of an older agent ----------------------------------------------------------------------------------
+
+V1 = Path(__file__).parents[1] / "golden" / "journals" / "v1.db"
+LOGS = Path(__file__).parents[1] / "golden" / "logs"
+
+
+@pytest.fixture
+def old_journal(journal_path: str) -> str:
+    """A journal as the agent of version 1 has left it (tests/golden/journals/make_v1.py)."""
+    os.makedirs(os.path.dirname(journal_path), mode=0o700)
+    shutil.copyfile(V1, journal_path)
+    os.chmod(journal_path, 0o600)
+    return journal_path
+
+
+def test_an_old_journal_is_brought_up_to_date_and_the_old_one_kept_beside_it(old_journal: str) -> None:
+    with Journal.open_as_daemon(old_journal) as journal, closing(sqlite3.connect(old_journal + ".v1")) as kept:
+        assert journal._pragma("user_version") == SCHEMA_VERSION
+        assert mode_of(old_journal + ".v1") == 0o600
+        assert kept.execute("PRAGMA user_version").fetchone()[0] == 1
+        with closing(sqlite3.connect(V1)) as original:
+            assert list(kept.iterdump()) == list(original.iterdump())
+    assert not os.path.exists(old_journal + ".v1.new")
+    Journal.open_existing(old_journal).close()
+
+
+def test_an_old_journal_has_all_that_a_new_one_has(old_journal: str, tmp_path: Path) -> None:
+    def columns(journal: Journal) -> dict[str, set[tuple[object, ...]]]:
+        execute = journal._connection.execute
+        tables = [row["name"] for row in execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: {tuple(row)[1:] for row in execute(f"PRAGMA table_info({table})")} for table in tables}
+
+    with (
+        Journal.open_as_daemon(old_journal) as migrated,
+        Journal.open_as_daemon(str(tmp_path / "new" / "journal.db")) as new,
+    ):
+        assert columns(migrated) == columns(new)
+
+
+def test_who_only_reads_leaves_an_old_journal_alone_and_says_what_to_do(old_journal: str) -> None:
+    before = Path(old_journal).read_bytes()
+    with pytest.raises(JournalUnusable, match=r"version 1 of an older agent.*start this agent once") as refused:
+        Journal.open_existing(old_journal)
+    assert refused.value.exit_code == 78
+    assert Path(old_journal).read_bytes() == before
+    assert not os.path.exists(old_journal + ".v1")
+
+
+def test_what_an_old_journal_knows_of_runs_stays_true(old_journal: str) -> None:
+    with Journal.open_as_daemon(old_journal) as journal:
+        runs = {r.run.directory.rpartition("/")[2]: r for r in journal.runs(100)}
+        bases = {name: (r.run.status, r.run.basis) for name, r in runs.items()}
+        waiting = runs["waiting"].run.verdict
+    assert bases == {
+        "applied": (RunStatus.APPLIED, Basis.PROOF),
+        "errored": (RunStatus.ERRORED, Basis.PROOF),
+        "lost": (RunStatus.LOST, Basis.INFERENCE),
+        "undetermined": (RunStatus.UNDETERMINED, Basis.INFERENCE),
+        "unbound": (RunStatus.APPLIED, Basis.PROOF),
+        "waiting": (RunStatus.APPLYING, None),
+        "running": (RunStatus.APPLYING, None),
+    }
+    assert waiting is not None
+    assert (waiting.status, waiting.basis) == (RunStatus.ERRORED, Basis.PROOF)
+    assert all(r.run.form is Form.JSON for r in runs.values())
+    assert runs["applied"].silence == runs["lost"].silence == runs["running"].silence == ""
+    assert runs["undetermined"].silence
+    assert "no deployment metadata" in runs["unbound"].silence
+
+
+def test_the_logs_an_old_agent_was_reading_are_read_on_from_where_it_stood(old_journal: str) -> None:
+    content = (LOGS / "apply_partial_failure.log").read_bytes()
+    with Journal.open_as_daemon(old_journal) as journal:
+        cursors = journal.cursors()
+        cursor = cursors["/srv/runs/running/apply.log"]
+        (mark,) = cursor.marks
+        (run,) = [r.run for r in journal.open_runs() if r.run.directory == "/srv/runs/running"]
+        assert (mark.anchor, mark.offset, mark.form) == (run.anchor, 0, Form.JSON)
+
+        def read(at: int, length: int) -> bytes:
+            return content[at : at + length]
+
+        new = tail.read_new(read, len(content), cursor.device, cursor.inode, cursor)
+        assert not new.restarted
+        facts, mark = json_log.read(new.lines, mark, "/srv/runs/running")
+        assert {fact.anchor for fact in facts} == {run.anchor}
+        assert min(fact.position for fact in facts if fact.position is not None) > run.position
+        for fact in facts:
+            run, _ = advance(run, fact, 2e9, Patience())
+        assert run.applied == 2
+        assert run.errors == 1
+    lock = cursors["/srv/runs/undetermined/.terraform.tfstate.lock.info"]
+    assert (lock.lock_id, lock.marks) == ("11111111-2222-3333-4444-555555555555", ())
+
+
+def test_an_old_journal_can_be_read_explained_and_replayed_by_the_command_line(old_journal: str) -> None:
+    with Journal.open_as_daemon(old_journal):
+        pass
+    with Journal.open_existing(old_journal) as journal:
+        assert len(status.run_rows(journal, 100)) == 7
+        (story,) = status.explain(journal, "/srv/runs/errored")
+        assert [fact["status"] for fact in story.evidence][-1] == "errored"
+        assert {fact["position"] for fact in story.evidence} == {None}, "the agent of that time kept no offsets"
+        assert story.entries[-1]["omitted"] == {}
+        (choice,) = replay.choose(journal, notification="4")
+        seq = replay.append(journal, choice, 2e9)
+        assert row_of(journal, seq)["body"] == choice.row["body"]
+
+
+@pytest.mark.parametrize("steps", [1, 20, 60, 200])
+def test_an_interrupted_migration_leaves_the_old_journal_and_the_next_start_does_it_all(
+    old_journal: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def interrupted(path: str, **options: Any) -> sqlite3.Connection:
+        connection = connect(path, **options)
+        left = [steps]
+
+        def step() -> int:
+            left[0] -= 1
+            return left[0] < 0
+
+        if path == old_journal:
+            connection.set_progress_handler(step, 5)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", interrupted)
+    with pytest.raises(AgentError):
+        Journal.open_as_daemon(old_journal)
+    monkeypatch.undo()
+    with closing(sqlite3.connect(old_journal)) as left, closing(sqlite3.connect(V1)) as original:
+        assert list(left.iterdump()) == list(original.iterdump())
+    with Journal.open_as_daemon(old_journal) as journal:
+        assert journal._pragma("user_version") == SCHEMA_VERSION
+        assert len(journal.runs(100)) == 7
+
+
+def test_a_version_that_no_agent_has_written_is_refused(old_journal: str) -> None:
+    on_disk(old_journal, "PRAGMA user_version = 0")
+    with pytest.raises(JournalUnusable, match="version 0, which no agent has written"):
+        Journal.open_as_daemon(old_journal)
+    assert not is_held(old_journal)
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -489,6 +639,18 @@ def test_what_a_run_has_to_say_after_a_later_one_has_told_its_end_is_kept_and_no
     assert heads(journal) == []
     assert enqueued(journal, straggler) == [0]
     assert len(states(journal)) == 2
+
+
+def test_a_mere_plan_is_not_in_progress_once_its_deployment_has_ended(journal: Journal) -> None:
+    """A plan beside an apply is done after it: Proton must not be left with IN_PROGRESS."""
+    (end,) = enqueued(journal, notification(1, SUCCEEDED, run_id="run-apply", began=10.0))
+    plan = replace(notification(2, run_id="run-plan", began=20.0), run_status=RunStatus.PLANNED_AND_FINISHED)
+    assert enqueued(journal, plan) == [0]
+    assert row_of(journal, 2)["superseded_by"] == end
+    later = replace(plan, notification_id="ntf-3", run_started_at=2000.0)
+    another = replace(plan, notification_id="ntf-4", deployment_id=NEXT_DEPLOYMENT)
+    applies = replace(plan, notification_id="ntf-5", run_status=RunStatus.APPLYING)
+    assert 0 not in enqueued(journal, later, another, applies)
 
 
 def test_the_progress_of_a_later_run_silences_nobody(journal: Journal) -> None:

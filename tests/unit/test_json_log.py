@@ -186,7 +186,6 @@ def test_a_recorded_apply_is_told_from_its_first_line_to_its_outputs() -> None:
         b'{"@module":"terraform.ui","type":"change_summary","x":"\xff\xfe","changes":{"add":"\n',
         b"Apply complete! Resources: 3 added, 0 changed, 0 destroyed.\n",
         b"\x1b[1m\x1b[32mApply complete! Resources: 3 added.\x1b[0m\n",
-        b"goroutine 1 [running]:\n",
         b"[]\n",
         b"{}\n",
         b'{"type":"change_summary","changes":{"add":3,"operation":"apply"}}\n',  # no @module
@@ -222,6 +221,17 @@ def test_a_recorded_apply_is_told_from_its_first_line_to_its_outputs() -> None:
 def test_a_line_that_is_no_message_says_nothing_and_hides_nothing(noise: bytes) -> None:
     assert seen(noise) == []
     assert seen(noise, SUMMARY, noise) == [APPLIED]
+
+
+@pytest.mark.parametrize(
+    "report", [b"panic: oh\n", b"fatal error: oh\n", b"SIGQUIT: quit\n", b"goroutine 1 [running]:\n"]
+)
+def test_a_crash_report_comes_in_no_other_form_and_counts_once(report: bytes) -> None:
+    assert seen(report, b"goroutine 7 [select]:\n", report) == [ev.CrashReported()]
+
+
+def test_the_crash_of_a_provider_is_not_terraforms() -> None:
+    assert seen(b"Stack trace from the terraform-provider-x plugin:\n", b"panic: oh\n", SUMMARY) == [APPLIED]
 
 
 def test_what_a_provisioner_prints_is_no_message_however_it_looks() -> None:

@@ -9,15 +9,21 @@ from support.facts import (
     APPLIED,
     BINDING,
     CLOSED,
+    CRASHED,
+    DECLINED,
     DESTROYED,
     FAILED,
+    GIVEN_UP,
     GONE,
     INTERRUPTED,
     LOCKED_TO_APPLY,
     LOCKED_TO_PLAN,
     OUTPUTS,
     PLANNED,
+    REBOOTED,
     REFUSED,
+    RELEASED,
+    SETTLED,
     STARTED,
     Tale,
     recorded,
@@ -30,11 +36,13 @@ from proton_tf_agent.domain.notification import (
     Notification,
     Status,
     compose,
+    remedies,
+    silence,
     violations,
 )
 from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
-from proton_tf_agent.domain.run import RunStatus, Transition
+from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition
 
 MAPPED = Mapped((("VpcId", "vpc-1"),), (("password", "sensitive"),))
 
@@ -127,10 +135,158 @@ def test_each_status_is_told_in_one_sentence_a_person_understands(tale: Tale, st
     assert (notification.status, notification.status_message) == (status, message)
 
 
+FIVE, FIVE_COUNTED = ev.PlanSummarised(5, 0, 0), Counts(5, 0, 0)
+APPLYING = (STARTED, LOCKED_TO_APPLY, FIVE, ev.ApplyStarted("a.b"))
+TWO_OF_FIVE = (*APPLYING, ev.ResourceApplied("a.a"), ev.ResourceApplied("a.b"))
+
+
+@pytest.mark.parametrize(
+    ("tale", "message"),
+    [
+        (
+            Tale().tell(*TWO_OF_FIVE, ev.ResourceErrored("a.c"), FAILED, RELEASED, CLOSED),
+            (
+                "Apply failed: local-exec provisioner error at terraform_data.bad. "
+                "2 of 5 applied, 1 failed, 2 never started."
+            ),
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, ev.ResourceErrored("a.c"), FAILED, FAILED, RELEASED, CLOSED),
+            (
+                "Apply failed: local-exec provisioner error at terraform_data.bad (and 1 more error). "
+                "2 of 5 applied, 1 failed, 2 never started."
+            ),
+        ),
+        (  # a human log does not say which resources failed: what was begun is not known
+            Tale().tell(*TWO_OF_FIVE, FAILED, RELEASED, CLOSED),
+            "Apply failed: local-exec provisioner error at terraform_data.bad. 2 of 5 applied.",
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, ev.ResourceErrored("a.c"), INTERRUPTED, FAILED, RELEASED, CLOSED),
+            "Canceled: Terraform was interrupted and stopped (run by ci@runner). 2 of 5 applied, 1 failed.",
+        ),
+        (
+            Tale().tell(STARTED, LOCKED_TO_APPLY, FIVE, ev.ApprovalAwaited(), DECLINED),
+            "Canceled: the plan was not approved (run by ci@runner). Nothing was changed.",
+        ),
+        (
+            Tale().tell(STARTED, FIVE, DECLINED),
+            "Canceled: the plan was not approved. Nothing was changed.",
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, ev.StateSaveFailed(), FAILED, RELEASED, CLOSED),
+            (
+                "Apply failed: local-exec provisioner error at terraform_data.bad. The state could not be saved: what "
+                "was applied, outputs too, is in errored.tfstate in the run directory. 2 of 5 applied."
+            ),
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, CRASHED, GONE, CLOSED),
+            "Apply failed: Terraform crashed. 2 of 5 applied.",
+        ),
+        (
+            Tale().tell(STARTED, CRASHED, FAILED, CLOSED),
+            "Plan failed: Terraform crashed: local-exec provisioner error at terraform_data.bad.",
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, REBOOTED),
+            (
+                "Terraform is gone without a verdict (inferred: the machine was restarted and the run left no verdict)."
+                " 2 of 5 applied."
+            ),
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, INTERRUPTED, GONE, CLOSED).wait(3),
+            (
+                "Terraform is gone without a verdict (inferred: the log ends without a verdict and nobody holds the "
+                "lock any more). It had been asked to stop. 2 of 5 applied."
+            ),
+        ),
+        (
+            Tale().tell(STARTED, REFUSED, CLOSED).wait(10),
+            f"The state lock could not be acquired (held by {REFUSED.holder}). Nothing was changed.",
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, RELEASED, CLOSED, SETTLED),
+            (
+                "Settled as succeeded by alice@ci-7: the subnet is there, looked at in the console. Terraform itself "
+                "had ended, and its outcome could not be told. 2 of 5 applied."
+            ),
+        ),
+        (
+            Tale().tell(*TWO_OF_FIVE, GONE, CLOSED).wait(3).tell(GIVEN_UP),
+            (
+                "Settled as failed by bob as root@ci-7: the job was killed by hand. Terraform itself was gone without "
+                "a verdict. 2 of 5 applied."
+            ),
+        ),
+        (
+            Tale().tell(STARTED, LOCKED_TO_PLAN, FIVE, CLOSED, RELEASED, SETTLED),
+            (
+                "Settled as succeeded by alice@ci-7: the subnet is there, looked at in the console. It had been seen "
+                "as a plan."
+            ),
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_how_a_run_ended_is_told_so_that_a_person_can_act_on_it(tale: Tale, message: str) -> None:
+    assert tale.message() == message
+    told_with_a_secret = tale.message(taint=Taint(["runner", "console", "provisioner", "by hand"]))
+    assert not {"ci@runner", "console", "provisioner", "by hand"} & set(told_with_a_secret.split())
+
+
+def test_of_a_success_without_outputs_the_message_says_why_there_are_none() -> None:
+    tale = Tale().tell(*TWO_OF_FIVE, RELEASED, CLOSED, SETTLED)
+    last, why = tale.transitions[-1], "outputs unreadable: the state is encrypted"
+    notification = compose(tale.run, last, BINDING, Mapped(), NOTHING_TAINTED, unreadable=why)
+    assert notification is not None
+    assert notification.status_message.endswith(f" No outputs were sent ({why}).")
+    failed = Tale().tell(*TWO_OF_FIVE, FAILED, RELEASED, CLOSED)
+    told_failed = compose(failed.run, failed.transitions[-1], BINDING, Mapped(), NOTHING_TAINTED, unreadable=why)
+    assert told_failed is not None
+    assert why not in told_failed.status_message
+
+
+def test_what_is_omitted_is_told_as_a_list_too_and_as_clean_as_the_message() -> None:
+    secret = "hunter2-SECRET"
+    mapped = Mapped((), ((f"a\u202e{secret}", "empty"), ("b", "sensitive")))
+    tale = applied()
+    notification = compose(tale.run, tale.transitions[-1], BINDING, mapped, Taint([secret]))
+    assert notification is not None
+    assert notification.omitted == ((f"a{MASK}", "empty"), ("b", "sensitive"))
+
+
+@pytest.mark.parametrize("no_changes_succeed", [True, False])
+@pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.parametrize("changes", [True, False])
+@pytest.mark.parametrize("status", sorted(FINAL - {RunStatus.NO_RUN}))
+def test_of_every_end_an_outcome_is_told_or_the_reason_why_none_is(
+    status: RunStatus, changes: bool, refused: bool, no_changes_succeed: bool
+) -> None:
+    run = replace(applied().run, planned=0, plan=FIVE_COUNTED if changes else None, refused=refused)
+    transition = Transition(run.run_id, RunStatus.PLANNED, status, None, "", "", 0.0)
+    for another in (True, False):
+        rules = {"no_changes_succeed": no_changes_succeed, "another_run_open": another}
+        notification = compose(run, transition, BINDING, MAPPED, NOTHING_TAINTED, **rules)
+        outcome = notification is not None and notification.status.is_terminal
+        assert bool(silence(run, status, **rules)) != outcome
+
+
+@pytest.mark.parametrize("status", RunStatus)
+def test_only_what_is_undetermined_needs_something_to_settle_it_and_is_told_what(status: RunStatus) -> None:
+    remedies_found = remedies(replace(applied().run, status=status))
+    assert bool(remedies_found) == (status is RunStatus.UNDETERMINED)
+    if remedies_found:
+        assert "`proton-tf-agent runs settle run-1 --as succeeded|failed --reason '...'`" in remedies_found[-1]
+    without_log = remedies(Tale().tell(LOCKED_TO_APPLY, RELEASED).wait(3).run)
+    assert "terraform apply -json > apply.log" in without_log[0]
+
+
 def test_several_errors_are_the_first_and_a_number() -> None:
     tale = Tale().tell(STARTED, FAILED, ev.ErrorReported("execution halted"), ev.ErrorReported("x"), CLOSED)
     assert tale.message() == (
-        "Plan failed: local-exec provisioner error at terraform_data.bad (and 2 more)."
+        "Plan failed: local-exec provisioner error at terraform_data.bad (and 2 more errors)."
     )  # fmt: skip
 
 

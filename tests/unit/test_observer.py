@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 from support.facts import LOGS
+from support.observing import ObservedRoot
 from support.watching import bind_directory
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
-from proton_tf_agent.domain.run import Patience, Run, RunStatus
+from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.journal import Journal
-from proton_tf_agent.observer import Observer, in_order
-from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told
-from proton_tf_agent.run_directories import RunDirectories
-from proton_tf_agent.settings import AllowSettings, Settings
-from proton_tf_agent.sources.safe_open import SafeOpener
-from proton_tf_agent.sources.watch import Watch, WatchedRoot
+from proton_tf_agent.observer import in_order
 
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
 DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
@@ -34,10 +26,6 @@ STARTED, PLANNING = Fact(ev.OperationStarted("terraform", "1"), "b", 0), Fact(ev
 
 def seen(path: str, *facts: Fact, source: str = "json_log") -> Observation:
     return Observation(source, path, "/w", None, facts, Cursor(path, 1, 1, 10))
-
-
-def began_at(log: bytes) -> float:
-    return datetime.fromisoformat(json.loads(log.splitlines()[0])["@timestamp"]).timestamp()
 
 
 def told(observations: Sequence[Observation]) -> list[tuple[str, Fact]]:
@@ -65,52 +53,9 @@ def test_what_goes_on_in_a_log_is_told_before_a_lock_and_in_its_order() -> None:
     ]
 
 
-class Scene:
-    """A watched root with one run directory, an observer that turns when the test says so, and a real journal."""
-
-    def __init__(self, base: Path, journal: Journal) -> None:
-        self.root = str(base / "watched")
-        self.directory = f"{self.root}/net"
-        os.makedirs(self.directory)
-        self.journal = journal
-        self.now = began_at((LOGS / "apply_ok.log").read_bytes()) + 1.0
-        self.told: list[Told] = []
-        opener = SafeOpener([self.root])
-        self.watch = Watch([WatchedRoot(self.root, ("*.log",))], threading.Event())
-        surroundings = RunDirectories(opener, Settings(allow=AllowSettings(("arn:aws:proton:*",))))
-        proton = Addressee("proton", lambda _notification: True, lambda _notification: "")
-        self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)
-        self.observer = Observer(
-            opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now
-        )
-
-    def write(self, name: str, content: bytes, mode: str = "wb") -> str:
-        path = f"{self.directory}/{name}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, mode) as file:
-            file.write(content)
-        return path
-
-    def look(self, *names: str) -> None:
-        """Hints come for these files alone."""
-        self.observer.read(self.watch.touched(f"{self.directory}/{name}" for name in names))
-
-    def lock(self, lock_id: str, directory: str = ".") -> None:
-        info = {"ID": lock_id, "Operation": "OperationTypeApply", "Who": "ci@runner", "Version": "1.11.4"}
-        self.write(f"{directory}/.terraform.tfstate.lock.info", json.dumps(info).encode())
-
-    def runs(self) -> list[Run]:
-        return [recorded.run for recorded in self.journal.runs(100)]
-
-    def statuses(self) -> list[str]:
-        """What Proton is told, equal neighbours once."""
-        rows = self.journal.query("entries", after=0, limit=1000)
-        return [status for status, _ in groupby(row["status"] for row in rows)]
-
-
 @pytest.fixture
-def scene(tmp_path: Path, journal: Journal) -> Scene:
-    scene = Scene(tmp_path, journal)
+def scene(tmp_path: Path, journal: Journal) -> ObservedRoot:
+    scene = ObservedRoot(tmp_path, journal)
     bind_directory(scene.directory, ARN, DEPLOYMENT_ID)
     return scene
 
@@ -133,7 +78,7 @@ OTHER = (LOGS / "apply_partial_failure.log").read_bytes().splitlines(keepends=Tr
 
 
 @pytest.mark.parametrize("hint", [".terraform.tfstate.lock.info", "again.log"])
-def test_a_killed_run_is_told_before_the_run_that_took_its_lock(scene: Scene, hint: str) -> None:
+def test_a_killed_run_is_told_before_the_run_that_took_its_lock(scene: ObservedRoot, hint: str) -> None:
     """Whichever hint comes first, of the new run's log or of the lock, and although nobody told that the log closed."""
     began, _ = recorded("apply_ok.log", b'"type":"apply_complete"')
     scene.write("terraform.tfstate", b"")
@@ -150,7 +95,9 @@ def test_a_killed_run_is_told_before_the_run_that_took_its_lock(scene: Scene, hi
     assert [run.lock_id for run in scene.runs() if run.is_open] == ["second"]
 
 
-def test_a_run_that_let_its_lock_go_a_moment_ago_is_not_called_killed_when_the_next_one_has_it(scene: Scene) -> None:
+def test_a_run_that_let_its_lock_go_a_moment_ago_is_not_called_killed(
+    scene: ObservedRoot,
+) -> None:
     began, end = recorded("apply_ok.log", b'"operation":"apply"')
     scene.lock("first")
     log = scene.write("apply.log", began)
@@ -165,7 +112,7 @@ def test_a_run_that_let_its_lock_go_a_moment_ago_is_not_called_killed_when_the_n
     assert "FAILED" not in scene.statuses()
 
 
-def test_a_run_is_named_by_its_log_although_its_lock_is_hinted_at_first(scene: Scene) -> None:
+def test_a_run_is_named_by_its_log_although_its_lock_is_hinted_at_first(scene: ObservedRoot) -> None:
     began, _ = recorded("apply_ok.log", b'"type":"apply_complete"')
     log = scene.write("apply.log", began)
     scene.lock("first")
@@ -176,7 +123,7 @@ def test_a_run_is_named_by_its_log_although_its_lock_is_hinted_at_first(scene: S
     assert run.anchor
 
 
-def test_a_lock_too_short_to_be_read_below_the_log_still_tells_whose_run_it_is(scene: Scene) -> None:
+def test_a_lock_too_short_to_be_read_below_the_log_still_tells_whose_run_it_is(scene: ObservedRoot) -> None:
     """`terraform -chdir=envs/prod apply > apply.log`, with the metadata below."""
     bind_directory(f"{scene.directory}/envs/prod", ARN.replace("net", "prod"), DEPLOYMENT_ID)
     os.remove(f"{scene.directory}/.proton/deployment-metadata.json")
@@ -189,7 +136,7 @@ def test_a_lock_too_short_to_be_read_below_the_log_still_tells_whose_run_it_is(s
 
 @pytest.mark.parametrize(("booted_at", "end"), [(1e12, RunStatus.LOST), (0.0, RunStatus.PLANNED)])
 def test_a_run_that_was_on_when_the_machine_was_restarted_is_lost(
-    scene: Scene, booted_at: float, end: RunStatus
+    scene: ObservedRoot, booted_at: float, end: RunStatus
 ) -> None:
     began, _ = recorded("apply_ok.log", b'"type":"apply_start"')
     scene.lock("first")
@@ -202,3 +149,25 @@ def test_a_run_that_was_on_when_the_machine_was_restarted_is_lost(
     (run,) = scene.runs()
     assert run.status is end
     assert scene.statuses()[-1] == ("FAILED" if end is RunStatus.LOST else "IN_PROGRESS")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "log", "expected"),
+    [
+        ("main.tf", "logs/apply.log", "."),
+        ("main.tf", "out/today/apply.log", "."),
+        ("modules/a/main.tf", "apply.log", "."),
+        ("modules/a/main.tf", "modules/a/apply.log", "modules/a"),
+        ("main.tofu", "logs/apply.log", "."),
+        ("README.md", "logs/apply.log", "logs"),
+    ],
+)
+def test_a_log_below_the_configuration_speaks_for_the_configurations_directory(
+    scene: ObservedRoot, configuration: str, log: str, expected: str
+) -> None:
+    scene.write(configuration, b"")
+    scene.write(log, (LOGS / "apply_ok.log").read_bytes())
+    scene.look(log)
+    (run,) = scene.runs()
+    assert run.directory == os.path.normpath(f"{scene.directory}/{expected}")
+    assert run.log_path == f"{scene.directory}/{log}"

@@ -256,6 +256,72 @@ def test_what_is_absorbed_twice_adds_nothing(scene: Scene, name: str) -> None:
     assert dump(scene.journal) == once
 
 
+# --- why nothing was told -----------------------------------------------------------------------------------------
+
+
+def silences(scene: Scene) -> list[str]:
+    return [recorded.silence for recorded in reversed(scene.journal.runs(100))]
+
+
+def test_of_a_run_whose_outcome_was_told_there_is_no_silence(scene: Scene) -> None:
+    scene.run_through("apply_ok.log")
+    scene.run_through("apply_partial_failure.log", "second.log", NOW + 100)
+    assert silences(scene) == ["", ""]
+
+
+def test_a_run_in_whose_directory_nothing_binds_is_silent_for_that(tmp_path: Path, journal: Journal) -> None:
+    scene = Scene(tmp_path, journal)
+    scene.write("apply.log", recorded("sigkill.log"))
+    scene.absorb(scene.look("apply.log"))
+    assert silences(scene) == [""], "as long as it is open nothing is said of its end"
+    scene.close()
+    assert silences(scene) == ["no deployment metadata and no [[bind]] for this directory"]
+
+
+def test_a_run_from_before_the_root_was_watched_is_silent_for_that(scene: Scene) -> None:
+    scene.born = NOW
+    scene.write("apply.log", recorded("apply_ok.log"), at=NOW - 100)
+    scene.absorb(scene.look("apply.log"))
+    assert silences(scene) == ["it was over before the agent first watched its root"]
+
+
+def test_a_finished_plan_says_what_would_make_it_a_success(scene: Scene) -> None:
+    scene.run_through("plan_changes.log")
+    assert silences(scene) == ["a plan with changes stays IN_PROGRESS until they are applied"]
+
+
+def test_what_one_sink_does_not_take_is_said_although_others_do(tmp_path: Path, journal: Journal) -> None:
+    scene = Scene(tmp_path, journal)
+    bind_directory(scene.directory, ARN, DEPLOYMENT_ID, deleted=True)
+    scene.run_through("destroy.log")
+    assert silences(scene) == ["proton takes no such notification; the resource is deleted there"]
+    assert scene.statuses("console")[-1] == "SUCCEEDED"
+
+
+def test_without_sinks_nobody_is_told(scene: Scene) -> None:
+    scene.pipeline.addressees = ()
+    scene.run_through("apply_ok.log")
+    assert silences(scene) == ["no [[sink]] is there to be told"]
+
+
+def test_what_a_later_run_has_overtaken_is_said_to_be(scene: Scene) -> None:
+    scene.write("old.log", recorded("sigkill.log"))
+    scene.absorb(scene.look("old.log"))
+    (run,) = scene.pipeline.open_runs
+    later = recorded("apply_ok.log").replace(b"2026-11-23", b"2027-11-23")
+    scene.write("new.log", later)
+    scene.absorb(scene.look("new.log"))
+    late = b'{"@level":"info","@message":"x","@module":"terraform.ui","type":"diagnostic",'
+    late += b'"diagnostic":{"severity":"error","summary":"late"}}\n'
+    scene.write("old.log", late, "ab")
+    scene.absorb(scene.look("old.log"))
+    scene.close()
+    ended = scene.journal.run(run.run_id)
+    assert ended is not None
+    assert ended.run.status is RunStatus.ERRORED
+    assert "not told to proton: a later run of this resource had told its outcome already" in ended.silence
+
+
 @each_log
 @pytest.mark.parametrize("size", [1, 700, 5000])
 def test_a_log_that_is_read_in_pieces_gives_the_same_rows(tmp_path: Path, scene: Scene, name: str, size: int) -> None:
@@ -280,12 +346,11 @@ def test_a_restart_in_mid_run_gives_the_same_rows(tmp_path: Path, scene: Scene) 
     content = recorded("apply_ok.log")
     for end in range(0, len(content), 1500):
         scene.write("apply.log", content[:end])
-        with Journal.open_existing(scene.journal.path) as journal:
-            after_restart = Scene(tmp_path, journal)
+        with another_scene(tmp_path, "restarted") as after_restart:
             after_restart.absorb(after_restart.look("apply.log"))
-    last = Scene(tmp_path, scene.journal)
-    last.run_through("apply_ok.log")
-    assert dump(scene.journal) == expected
+    with another_scene(tmp_path, "restarted") as last:
+        last.run_through("apply_ok.log")
+        assert dump(last.journal) == expected
 
 
 # --- what is recorded ---------------------------------------------------------------------------------------------

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, enqueued, filled, notification
 
 from proton_tf_agent import status
+from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.errors import UsageInvalid
+from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
 from proton_tf_agent.domain.notification import Status
-from proton_tf_agent.journal import Journal
+from proton_tf_agent.domain.run import Basis, Run, RunStatus
+from proton_tf_agent.journal import Journal, Recorded
 
 NOW = 1200.0
 
@@ -61,10 +65,15 @@ def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(jour
         "operation": "apply",
         "status": "applied",
         "reason": "the log says: apply complete",
+        "basis": "proof",
+        "settled_by": None,
         "resource_arn": ARN,
         "deployment_id": DEPLOYMENT,
         "unbound_reason": None,
         "historic": False,
+        "silence": None,
+        "would_settle": [],
+        "awaits_approval_since": None,
         "planned": 3,
         "applied": 3,
         "errors": 0,
@@ -95,6 +104,7 @@ def test_an_entry_is_shown_as_it_was_told_and_as_it_stands(journal: Journal) -> 
         "status": "SUCCEEDED",
         "status_message": "number 3",
         "outputs": {"vpc_id": "vpc-3"},
+        "omitted": {"pw": "sensitive"},
         "state": "delivered",
         "attempts": 2,
         "reason": "accepted",
@@ -141,10 +151,48 @@ def test_a_story_is_found_from_any_end(journal: Journal, wanted: str) -> None:
     json.dumps(story.row())
 
 
-@pytest.mark.parametrize("wanted", ["run-9", "ntf-9", "99", "/nowhere", "", "/", "' OR 1=1 --"])
+@pytest.mark.parametrize("wanted", ["run-9", "ntf-9", "99", "", "' OR 1=1 --"])
 def test_what_nobody_knows_is_said_with_where_to_look(journal: Journal, wanted: str) -> None:
     with pytest.raises(UsageInvalid, match="journal list"):
         status.explain(journal, wanted)
+
+
+def test_of_a_directory_without_runs_there_is_no_story(journal: Journal) -> None:
+    assert status.explain(journal, "/nowhere") == status.explain(journal, "/") == []
+
+
+def test_evidence_says_where_it_stands_and_which_rule_it_fired(journal: Journal) -> None:
+    (story,) = status.explain(journal, "run-1")
+    assert [(fact["position"], fact["rows"]) for fact in story.evidence] == [(2048, []), (4096, [9])]
+
+
+def test_a_run_that_nobody_can_decide_says_why_nothing_was_told_and_what_would_settle_it(journal: Journal) -> None:
+    undetermined = Run("run-4", "/w/network", 990.0, status=RunStatus.UNDETERMINED, basis=Basis.INFERENCE, ended_at=999)
+    with journal.transaction():
+        journal.put_run(Recorded(undetermined, Unbound("why"), "success cannot be told from failure"))
+    row = next(row for row in status.run_rows(journal, 10) if row["run_id"] == "run-4")
+    assert (row["silence"], row["basis"]) == ("success cannot be told from failure", "inference")
+    assert "runs settle run-4 --as" in row["would_settle"][-1]
+
+
+def test_a_run_that_awaits_approval_says_since_when_until_it_goes_on(journal: Journal) -> None:
+    waiting = Run("run-5", "/w/network", 1090.0, status=RunStatus.PLANNED, awaits_approval=True)
+    with journal.transaction():
+        for run in (waiting, replace(waiting, run_id="run-6", awaits_approval=False)):
+            journal.put_run(Recorded(run, Unbound("why")))
+            journal.put_evidence(run.run_id, "human_log", "/w/network/a.log", Fact(ApprovalAwaited()), None, 1095.0)
+    rows = {row["run_id"]: row["awaits_approval_since"] for row in status.run_rows(journal, 10)}
+    assert (rows["run-5"], rows["run-6"], rows["run-1"]) == ("1970-01-01T00:18:15.000Z", None, None)
+
+
+def test_a_persons_decision_is_shown_with_their_name_until_proof_outranks_it(journal: Journal) -> None:
+    said = DecisionTaken(True, "alice@ci-7", "looked at it")
+    settled = Run("run-7", "/w/network", 1.0, status=RunStatus.APPLIED, basis=Basis.DECISION, ended_at=2, decision=said)
+    with journal.transaction():
+        journal.put_run(Recorded(settled, Unbound("why")))
+        journal.put_run(Recorded(replace(settled, run_id="run-8", basis=Basis.PROOF), Unbound("why")))
+    rows = {row["run_id"]: (row["basis"], row["settled_by"]) for row in status.run_rows(journal, 10)}
+    assert (rows["run-7"], rows["run-8"]) == (("decision", "alice@ci-7"), ("proof", None))
 
 
 def test_an_entry_that_is_damaged_on_disk_is_shown_without_what_it_seems_to_say(journal: Journal) -> None:

@@ -15,6 +15,7 @@ from support.facts import (
     DESTROYED,
     ELAPSED,
     FAILED,
+    GIVEN_UP,
     GONE,
     INTERRUPTED,
     LOCK,
@@ -29,6 +30,8 @@ from support.facts import (
     REFUSED,
     RELEASED,
     REPLACED,
+    ROBBED,
+    SETTLED,
     STARTED,
     Tale,
     a_run,
@@ -41,8 +44,20 @@ from proton_tf_agent.domain.evidence import Fact
 from proton_tf_agent.domain.notification import Status, compose
 from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED
-from proton_tf_agent.domain.run import AMENDABLE, FINAL, OPEN, Basis, Log, Run, RunStatus, Transition, Wait
-from proton_tf_agent.domain.transitions import TRANSITIONS, Row, advance, fold
+from proton_tf_agent.domain.run import (
+    AMENDABLE,
+    FINAL,
+    OPEN,
+    Basis,
+    Lock,
+    Log,
+    Run,
+    RunStatus,
+    Transition,
+    Wait,
+    objection_to_deciding,
+)
+from proton_tf_agent.domain.transitions import TRANSITIONS, Row, advance, fold, rows_behind
 
 SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 
@@ -54,8 +69,9 @@ SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 TELLING = (
     STARTED, ev.OtherCommandStarted("init"), ev.ResourceRefreshed("a.b"), ev.ChangePlanned("a.b", "create"),
     ev.ChangePlanned("a.b", "delete"), PLANNED, ev.ApplyStarted("a.b"), APPLIED, DESTROYED, OUTPUTS, NO_OUTPUTS,
-    FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, NEXT, ELAPSED,
-    DECLINED, CRASHED, REBOOTED,
+    FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, ROBBED, NEXT,
+    ELAPSED,
+    DECLINED, CRASHED, REBOOTED, SETTLED, GIVEN_UP,
 )  # fmt: skip
 
 
@@ -96,7 +112,7 @@ class World:
         waiting = run.verdict and (run.verdict.status, run.verdict.basis, run.verdict.due_at)
         return bool(run.planned), int(run.destroys_everything), (
             run.status, run.basis, run.operation, run.log, run.lock, run.summary is None, run.errors > 0,
-            run.interrupted, run.refused, run.crashed, waiting,
+            run.interrupted, run.refused, run.crashed, run.decision, waiting,
         )  # fmt: skip
 
 
@@ -113,7 +129,11 @@ def test_every_row_of_the_table_can_be_taken(world: World) -> None:
 
 def test_no_fact_in_any_state_leads_to_success_without_terraforms_own_apply_summary(world: World) -> None:
     for _, evidence, after, _ in world.steps:
-        if after.status in SUCCESSES or (after.verdict and after.verdict.status in SUCCESSES):
+        if after.status in SUCCESSES and after.basis is Basis.DECISION:
+            assert (after.status, after.decision) == (RunStatus.APPLIED, SETTLED), (
+                "or a person's word, which is on record"
+            )
+        elif after.status in SUCCESSES or (after.verdict and after.verdict.status in SUCCESSES):
             assert after.summary is not None, evidence
 
 
@@ -123,11 +143,41 @@ def test_a_status_that_rests_on_proof_is_never_changed(world: World) -> None:
             assert (after, transition) == (before, None), evidence
 
 
-def test_a_final_status_is_amended_only_by_proof(world: World) -> None:
-    for before, evidence, after, _ in world.steps:
-        if before.status in FINAL and after.status is not before.status and after.status is not RunStatus.APPLYING:
-            assert before.status in AMENDABLE, evidence
-            assert after.basis is Basis.PROOF, evidence
+def test_a_final_status_is_amended_only_by_proof_or_where_nothing_is_proven_by_a_person(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if before.status in FINAL and transition is not None and after.status is not RunStatus.APPLYING:
+            assert before.basis is not None
+            assert after.basis is not None
+            assert after.basis > before.basis, evidence
+            assert (after.basis is Basis.DECISION) == isinstance(evidence, ev.DecisionTaken)
+            assert after.basis in (Basis.DECISION, Basis.PROOF)
+            assert before.status in AMENDABLE or before.basis is Basis.DECISION, evidence
+
+
+def test_a_person_decides_at_once_wherever_there_is_something_to_decide_and_nowhere_else(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if isinstance(evidence, ev.DecisionTaken):
+            assert (transition is None) == bool(objection_to_deciding(before)), before
+            if transition is None:
+                assert (after.status, after.verdict) == (before.status, before.verdict)
+            else:
+                assert after.status is (RunStatus.APPLIED if evidence.succeeded else RunStatus.ERRORED)
+
+
+def test_a_second_decision_changes_nothing(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if before.decision is not None and isinstance(evidence, ev.DecisionTaken):
+            assert (after, transition) == (before, None)
+
+
+def test_the_rule_behind_every_transition_can_be_named(world: World) -> None:
+    """What `explain` shows is found again from what the journal keeps of a transition."""
+    for before, _, _, transition in world.steps:
+        if transition is None:
+            continue
+        rows = rows_behind(transition.status.value, transition.reason, transition.evidence)
+        assert rows, transition
+        assert any(before.status in TRANSITIONS[number - 1].sources for number in rows), transition
 
 
 def test_nothing_but_a_finished_plan_goes_back_to_work(world: World) -> None:
@@ -286,8 +336,8 @@ def test_what_is_seen_last_decides_how_an_open_run_ends_and_when(
 @pytest.mark.parametrize(
     ("seen", "end", "after"),
     [
-        (RELEASED, RunStatus.UNDETERMINED, AT_ONCE),
-        (REPLACED, RunStatus.UNDETERMINED, AT_ONCE),
+        (RELEASED, RunStatus.UNDETERMINED, GRACE),
+        (REPLACED, RunStatus.UNDETERMINED, GRACE),
         (GONE, RunStatus.LOST, GRACE),
         (REBOOTED, RunStatus.LOST, AT_ONCE),
     ],
@@ -400,7 +450,7 @@ def test_a_partial_failure_tells_how_much_was_applied() -> None:
 def test_the_recorded_partial_failure_is_errored_with_its_first_error() -> None:
     tale = Tale().tell(recorded("apply_partial_failure.log"), CLOSED)
     assert tale.message() == (
-        "Apply failed: local-exec provisioner error at terraform_data.bad. 2 of 4 applied."
+        "Apply failed: local-exec provisioner error at terraform_data.bad. 2 of 4 applied, 1 failed, 1 never started."
     )  # fmt: skip
 
 
@@ -415,7 +465,7 @@ def test_an_interrupted_run_that_came_to_its_own_end_is_canceled() -> None:
     tale = Tale().tell(recorded("sigint_once.log"), RELEASED, CLOSED)
     assert tale.status is RunStatus.CANCELED
     assert tale.run.basis is Basis.PROOF
-    assert tale.message() == "Canceled: Terraform was interrupted and stopped. 1 of 3 applied."
+    assert tale.message() == "Canceled: Terraform was interrupted and stopped. 1 of 3 applied, 1 failed."
 
 
 def test_an_interrupt_after_which_every_resource_completed_is_canceled_all_the_same() -> None:
@@ -563,8 +613,21 @@ def test_deletions_that_leave_outputs_are_an_apply() -> None:
 def test_a_run_without_a_log_that_ended_in_order_is_undetermined_and_told_to_nobody() -> None:
     for end in (RELEASED, REPLACED):
         tale = Tale().tell(LOCKED_TO_APPLY, end)
-        assert tale.status is RunStatus.UNDETERMINED
+        assert tale.status is RunStatus.PLANNING, "a log may yet come"
+        assert tale.wait(3).status is RunStatus.UNDETERMINED
         assert tale.notification() is None
+
+
+def test_a_log_that_comes_after_the_lock_was_released_decides() -> None:
+    """Moved in, or flushed by a filter at its end."""
+    tale = Tale().tell(LOCKED_TO_APPLY, RELEASED, STARTED, PLANNED, APPLIED, OUTPUTS)
+    assert tale.status is RunStatus.APPLIED
+
+
+def test_an_apply_that_was_killed_at_once_is_no_plan_because_its_lock_was_seen_late() -> None:
+    tale = Tale().tell(STARTED, PLANNED, CLOSED)
+    assert tale.status is RunStatus.PLANNED
+    assert tale.tell(LOCKED_TO_APPLY, GONE).wait(3).status is RunStatus.LOST
 
 
 def test_a_run_without_a_log_whose_holder_is_gone_is_lost() -> None:
@@ -723,3 +786,33 @@ def test_a_clock_that_is_set_back_delays_no_verdict() -> None:
     assert tale.run.verdict is not None
     tale.now -= 10 * 365 * 86_400
     assert tale.wait(0).status is RunStatus.APPLIED
+
+
+# --- a run whose files are gone -----------------------------------------------------------------------------------
+
+
+def test_a_run_whose_files_are_gone_is_undetermined_and_not_told_as_failed() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, ev.ApplyStarted("a.b"), ROBBED).wait(PATIENCE.settle)
+    assert tale.status is RunStatus.UNDETERMINED
+    assert tale.run.reason == "its files are gone, and what was read of them tells no outcome"
+    assert tale.notification() is None
+
+
+def test_a_run_whose_files_are_gone_ends_with_what_was_read_of_them() -> None:
+    started = (STARTED, LOCKED_TO_APPLY, PLANNED, ev.ApplyStarted("a.b"))
+    assert Tale().tell(*started, APPLIED, ROBBED).status is RunStatus.APPLIED
+    assert Tale().tell(*started, FAILED, ROBBED).status is RunStatus.ERRORED
+    assert Tale().tell(*started, INTERRUPTED, FAILED, ROBBED).status is RunStatus.CANCELED
+    assert Tale().tell(*started, INTERRUPTED, ROBBED).wait(PATIENCE.settle).status is RunStatus.UNDETERMINED
+
+
+def test_a_holder_that_died_before_the_files_went_is_still_lost() -> None:
+    tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, CLOSED, GONE, ROBBED).wait(PATIENCE.settle)
+    assert tale.status is RunStatus.LOST
+
+
+def test_a_run_that_comes_back_with_its_files_goes_on() -> None:
+    run = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, ROBBED).run
+    assert run.verdict is not None
+    back, _ = advance(run, Fact(ev.ApplyStarted("a.b"), "b", 500), 1001.0, PATIENCE)
+    assert (back.status, back.lock, back.log, back.verdict) == (RunStatus.APPLYING, Lock.HELD, Log.OPEN, None)

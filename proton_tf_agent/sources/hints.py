@@ -1,0 +1,355 @@
+"""Hints from the kernel: inotify through watchdog, which is imported here and nowhere else.
+
+A hint is never the truth: hints repeat, come late or not at all. `KernelWatch` keeps them coming and says what it
+cannot watch; whoever takes the hints looks for himself, and now and then at everything.
+
+What watchdog 7 does not tell, and is found out here (`heal`):
+- a root that was made again, replaced by another directory, unmounted, or closed to us and opened again;
+- directories that got no watch, because the kernel's limit was reached (it swallows ENOSPC below a root) or because
+  they could not be read when they appeared;
+- the death of one of its threads.
+
+Why an event filter: with watchdog's default mask, walking a tree of 10,000 directories makes enough IN_OPEN and
+IN_CLOSE_NOWRITE to overflow the kernel's queue while watches are being added; watchdog then drops and re-adds all
+of them, which overflows it again, for ever. With the filter our own reads are silent.
+Why an overflow that repeats itself ends the observer: what watchdog does about an overflow, dropping every watch and
+adding it again, makes one IN_IGNORED for each directory. With more directories than the queue has places that is the
+next overflow, for ever. A new inotify instance starts with an empty queue.
+Why `dispatch` only adds to a set: an exception that leaves it ends watchdog's thread without a word.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, EventEmitter, ObservedWatch
+
+UNWATCHED_DIRECTORIES = frozenset({".git", ".terraform", "node_modules"})
+
+_FILTER: list[type[FileSystemEvent]] = [
+    FileAttribEvent,  # a file may have become readable
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileClosedEvent,
+    FileMovedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+]
+_MAX_DIRECTORIES = 1000  # new directories that are looked at one by one; for more a rescan is less work
+_SETTLED_S = 1.0  # after which a new directory has its watch, or will not get one
+_REBUILD_REST_S = 15.0
+_OWN_LOG = "watchdog"
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was hinted at since the last time: files (True: a writer closed it), new directories, everything."""
+
+    files: dict[str, bool]
+    directories: list[str]
+    rescan: bool
+
+
+class Hints(FileSystemEventHandler):
+    """Collects paths under a lock and wakes the one consumer."""
+
+    def __init__(self, wake: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[str, bool] = {}
+        self._directories: dict[str, float] = {}
+        self._rescan = False
+        self._wake = wake
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Keep what an event names."""
+        self.note(event, [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path])
+
+    def note(self, event: FileSystemEvent, paths: Sequence[str]) -> None:
+        """Keep paths an event is about; the last is where what it is about is now."""
+        if event.is_directory:
+            # Watchdog tells of files it finds in a new or moved directory. Whether it has found all of them depends on
+            # who was faster, so the directory is looked at once more.
+            if isinstance(event, DirCreatedEvent | DirMovedEvent) and paths:
+                self._note_directory(paths[-1])
+            return
+        closed = isinstance(event, FileClosedEvent | FileMovedEvent)
+        with self._lock:
+            for path in paths:
+                self._files[path] = closed or self._files.get(path, False)
+        self._wake.set()
+
+    def _note_directory(self, path: str) -> None:
+        if not UNWATCHED_DIRECTORIES.isdisjoint(path.split("/")):
+            return
+        with self._lock:
+            self._directories.setdefault(path, time.monotonic())
+            if len(self._directories) > _MAX_DIRECTORIES:
+                self._directories.clear()
+                self._rescan = True
+        self._wake.set()
+
+    def ask_rescan(self) -> None:
+        """Somebody has to look at everything."""
+        with self._lock:
+            self._rescan = True
+        self._wake.set()
+
+    def take(self) -> Taken:
+        """Everything since the last time; directories only when they are old enough to have been watched."""
+        old = time.monotonic() - _SETTLED_S
+        with self._lock:
+            files, self._files = self._files, {}
+            directories = [path for path, since in self._directories.items() if since <= old]
+            for path in directories:
+                del self._directories[path]
+            rescan, self._rescan = self._rescan, False
+        return Taken(files, directories, rescan)
+
+
+class _NamedHints(FileSystemEventHandler):
+    """Hints of one root, whose path may lead through symbolic links: told by the name that the settings use."""
+
+    def __init__(self, hints: Hints, real: str, named: str) -> None:
+        self._hints = hints
+        self._real = real.rstrip("/") + "/"
+        self._named = named.rstrip("/") + "/"
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        self._hints.note(event, [self._name(path) for path in (event.src_path, event.dest_path) if path])
+
+    def _name(self, path: bytes | str) -> str:
+        text = os.fsdecode(path)
+        return self._named + text[len(self._real) :] if text.startswith(self._real) else text
+
+
+class _OwnLog(logging.Handler):
+    """Listens to watchdog's own log: the only sign it gives of IN_Q_OVERFLOW is a warning there.
+
+    Nothing of that log goes anywhere else: it is no line of ours.
+    """
+
+    def __init__(self, hints: Hints) -> None:
+        super().__init__(logging.WARNING)
+        self._hints = hints
+        self.overflows = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().lower()
+        if "overflow" in text and "reconciling" not in text:  # said once for the queue and once more for each root
+            self.overflows += 1
+            self._hints.ask_rescan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A root under watch: by which of watchdog's watches, where it really is, and which directory that was."""
+
+    watch: ObservedWatch
+    real: str
+    identity: tuple[int, int]
+
+
+class KernelWatch:
+    """Keeps roots, and everything below them, under watch. Not thread-safe: one thread owns it.
+
+    is_blind: whether, when it was last healed, something was there that has no watch.
+    """
+
+    def __init__(self, roots: Sequence[str], hints: Hints) -> None:
+        self._roots = tuple(roots)
+        self._hints = hints
+        self._observer: BaseObserver | None = None
+        self._watched: dict[str, _Watched] = {}
+        self._own_log = _OwnLog(hints)
+        self._overflows_healed = 0
+        self._uncovered: list[str] = []
+        self._rebuilt_at: dict[str, float] = {}
+        self.is_blind = False
+        logging.getLogger(_OWN_LOG).addHandler(self._own_log)
+
+    @property
+    def overflows(self) -> int:
+        """How often the kernel's queue overflowed since the start."""
+        return self._own_log.overflows
+
+    def stop(self) -> None:
+        """End watchdog's threads."""
+        self._end_observer()
+        logging.getLogger(_OWN_LOG).removeHandler(self._own_log)
+
+    def heal(self) -> list[str]:
+        """Watch whatever exists and is not watched (any more); returns one sentence per problem, always the same one.
+
+        Call every few seconds.
+        """
+        self.is_blind = False
+        repeats = self.overflows - self._overflows_healed > 1
+        self._overflows_healed = self.overflows
+        if repeats or not self._lives():
+            self._end_observer()
+            problem = self._begin_observer()
+            if problem:
+                return [problem]
+        problems = [problem for root in self._roots if (problem := self._heal_root(root))]
+        return problems or self._heal_uncovered()
+
+    def uncovered(self, directories: Iterable[str]) -> None:
+        """Directories that are there and, when somebody last looked, were not watched."""
+        self._uncovered = list(directories)
+
+    def covers(self, directory: str) -> bool:
+        """Whether a directory below a root has a watch; True where that cannot be known."""
+        root = next((root for root in self._watched if f"{directory}/".startswith(root.rstrip("/") + "/")), None)
+        watches = self._watches_of(root) if root is not None else None
+        if root is None or watches is None:
+            return root is not None
+        real = self._watched[root].real + directory[len(root.rstrip("/")) :]
+        return bool(watches.get(os.fsencode(real), -1) != -1)  # -1: inotify said EACCES, and watchdog took it for one
+
+    # --- one observer ----------------------------------------------------------------------------------------
+
+    def _lives(self) -> bool:
+        reader: Any = getattr(self._observer, "_inotify_fd", self._observer)
+        return self._observer is not None and self._observer.is_alive() and reader.is_alive()
+
+    def _begin_observer(self) -> str:
+        # Said on stderr, with a list of all watches, of a tree that appears faster than it is watched: harmless.
+        warnings.filterwarnings("ignore", "Callback with id ", RuntimeWarning)
+        try:
+            self._observer = Observer()
+            self._observer.start()
+        except OSError as error:
+            self._observer = None
+            self.is_blind = True
+            return f"nothing can be watched: {_reason(error)}; rescans only"
+        return ""
+
+    def _end_observer(self) -> None:
+        self._watched.clear()
+        observer, self._observer = self._observer, None
+        if observer is not None and observer.is_alive():
+            observer.stop()
+            observer.join(timeout=5)
+
+    # --- roots -----------------------------------------------------------------------------------------------
+
+    def _heal_root(self, root: str) -> str:
+        identity = _identity(root)
+        watched = self._watched.get(root)
+        if watched is not None and (watched.identity != identity or not self._is_sound(root)):
+            self._unwatch(root)
+            watched = None
+        if watched is not None:
+            return ""
+        if isinstance(identity, str):
+            return f"{root} cannot be watched: {identity}; rescans only"
+        return self._watch(root, identity)
+
+    def _is_sound(self, root: str) -> bool:
+        emitter = self._emitter_of(root)
+        return emitter is not None and emitter.is_alive() and self.covers(root)
+
+    def _watch(self, root: str, identity: tuple[int, int]) -> str:
+        if self._observer is None:
+            return ""
+        real = os.path.realpath(root)  # inotify would watch a link instead of the directory behind it
+        handler = _NamedHints(self._hints, real, root)
+        try:
+            watch = self._observer.schedule(handler, real, recursive=True, event_filter=_FILTER)
+        except OSError as error:
+            self.is_blind = True
+            return f"{root} cannot be watched: {_reason(error)}; rescans only"
+        self._watched[root] = _Watched(watch, real.rstrip("/"), identity)
+        self._rebuilt_at[root] = time.monotonic()
+        self._hints.ask_rescan()
+        return ""
+
+    def _unwatch(self, root: str) -> None:
+        watched = self._watched.pop(root)
+        if self._observer is not None and self._emitter_of_watch(watched.watch) is not None:
+            self._observer.unschedule(watched.watch)  # schedule() without it would silently do nothing
+
+    def _emitter_of(self, root: str) -> EventEmitter | None:
+        watched = self._watched.get(root)
+        return self._emitter_of_watch(watched.watch) if watched else None
+
+    def _emitter_of_watch(self, watch: ObservedWatch) -> EventEmitter | None:
+        emitters = self._observer.emitters if self._observer is not None else ()
+        return next((emitter for emitter in emitters if emitter.watch == watch), None)
+
+    def _watches_of(self, root: str) -> dict[bytes, int] | None:
+        """watchdog's table of watched directories of a root; None in a version that keeps it elsewhere."""
+        group = getattr(self._emitter_of(root), "_inotify", None)
+        table = getattr(group, "_active_callbacks_by_path", None)
+        return table if isinstance(table, dict) else None
+
+    # --- directories without a watch --------------------------------------------------------------------------
+
+    def _heal_uncovered(self) -> list[str]:
+        """Watch again what lies without one, unless the kernel has none left."""
+        self._uncovered = [path for path in self._uncovered if os.path.isdir(path) and not self.covers(path)]
+        problems = []
+        for root in self._roots:
+            below = root.rstrip("/") + "/"
+            path = next((path for path in self._uncovered if path.startswith(below)), None)
+            if path is None or self._observer is None:
+                continue
+            try:
+                asked = self._observer.schedule(Hints(threading.Event()), path, recursive=False)
+            except OSError as error:
+                self.is_blind = True
+                problems.append(f"not every directory below {root} can be watched: {_reason(error)}; rescans only")
+                continue
+            self._observer.unschedule(asked)
+            if time.monotonic() - self._rebuilt_at[root] >= _REBUILD_REST_S:
+                self._unwatch(root)
+                problems += filter(None, [self._heal_root(root)])
+        return problems
+
+
+def _identity(root: str) -> tuple[int, int] | str:
+    """Which directory a root is now; why there is none that can be watched."""
+    try:
+        status = os.stat(root)
+    except OSError as error:
+        return _reason(error)
+    if not stat.S_ISDIR(status.st_mode):
+        return os.strerror(errno.ENOTDIR)
+    if not os.access(root, os.R_OK | os.X_OK):
+        return os.strerror(errno.EACCES)
+    return status.st_dev, status.st_ino
+
+
+_LIMITS = {
+    errno.ENOSPC: "inotify watch limit reached (sysctl fs.inotify.max_user_watches raises it)",
+    errno.EMFILE: "inotify instance limit reached (sysctl fs.inotify.max_user_instances raises it)",
+}
+
+
+def _reason(error: OSError) -> str:
+    return _LIMITS.get(error.errno or 0) or error.strerror or str(error)

@@ -1,0 +1,104 @@
+"""What a log says, whichever way it speaks: parts it by Terragrunt unit and gives each part to its reader.
+
+Lines before the first `version` line of the JSON UI are for people, from it on they are Terraform's JSON UI; a log
+stays with that until it begins anew. Each unit has a `Mark` of its own in the cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..domain.evidence import ApprovalAwaited, Cursor, Fact, Form, LogClosed, Mark
+from . import human_log, json_log, terragrunt
+from .tail import Tail
+
+_MAX_UNITS = 1000  # of one log; a job that makes up more names than that is not listened to
+
+Line = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log as its readers know it: its run directory, its name, what tells this content from every other, and when it
+    was last written (seconds since the epoch)."""
+
+    directory: str
+    name: str
+    identity: str
+    written_at: float
+
+
+def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tuple[tuple[Fact, ...], tuple[Mark, ...]]:
+    """The facts in what is new, and the marks behind them. complete: nobody writes the log any more."""
+    marks = {mark.unit: mark for mark in cursor.marks} if cursor else {}
+    if cursor and new.restarted:
+        marks = {unit: _begun_anew(mark, cursor.offset) for unit, mark in marks.items()}
+    facts: list[Fact] = []
+    for unit, lines in _parts(file.directory, new.lines, len(marks)).items():
+        found, marks[unit] = _read_part(file, lines, marks.get(unit, Mark(unit=unit)), alone=len(marks) < 2)
+        facts += found
+    asked = marks.get("")
+    if asked and human_log.awaits_approval(new.unfinished, asked):
+        facts.append(Fact(ApprovalAwaited(), asked.anchor, new.offset - asked.offset))
+    if complete and not new.more:
+        for unit, mark in marks.items():
+            left, marks[unit] = human_log.finish(mark) if mark.form is Form.HUMAN else ((), mark)
+            facts += left
+            if mark.anchor:
+                facts.append(Fact(LogClosed(file.written_at), mark.anchor, unit=unit))
+    return tuple(facts), tuple(mark for unit, mark in marks.items() if not unit or mark.anchor or mark.phase)
+
+
+def source_of(marks: Sequence[Mark]) -> str:
+    """The name of the reader that reads a log with these marks."""
+    return "human_log" if any(mark.form is Form.HUMAN for mark in marks) else "json_log"
+
+
+def _begun_anew(mark: Mark, length: int) -> Mark:
+    """The mark of a run whose log begins anew: positions go on behind what was read. Its first lines show which form
+    the new content has; without a beginning of its own it continues the run, for copytruncate cuts logs anywhere."""
+    moved = replace(mark, offset=mark.offset - length)
+    return human_log.begun_anew(moved) if mark.form is Form.HUMAN else replace(moved, form=None)
+
+
+def _parts(directory: str, lines: Sequence[Line], known: int) -> dict[str, Sequence[Line]]:
+    """Lines by unit. What Terragrunt says itself, and lines without a prefix, are those of the log's own directory."""
+    if not any(terragrunt.may_be_prefixed(line) for _, line in lines):
+        return {"": lines}
+    parts: dict[str, list[Line]] = {"": []}
+    for offset, line in lines:
+        part = terragrunt.part(line) if terragrunt.may_be_prefixed(line) else None
+        if part is None:
+            parts[""].append((offset, line))
+            continue
+        unit = terragrunt.below(directory, part[0])
+        if unit is not None and (unit in parts or known + len(parts) < _MAX_UNITS):
+            parts.setdefault(unit, []).append((offset, part[1]))
+    return dict(parts)
+
+
+def _read_part(file: LogFile, lines: Sequence[Line], mark: Mark, alone: bool) -> tuple[tuple[Fact, ...], Mark]:
+    directory = f"{file.directory}/{mark.unit}" if mark.unit else file.directory
+    if mark.form is Form.JSON:
+        return json_log.read(lines, mark, directory)
+    begin = _json_begins(lines, goes_on=mark.form is None and bool(mark.anchor))
+    # Terragrunt ends with a copy of every unit's errors, without prefixes: they are no error of the log's directory.
+    name = file.name if mark.unit or alone else ""
+    facts, mark = human_log.read(lines[:begin], mark, file.identity, name)
+    if begin == len(lines):
+        return facts, mark
+    left, mark = human_log.finish(mark)
+    said, mark = json_log.read(lines[begin:], replace(mark, phase=""), directory)
+    return (*facts, *left, *said), mark
+
+
+def _json_begins(lines: Iterable[Line], goes_on: bool) -> int:
+    """The index of the first line of the JSON UI; goes_on: any will do, else only one that begins a run."""
+    is_ours = json_log.is_message if goes_on else json_log.begins_run
+    count = 0
+    for _, line in lines:
+        if is_ours(line):
+            break
+        count += 1
+    return count

@@ -1,0 +1,63 @@
+"""What can be said of a directory in which no run was seen: is it watched, whose is it, where is its state.
+
+For `explain DIRECTORY`, when a person asks why nothing happens. Reads the directory as the agent would, through
+`SafeOpener`, and nothing outside the watched roots; HCL is parsed here and nowhere in the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .domain.binding import Unbound
+from .domain.outputs import OutputMapping, told_as
+from .domain.run import Run
+from .run_directories import RunDirectories
+from .settings import Settings
+from .sources import backend
+from .sources.backend import Backend
+from .sources.configuration import configuration_of
+from .sources.hcl_config import DeclaredOutput
+from .sources.safe_open import SafeOpener
+
+Row = dict[str, Any]
+
+
+def survey(settings: Settings, directory: str) -> Row:
+    """One object of `explain DIRECTORY --json` (docs/commands.md)."""
+    row: Row = {
+        "directory": directory, "exists": os.path.isdir(directory), "watched_below": None, "logs": [],
+        "resource_arn": None, "deployment_id": None, "bound_by": None, "unbound_reason": None,
+        "backend": None, "state": None, "outputs": [], "not_read": [],
+    }  # fmt: skip
+    watched = [root for root in settings.watch if f"{directory}/".startswith(root.path.rstrip("/") + "/")]
+    if not watched:
+        return row
+    root = max(watched, key=lambda root: len(root.path))
+    opener = SafeOpener([root.path for root in settings.watch])
+    found = RunDirectories(opener, settings).binding(Run("", directory, 0.0))
+    row |= {"watched_below": root.path, "logs": list(root.logs)}
+    if isinstance(found, Unbound):
+        row["unbound_reason"] = found.reason
+    else:
+        row |= {"resource_arn": found.resource_arn, "deployment_id": found.deployment_id, "bound_by": found.source}
+    configuration = configuration_of(opener, directory)
+    row |= {
+        "backend": configuration.effective.type,
+        "state": _place(directory, configuration.effective),
+        "outputs": [_output(declared, settings.outputs) for declared in configuration.declared.outputs],
+        "not_read": [{"file": name, "reason": reason} for name, reason in configuration.declared.not_read],
+    }
+    return row
+
+
+def _place(directory: str, found: Backend) -> str | None:
+    if found.type == backend.S3 and found.bucket:
+        return f"s3://{found.bucket}/{found.key}"
+    return backend.state_path(directory, found, None)
+
+
+def _output(declared: DeclaredOutput, mapping: OutputMapping) -> Row:
+    key = told_as(declared.name, mapping)
+    withheld = "not asked for by [outputs]" if key is None else "sensitive" if declared.sensitive else None
+    return {"name": declared.name, "key": None if withheld else key, "withheld": withheld}

@@ -1,0 +1,128 @@
+"""The daemon as a person starts it: `proton-tf-agent run --config FILE`, a process of its own, and the commands beside
+it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from proton_tf_agent.domain.run import FINAL, RunStatus
+
+DEADLINE_S = 30.0
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+def write_settings(file: Path, journal: Path, roots: Sequence[Path], endpoint_url: str) -> None:
+    """Settings that watch some roots, tell one Proton and lose no time."""
+    watches = "".join(f'[[watch]]\npath = "{root}"\n\n' for root in roots)
+    file.write_text(
+        f'[journal]\npath = "{journal}"\n\n{watches}[allow]\nresource_arns = ["arn:aws:proton:*"]\n\n'
+        f'[[sink]]\ntype = "proton"\nregion = "us-east-1"\nendpoint_url = "{endpoint_url}"\n\n'
+        f"[run]\nsettle = 1\ngrace = 0.3\n"
+    )
+    file.chmod(0o644)
+
+
+def ask(settings_file: Path, *arguments: str) -> list[Row]:
+    """The rows a command prints with `--json`."""
+    command = [sys.executable, "-m", "proton_tf_agent", *arguments, "--json", "--config", str(settings_file)]
+    said = subprocess.run(command, capture_output=True, check=False, env=_environment(), timeout=DEADLINE_S)
+    assert said.returncode == 0, said.stderr.decode()
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+class AgentCommand:
+    """A running daemon and every line of its log."""
+
+    def __init__(self, settings_file: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "proton_tf_agent", "run", "--config", str(settings_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+        )
+        self._changed = threading.Condition()
+        self._rows: list[Row] = []
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, name="agent's log")
+        self._reader.start()
+
+    def wait_until_ready(self) -> None:
+        """Wait until everything on disk has been read once."""
+        self.wait_for(lambda rows: any(row["event"] == "agent.ready" for row in rows), "is not ready")
+
+    def rows(self) -> list[Row]:
+        """Its log so far."""
+        with self._changed:
+            return list(self._rows)
+
+    def wait_for(self, met: Callable[[list[Row]], T], otherwise: str, deadline_s: float = DEADLINE_S) -> T:
+        """Wait until something holds for its log; returns what was found."""
+        with self._changed:
+            self._changed.wait_for(lambda: met(self._rows) or self._ended, deadline_s)
+            found = met(self._rows)
+            assert found, f"the agent {otherwise}"
+            return found
+
+    def stop(self) -> int:
+        """SIGTERM; returns its exit code."""
+        self.process.terminate()
+        return self.gone()
+
+    def gone(self) -> int:
+        """Its exit code, once it has one."""
+        try:
+            return self.process.wait(DEADLINE_S)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self._reader.join(DEADLINE_S)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            for line in stream:
+                row = json.loads(line) if line.startswith(b"{") else {"event": "", "text": line.decode()}
+                with self._changed:
+                    self._rows.append(row)
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+def last_statuses(rows: Sequence[Row]) -> dict[str, tuple[str, RunStatus]]:
+    """Out of the daemon's log: directory and last status of every run that took one."""
+    moved = (row for row in rows if row["event"] == "run.transitioned")
+    return {row["run_id"]: (row["directory"], RunStatus(row["status"])) for row in moved}
+
+
+def all_have_ended(rows: Sequence[Row]) -> bool:
+    """Whether every run the log tells of has a final status."""
+    return all(status in FINAL for _, status in last_statuses(rows).values())
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "JOURNAL_STREAM"))}
+    return kept | {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }

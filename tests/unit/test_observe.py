@@ -1,0 +1,151 @@
+"""What may be concluded from files that are not there: nothing, as long as somebody may be at work on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.evidence import Cursor, Evidence
+from proton_tf_agent.domain.run import Lock, Log, Run
+from proton_tf_agent.sources import liveness
+from proton_tf_agent.sources.liveness import Presence
+from proton_tf_agent.sources.lock_file import lock_info_path_of
+from proton_tf_agent.sources.observe import observe
+from proton_tf_agent.sources.place import place_of
+from proton_tf_agent.sources.processes import Processes
+from proton_tf_agent.sources.safe_open import SafeOpener
+from proton_tf_agent.sources.watch import Touched
+
+LOCK_ID = "11111111-2222-3333-4444-555555555555"
+
+
+class Scene:
+    """A run directory below a root, with a log that somebody is writing."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = str(base / "watched")
+        self.directory = f"{self.root}/net"
+        os.makedirs(self.directory)
+        os.mkdir(f"{self.root}/other")
+        self.log, self.state = f"{self.directory}/apply.log", f"{self.directory}/terraform.tfstate"
+        self.lock = lock_info_path_of(self.state)
+        self.writer = os.open(self.log, os.O_CREAT | os.O_WRONLY)
+        for path in (self.state, self.lock):
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        status = os.fstat(self.writer)
+        self.cursors = {self.log: Cursor(self.log, status.st_dev, status.st_ino)}
+        self.run = Run(
+            "run-1", self.directory, 1.0, log_path=self.log, log=Log.OPEN, anchor="a", state_path=self.state,
+            lock_id=LOCK_ID, lock=Lock.HELD,
+        )  # fmt: skip
+
+    def end(self) -> None:
+        """Whoever wrote the log is gone."""
+        if self.writer >= 0:
+            os.close(self.writer)
+        self.writer = -1
+
+    def facts(self, run: Run | None = None) -> list[Evidence]:
+        """What a probe tells of the run."""
+        observations = Processes(SafeOpener([self.root])).probe([run or self.run], (), self.cursors)
+        return [fact.evidence for observation in observations for fact in observation.facts]
+
+    def look_at_lock(self) -> list[Evidence]:
+        """What a look at the lock info tells, when it was seen before."""
+        place = place_of(self.lock, ())
+        assert place is not None
+        seen = Cursor(self.lock, lock_id=LOCK_ID)
+        observation = observe(SafeOpener([self.root]), Touched(self.lock, place, closed=False), seen)
+        return [fact.evidence for fact in observation.facts] if observation else []
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.end()
+
+
+def test_a_lock_that_is_gone_from_its_directory_was_released(scene: Scene) -> None:
+    os.unlink(scene.lock)
+    assert scene.look_at_lock() == [ev.LockReleased(LOCK_ID)]
+
+
+def test_a_lock_that_is_gone_with_its_directory_was_not(scene: Scene) -> None:
+    shutil.rmtree(scene.directory)
+    assert scene.look_at_lock() == []
+
+
+def test_a_lock_that_is_gone_with_the_whole_root_was_not(scene: Scene) -> None:
+    os.rename(scene.root, scene.root + ".away")
+    assert scene.look_at_lock() == []
+    os.mkdir(scene.root)
+    assert scene.look_at_lock() == []
+
+
+def test_a_run_whose_deleted_log_is_still_written_goes_on(scene: Scene) -> None:
+    os.unlink(scene.log)
+    assert scene.facts(replace(scene.run, lock=Lock.UNSEEN)) == []
+    shutil.rmtree(scene.directory)
+    assert scene.facts() == []
+
+
+def test_a_run_whose_root_is_away_goes_on_as_long_as_its_log_is_written(scene: Scene) -> None:
+    os.rename(scene.root, scene.root + ".away")
+    assert scene.facts() == []
+    os.mkdir(scene.root)
+    assert scene.facts() == [], "as empty as what is not mounted"
+    assert scene.facts(replace(scene.run, lock=Lock.UNSEEN)) == []
+
+
+def test_a_run_that_is_gone_with_its_directory_has_left_nothing_to_judge_by(scene: Scene) -> None:
+    shutil.rmtree(scene.directory)
+    scene.end()
+    assert scene.facts() == [ev.TracesGone(LOCK_ID)]
+
+
+def test_a_run_whose_log_is_gone_and_written_by_nobody_has_left_nothing_to_judge_by(scene: Scene) -> None:
+    os.unlink(scene.log)
+    scene.end()
+    assert scene.facts(replace(scene.run, lock=Lock.UNSEEN)) == [ev.TracesGone(LOCK_ID)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_processes_are_hidden_a_root_that_shows_nothing_is_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(liveness, "writers", lambda files: dict.fromkeys(files, Presence.UNKNOWN))
+    scene.cursors = scene.cursors if known else {}
+    shutil.rmtree(scene.directory)
+    assert scene.facts() == [ev.TracesGone(LOCK_ID)]
+    os.rmdir(f"{scene.root}/other")
+    assert scene.facts() == []
+    os.rmdir(scene.root)
+    assert scene.facts() == []
+
+
+def test_a_run_without_a_log_is_over_when_its_directory_is_gone_from_a_root_that_is_there(scene: Scene) -> None:
+    run = replace(scene.run, log=Log.ABSENT, log_path="", anchor="")
+    shutil.rmtree(scene.directory)
+    assert scene.facts(run) == [ev.TracesGone(LOCK_ID)]
+    os.rmdir(f"{scene.root}/other")
+    assert scene.facts(run) == []
+
+
+def test_of_a_log_that_must_not_be_read_nothing_is_concluded(scene: Scene) -> None:
+    """What it holds behind what was read would not be heard."""
+    scene.end()
+    os.unlink(scene.log)
+    os.symlink("/etc/hostname", scene.log)
+    assert scene.facts(replace(scene.run, lock=Lock.UNSEEN)) == []
+
+
+def test_a_log_that_is_there_and_written_by_nobody_is_closed(scene: Scene) -> None:
+    scene.end()
+    assert scene.facts(replace(scene.run, lock=Lock.RELEASED)) == [ev.LogClosed(os.stat(scene.log).st_mtime)]

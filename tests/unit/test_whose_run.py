@@ -1,0 +1,147 @@
+"""Whose run it is: metadata in all its shapes, deployments that come again, resources that share a tree or a path."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from support.facts import LOGS
+from support.observing import ObservedRoot
+from support.watching import bind_directory
+
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.journal import Journal
+
+ACCOUNT = "arn:aws:proton:us-east-1:111122223333"
+NETWORK = f"{ACCOUNT}:environment/net"
+INSTANCE = f"{ACCOUNT}:service/web/service-instance/blue"
+COMPONENT = f"{ACCOUNT}:component/cache"
+FIRST, SECOND = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+APPLY, FAILING, DESTROY = (
+    (LOGS / name).read_bytes() for name in ("apply_ok.log", "apply_partial_failure.log", "destroy.log")
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path, journal: Journal) -> ObservedRoot:
+    return ObservedRoot(tmp_path, journal)
+
+
+def ends(notifications: Iterable[Notification]) -> list[tuple[str, str | None, Status]]:
+    """Resource ARN, deployment ID and status of what ended."""
+    return [(n.resource_arn, n.deployment_id, n.status) for n in notifications if n.status.is_terminal]
+
+
+def run(root: ObservedRoot, log: bytes, name: str = "apply.log") -> None:
+    """Let a recorded run happen in the run directory and come to its end."""
+    root.write(name, log)
+    root.look(name)
+    root.wait(60.0)
+
+
+def test_a_deployment_that_is_issued_again_is_another_deployment_of_the_same_resource(root: ObservedRoot) -> None:
+    bind_directory(root.directory, NETWORK, FIRST)
+    run(root, APPLY, "one.log")
+    bind_directory(root.directory, NETWORK, SECOND)
+    run(root, FAILING, "two.log")
+    rows = root.journal.query("entries", after=0, limit=100)
+    told = [(row["deployment_id"], row["status"]) for row in rows if row["status"] != "IN_PROGRESS"]
+    assert told == [(FIRST, "SUCCEEDED"), (SECOND, "FAILED")]
+
+
+def test_several_runs_of_one_deployment_are_told_one_after_the_other(root: ObservedRoot) -> None:
+    """A re-run of a deployment begins again: IN_PROGRESS, then its own end."""
+    bind_directory(root.directory, NETWORK, FIRST)
+    run(root, APPLY, "one.log")
+    run(root, FAILING, "two.log")
+    assert root.statuses() == ["IN_PROGRESS", "SUCCEEDED", "IN_PROGRESS", "FAILED"]
+    assert {n.deployment_id for n in root.notifications()} == {FIRST}
+    assert len({n.run_id for n in root.notifications()}) == 2
+
+
+def test_another_resource_made_under_the_same_path_is_another_resource(root: ObservedRoot) -> None:
+    """The path says nothing: a service instance may be deployed where an environment was."""
+    bind_directory(root.directory, NETWORK, FIRST)
+    run(root, APPLY, "one.log")
+    bind_directory(root.directory, INSTANCE, SECOND)
+    run(root, FAILING, "two.log")
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED), (INSTANCE, SECOND, Status.FAILED)]
+
+
+def test_two_resources_in_one_tree_are_told_apart(root: ObservedRoot) -> None:
+    """An environment at the top, a service instance below: neither speaks for the other."""
+    bind_directory(root.directory, NETWORK, FIRST)
+    bind_directory(f"{root.directory}/web", INSTANCE, SECOND)
+    root.write("web/main.tf", b"")
+    run(root, APPLY, "apply.log")
+    run(root, FAILING, "web/apply.log")
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED), (INSTANCE, SECOND, Status.FAILED)]
+
+
+def test_a_directory_without_metadata_does_not_speak_for_the_one_above(root: ObservedRoot) -> None:
+    bind_directory(root.directory, NETWORK, FIRST)
+    root.write("web/main.tf", b"")
+    run(root, APPLY, "web/apply.log")
+    assert root.notifications() == []
+    assert [r.status for r in root.runs()] == [RunStatus.APPLIED]
+
+
+def test_metadata_that_a_job_rewrites_in_mid_run_does_not_move_the_run(root: ObservedRoot) -> None:
+    bind_directory(root.directory, NETWORK, FIRST)
+    lines = APPLY.splitlines(keepends=True)
+    root.write("apply.log", b"".join(lines[:8]))
+    with open(f"{root.directory}/apply.log", "ab") as log:
+        root.look("apply.log")
+        bind_directory(root.directory, INSTANCE, SECOND)
+        log.write(b"".join(lines[8:]))
+        log.flush()
+        root.look("apply.log")
+    root.wait(60.0)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "bound"),
+    [
+        ({"deploymentId": FIRST, "resourceMetadata": {"arn": INSTANCE}}, (INSTANCE, FIRST)),
+        ({"deploymentId": FIRST, "isResourceDeleted": False, "resourceMetadata": {"arn": INSTANCE}}, (INSTANCE, FIRST)),
+        (
+            {"deploymentId": FIRST, "componentMetadata": {"arn": f"{ACCOUNT}:component/c"}},
+            (f"{ACCOUNT}:component/c", FIRST),
+        ),
+        ({"deploymentId": "1", "resourceMetadata": {"arn": INSTANCE}}, None),
+        ({"deploymentId": FIRST, "resourceMetadata": {"arn": "arn:aws:iam::111122223333:role/x"}}, None),
+        ([], None),
+    ],
+)
+def test_metadata_binds_in_every_shape_it_was_ever_written_in_and_in_no_other(
+    root: ObservedRoot, metadata: object, bound: tuple[str, str] | None
+) -> None:
+    os.makedirs(f"{root.directory}/.proton")
+    root.write(".proton/deployment-metadata.json", json.dumps(metadata).encode())
+    run(root, APPLY)
+    told = {(n.resource_arn, n.deployment_id) for n in root.notifications()}
+    assert told == ({bound} if bound else set())
+
+
+def test_a_resource_that_was_deleted_is_destroyed_for_all_sinks_that_still_know_it(root: ObservedRoot) -> None:
+    bind_directory(root.directory, NETWORK, "<proton-resource-deleted>", deleted=True)
+    run(root, DESTROY)
+    (destroyed,) = [n for n in root.notifications() if n.status.is_terminal]
+    assert (destroyed.run_status, destroyed.resource_deleted, destroyed.outputs) == (RunStatus.DESTROYED, True, ())
+
+
+def test_a_newer_deployment_takes_the_place_of_what_an_older_one_has_not_told_yet(root: ObservedRoot) -> None:
+    """Nothing was attempted yet, or the line was busy: only what Proton waits for now is still sent."""
+    bind_directory(root.directory, NETWORK, FIRST)
+    run(root, APPLY, "one.log")
+    bind_directory(root.directory, NETWORK, SECOND)
+    run(root, FAILING, "two.log")
+    rows = root.journal.query("entries", after=0, limit=100)
+    waiting = [(row["deployment_id"], row["status"]) for row in rows if row["state"] == "pending"]
+    assert (FIRST, "SUCCEEDED") not in waiting
+    assert waiting[-1] == (SECOND, "FAILED")
