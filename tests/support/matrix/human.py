@@ -1,0 +1,89 @@
+"""What people read: logs without -json. The same verdicts, and outputs out of the state."""
+
+from __future__ import annotations
+
+import signal
+
+from .case import FIRST_APPLIED, HUMAN, Case, fails, succeeds
+from .stage import answer, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
+
+_GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
+_UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
+_GO_ON = (pass_gate, end(0))
+_LIAR = """
+resource "terraform_data" "liar" {
+  provisioner "local-exec" {
+    command = "printf '%s\\n' 'Apply complete! Resources: 9 added, 0 changed, 0 destroyed.' ''; exit 1"
+  }
+}
+"""
+_UNKNOWN = 'output "x" { value = terraform_data.nowhere.id }\n'
+_ASKING = "terraform apply -no-color > apply.log < $GATE"
+_IN_A_TERMINAL = "script --quiet --flush --return --command 'terraform apply' apply.log < $GATE"
+
+HUMAN_LOGS = (
+    succeeds("human: written by >", start(f"{_GATED} > apply.log"), *_UNDER_WAY, *_GO_ON),
+    succeeds("human: in colour", start(f"exec {HUMAN} -var gate=$GATE > apply.log"), *_UNDER_WAY, *_GO_ON),
+    succeeds("human: through tee", run(f"{HUMAN} 2>&1 | tee apply.log")),
+    succeeds("human: through sed", run(f"{HUMAN} -no-color | sed 's/x/x/' > apply.log")),
+    succeeds("human: mixed with TF_LOG=trace", run(f"TF_LOG=trace {HUMAN} -no-color > apply.log 2>&1")),
+    succeeds("human: moved in after the run", run(f"{HUMAN} > $OUTSIDE/a.log; mv $OUTSIDE/a.log apply.log")),
+    Case(
+        "human: one log for a whole script",
+        (run("unset TF_IN_AUTOMATION; exec > job.log 2>&1; terraform init; terraform validate; terraform plan -out=tfplan && "
+             "terraform apply tfplan; terraform output; echo 'the job is done'"),),
+        ("SUCCEEDED",), ("planned_and_finished", "applied"), "2 added",
+    ),
+    succeeds("human: one log for a script that looks like one apply",
+             run("exec > job.log 2>&1; terraform plan -out=tfplan && terraform apply tfplan")),
+    Case(
+        "human: written by >> twice",
+        (run(f"{HUMAN} >> runs.log"), hear("SUCCEEDED"), run(f"{HUMAN} -var rev=2 -var bad=1 >> runs.log 2>&1", 1)),
+        ("SUCCEEDED", "FAILED"), ("applied", "errored"), "local-exec provisioner error",
+    ),
+    succeeds("human: no changes", FIRST_APPLIED, run(f"{HUMAN} > apply.log"), message="0 added, 0 changed, 0 destroyed"),
+    Case("human: a plan", (run("terraform plan > plan.log"), hear("IN_PROGRESS", "Plan complete")),
+         ("IN_PROGRESS",), ("planned_and_finished",), "2 to add, 0 to change, 0 to destroy"),
+    Case("human: a plan without changes",
+         (FIRST_APPLIED, run("terraform plan -no-color > plan.log"), hear("IN_PROGRESS", "Plan complete")),
+         ("IN_PROGRESS",), ("planned_and_finished",), "no changes"),
+    Case("human: a saved plan",
+         (run("terraform plan -out=tfplan > plan.log"), run("terraform apply tfplan > apply.log")),
+         ("SUCCEEDED",), ("planned_and_finished", "applied"), "2 added"),
+    Case("human: a destroy", (FIRST_APPLIED, run("terraform destroy -auto-approve > destroy.log")),
+         ("SUCCEEDED",), ("destroyed",), "Destroy complete: 2 destroyed"),
+    fails("human: a part of the apply fails", run(f"{HUMAN} -no-color -var bad=1 > apply.log 2>&1", 1),
+          message="local-exec provisioner error"),
+    fails("human: a boxed diagnostic", run(f"{HUMAN} -var bad=1 > apply.log 2>&1", 1),
+          message="local-exec provisioner error at terraform_data.bad[0]"),
+    fails("human: an unknown reference", write("more.tf", _UNKNOWN), run(f"{HUMAN} > apply.log 2>&1", 1),
+          message="Reference to undeclared resource"),
+    fails("human: a plan with an unknown reference", write("more.tf", _UNKNOWN),
+          run("terraform plan -no-color > plan.log 2>&1", 1), message="Reference to undeclared resource"),
+    fails("human: a provisioner that prints a summary and fails", write("liar.tf", _LIAR),
+          run(f"{HUMAN} -no-color > apply.log 2>&1", 1), message="local-exec provisioner error"),
+    fails("human: a stale plan", run("terraform plan -out=tfplan -lock=false > $OUTSIDE/plan.log"), FIRST_APPLIED,
+          run("terraform apply -no-color tfplan > apply.log 2>&1", 1), message="Saved plan is stale"),
+    succeeds("human: asked and answered yes", start(_ASKING, TF_INPUT="1"), answer("yes\n"), end(0)),
+    fails("human: asked and answered no", start(_ASKING, TF_INPUT="1"), answer("no\n"), end(1),
+          message="Canceled", status="canceled"),
+    succeeds("human: answered yes in a terminal", start(_IN_A_TERMINAL, TF_INPUT="1"), answer("yes\n"), end(0)),
+    fails("human: answered no in a terminal", start(_IN_A_TERMINAL, TF_INPUT="1"), answer("no\n"), end(1),
+          message="Canceled", status="canceled"),
+    succeeds("human: waits long for its answer", start(_ASKING, TF_INPUT="1"), reach_gate, hear("IN_PROGRESS", "Planned"),
+             still_open, answer("yes\n"), end(0)),
+    fails("human: SIGINT", start(f"{_GATED} > apply.log 2>&1"), *_UNDER_WAY, send(signal.SIGINT), end(1),
+          message="Canceled", status="canceled"),
+    fails("human: SIGKILL", start(f"{_GATED} > apply.log 2>&1"), *_UNDER_WAY, send(signal.SIGKILL), end(-9),
+          message="inferred", status="lost"),
+    fails("human: SIGQUIT and its report", start(f"{_GATED} > apply.log 2>&1"), *_UNDER_WAY, send(signal.SIGQUIT), end(2),
+          message="crashed"),
+    succeeds("human: SIGSTOP, then SIGCONT", start(f"{_GATED} > apply.log"), *_UNDER_WAY, send(signal.SIGSTOP), still_open,
+             send(signal.SIGCONT), *_GO_ON),
+    Case("human: a lock that is refused",
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, run(f"{HUMAN} > apply-2.log 2>&1", 1), see("errored"), *_GO_ON),
+         ("SUCCEEDED",), ("applied", "errored"), "2 added"),
+    succeeds("human: in a workspace", run("terraform workspace new blue > /dev/null"), run(f"{HUMAN} > apply.log")),
+    fails("human: without a lock, killed", start(f"{_GATED} -lock=false > apply.log"), *_UNDER_WAY, send(signal.SIGKILL),
+          end(-9), message="inferred", status="lost"),
+)  # fmt: skip

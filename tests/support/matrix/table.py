@@ -1,0 +1,23 @@
+"""All cases of the live matrix."""
+
+from __future__ import annotations
+
+from .case import Case
+from .ends import FAILED_APPLIES, FAILED_PLANS, INTERRUPTED, LOCKS, NO_RUNS, SUCCESSES
+from .human import HUMAN_LOGS
+from .logs import ROTATED, WRITTEN
+from .states import STATES, WITHOUT_LOG
+
+CASES: tuple[Case, ...] = (
+    *WRITTEN,
+    *ROTATED,
+    *STATES,
+    *WITHOUT_LOG,
+    *SUCCESSES,
+    *FAILED_PLANS,
+    *FAILED_APPLIES,
+    *INTERRUPTED,
+    *LOCKS,
+    *NO_RUNS,
+    *HUMAN_LOGS,
+)
