@@ -306,7 +306,7 @@ class Journal:
         return [_recorded(row) for row in rows]
 
     def runs(self, limit: int, directory: str | None = None) -> list[Recorded]:
-        """The newest runs, of one directory if given."""
+        """The newest runs first, of one directory if given; of those that began at once the one last heard of first."""
         name = "runs" if directory is None else "runs_in"
         values = {"limit": limit} if directory is None else {"limit": limit, "directory": directory}
         return [_recorded(row) for row in self._all(name, **values)]

@@ -149,9 +149,11 @@ SELECT body, binding, unbound_reason, silence FROM run WHERE anchor = :anchor AN
 -- name: run_by_lock
 SELECT body, binding, unbound_reason, silence FROM run WHERE lock_id = :lock_id AND lock_id <> ''
 -- name: runs
-SELECT body, binding, unbound_reason, silence FROM run ORDER BY started_at DESC LIMIT :limit
+SELECT body, binding, unbound_reason, silence FROM run
+ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: runs_in
-SELECT body, binding, unbound_reason, silence FROM run WHERE directory = :directory ORDER BY started_at DESC LIMIT :limit
+SELECT body, binding, unbound_reason, silence FROM run WHERE directory = :directory
+ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: count_runs
 SELECT count(*) FROM run
 

@@ -16,15 +16,17 @@ import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 
-from .domain.evidence import Cursor, LockReplaced, LockTaken, LogClosed, Observation, OperationStarted
+from .domain.evidence import Cursor, LockReplaced, LockTaken, LogClosed, Observation, OperationStarted, TracesGone
 from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
 from .sources.lock_file import lock_info_path_of
 from .sources.observe import observe
 from .sources.place import Kind
 from .sources.processes import Processes
+from .sources.renames import FileKey, former_cursor, human_logs
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.watch import Touched, Watch
 
@@ -59,7 +61,9 @@ class Observer:
         self._stopping = stopping
         self._processes = processes or Processes(opener)
         self._unreadable: dict[str, str] = {}
+        self._run_directories: dict[str, str] = {}
         self._closed_logs: set[str] = set()
+        self._vanished: set[str] = set()
         self._backlog: dict[str, Touched] = {}
         self._overflows = 0
         self._rescan_asked = False
@@ -109,9 +113,14 @@ class Observer:
         self._rescan_from = time.monotonic() + ASKED_RESCAN_REST * self.rescan_cost
         if found or asked:
             self._tell(Told("watch.rescanned", {"changed": len(found), "asked": asked or None}))
-        # Which file the log of an open run was is still asked for: somebody may write it.
+        # Which file the log of an open run was is still asked for: somebody may write it. And what has vanished may
+        # have been renamed, and be among what was found: only what two rescans have missed is given up.
         followed = {path for run in self._pipeline.open_runs for path in _files_of(run)}
-        self._pipeline.forget([path for path in vanished if path not in followed])
+        gone = [path for path in vanished if path in self._vanished and path not in followed]
+        self._pipeline.forget(gone)
+        for path in gone:
+            self._run_directories.pop(path, None)
+        self._vanished = set(vanished)
         self._backlog |= {look.path: look for look in found}
 
     # --- looks -----------------------------------------------------------------------------------------------
@@ -145,8 +154,10 @@ class Observer:
             return False
         if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
             return False  # a state that no open run has written is nobody's evidence
+        if look.place.kind is Kind.LOG:
+            look = replace(look, place=replace(look.place, directory=self._run_directory(look)))
         try:
-            observation = observe(self._opener, look, batch.cursors.get(look.path))
+            observation = observe(self._opener, look, batch.cursors.get(look.path) or self._former_cursor(look, batch))
         except Unreadable as error:
             if error.code == "E_IO":
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
@@ -158,9 +169,20 @@ class Observer:
         if observation is None:
             return False
         if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
-            observation = replace(observation, directory=self._watch.run_directory(look.place.directory))
+            self._run_directories.setdefault(look.path, look.place.directory)
         batch.add(observation)
         return observation.more
+
+    def _run_directory(self, look: Touched) -> str:
+        """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
+        return self._run_directories.get(look.path) or self._watch.run_directory(look.place.directory)
+
+    def _former_cursor(self, look: Touched, batch: _Batch) -> Cursor | None:
+        """The cursor of a log that was renamed: what was read of it under its old name is no other run."""
+        if look.place.kind is not Kind.LOG:
+            return None
+        being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
+        return former_cursor(self._opener, look.path, batch.human_logs, being_written)
 
     def _look_behind(self, batch: _Batch, held: Sequence[Run]) -> list[Touched]:
         """Look at what must be known of the run before when the next one begins; returns the logs with more in them.
@@ -214,7 +236,10 @@ class Observer:
                 self._pipeline.adopt(run.run_id, now)
         observations = self._processes.probe(runs, self._closed_logs, self._pipeline.cursors)
         closed = self._watch.touched(o.path for o in observations if _tells(o, LogClosed))
-        self.read(replace(look, complete=True) for look in closed)  # their last words come before their end
+        gone = [o.directory for o in observations if _tells(o, TracesGone)]
+        renamed = [look for directory in gone for look in self._watch.logs_around(directory, self._pipeline.cursors)]
+        # Their last words come before their end.
+        self.read([*(replace(look, complete=True) for look in closed), *renamed], found=bool(renamed))
         if observations:
             self._pipeline.absorb(observations, now, self._born)
 
@@ -224,9 +249,15 @@ class _Batch:
 
     def __init__(self, cursors: dict[str, Cursor]) -> None:
         self.cursors: ChainMap[str, Cursor] = ChainMap({}, cursors)
+        self._before = cursors
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
+
+    @cached_property
+    def human_logs(self) -> dict[FileKey, Cursor]:
+        """The cursors that human logs had before this batch, by what file they are of."""
+        return human_logs(self._before)
 
     def add(self, observation: Observation) -> None:
         """Keep an observation, and read on behind it from now on."""

@@ -341,8 +341,9 @@ class Cursor:
     """How far a file has been read, and which file that was.
 
     head is a digest of the first `head_length` bytes: it tells a rewritten file from a grown one when
-    truncation went unseen. generation tells what a human log holds from what the same inode held before; lock_id is
-    the lock last seen in a lock info file.
+    truncation went unseen. generation tells what a human log holds from what the same inode held before, and
+    modified_ns is when it had last been written (ns since the epoch); both are 0 for a JSON log. lock_id is the lock
+    last seen in a lock info file.
     """
 
     path: str
@@ -353,6 +354,7 @@ class Cursor:
     head_length: int = 0
     marks: tuple[Mark, ...] = ()
     generation: int = 0
+    modified_ns: int = 0
     lock_id: str = ""
 
 

@@ -39,10 +39,10 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     identity = f"{place.directory}\0{status.st_dev}\0{status.st_ino}\0{generation}"
     readable = log.LogFile(place.directory, os.path.basename(touched.path), identity, status.st_mtime)
     facts, marks = log.read(readable, new, cursor, touched.complete)
-    generation = generation if any(mark.form is Form.HUMAN for mark in marks) else 0
-    advanced = Cursor(
-        touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, generation
-    )
+    human = any(mark.form is Form.HUMAN for mark in marks)
+    advanced = Cursor(touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks)
+    if human:
+        advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
     return Observation(
         log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more
     )

@@ -38,7 +38,7 @@ from support.outboxes import (
 from proton_tf_agent import replay, status
 from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.errors import AgentError, JournalHeld, JournalUnusable
-from proton_tf_agent.domain.evidence import Cursor, Form, Mark
+from proton_tf_agent.domain.evidence import Cursor, Fact, Form, LogClosed, Mark, OperationStarted
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind, settle
 from proton_tf_agent.domain.run import Basis, Patience, Run, RunStatus
@@ -453,7 +453,9 @@ def test_threads_take_turns(journal: Journal) -> None:
 
 
 def test_a_cursor_comes_back_as_it_was_put(journal: Journal) -> None:
-    cursor = Cursor("/w/a.log", 1, 2**63, 3, "head", 4, (Mark("anchor", 5, Form.HUMAN, "planned", "unit"),), 6, "lock")
+    cursor = Cursor(
+        "/w/a.log", 1, 2**63, 3, "head", 4, (Mark("anchor", 5, Form.HUMAN, "planned", "unit"),), 6, 7, "lock"
+    )
     journal.put_cursor(cursor)
     journal.put_cursor(Cursor("/w/b.log"))
     journal.forget_cursor("/w/b.log")
@@ -478,6 +480,16 @@ def test_a_run_comes_back_with_its_binding_or_the_reason_why_it_has_none(
     assert [r.run.run_id for r in journal.runs_known_as("a", "")] == ["run-1"]
     assert [r.run.run_id for r in journal.runs_known_as("", "l")] == ["run-1"]
     assert journal.runs_known_as("", "") == []
+
+
+def test_runs_that_began_at_once_are_listed_by_when_they_were_first_heard_of(journal: Journal) -> None:
+    heard_of = ["run-2", "run-9", "run-1"]
+    for run_id in heard_of:
+        journal.put_run(Recorded(Run(run_id, "/w", 1000.0), Unbound("not covered")))
+        journal.put_evidence(run_id, "human_log", "/w/a.log", Fact(OperationStarted("terraform", "")), None, 1000.0)
+    journal.put_evidence("run-2", "human_log", "/w/a.log", Fact(LogClosed()), None, 1001.0)
+    assert [recorded.run.run_id for recorded in journal.runs(10)] == heard_of[::-1]
+    assert [recorded.run.run_id for recorded in journal.runs(10, "/w")] == heard_of[::-1]
 
 
 def test_when_a_root_was_first_seen_is_said_once_and_for_all(journal_path: str) -> None:

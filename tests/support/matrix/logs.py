@@ -142,4 +142,9 @@ ROTATED = (
         (run(f"{APPLY} > apply.log"), hear("SUCCEEDED"), run("cp apply.log again.log; cp apply.log once-more.log")),
         ("SUCCEEDED",), ("applied",),
     ),
+    Case(
+        "a copy among the artifacts is the same run",
+        (run(f"{APPLY} > apply.log"), hear("SUCCEEDED"), run("mkdir artifacts; cp apply.log artifacts/")),
+        ("SUCCEEDED",), ("applied",),
+    ),
 )  # fmt: skip

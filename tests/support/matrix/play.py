@@ -102,7 +102,7 @@ class World:
     def runs(self) -> list[Row]:
         """Every run in the journal as `runs list` tells them, oldest first."""
         rows = ask(self.settings_file, "runs", "list", "--limit", _ALL)
-        return sorted(rows, key=lambda row: row["started_at"])
+        return rows[::-1]
 
     def entries(self) -> list[Row]:
         """Every entry of the outbox as `journal list` tells them."""
