@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 from .domain.evidence import Cursor, LockReplaced, LockTaken, LogClosed, Observation, OperationStarted, TracesGone
 from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
+from .sources.known_logs import KnownLogs, cursor_behind
 from .sources.lock_file import lock_info_path_of
 from .sources.observe import observe
 from .sources.place import Kind
 from .sources.processes import Processes
-from .sources.renames import FileKey, former_cursor, human_logs
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.watch import Touched, Watch
 
@@ -154,10 +153,16 @@ class Observer:
             return False
         if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
             return False  # a state that no open run has written is nobody's evidence
-        if look.place.kind is Kind.LOG:
-            look = replace(look, place=replace(look.place, directory=self._run_directory(look)))
+        cursor = batch.cursors.get(look.path)
         try:
-            observation = observe(self._opener, look, batch.cursors.get(look.path) or self._former_cursor(look, batch))
+            if look.place.kind is Kind.LOG:
+                look = replace(look, place=replace(look.place, directory=self._run_directory(look)))
+                if cursor is None or not cursor.offset:
+                    cursor = self._cursor_elsewhere(look, batch) or cursor
+            observation = observe(self._opener, look, cursor)
+        except _NotYet as reason:
+            self._watch.look_again(look.path)
+            return reason.soon
         except Unreadable as error:
             if error.code == "E_IO":
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
@@ -177,12 +182,34 @@ class Observer:
         """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
         return self._run_directories.get(look.path) or self._watch.run_directory(look.place.directory)
 
-    def _former_cursor(self, look: Touched, batch: _Batch) -> Cursor | None:
-        """The cursor of a log that was renamed: what was read of it under its old name is no other run."""
-        if look.place.kind is not Kind.LOG:
-            return None
-        being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
-        return former_cursor(self._opener, look.path, batch.human_logs, being_written)
+    def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
+        """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
+
+        A copy is one only for the deployment that its original was for: two runs may print the same. _NotYet when that
+        cannot be known yet.
+        """
+        if batch.known_logs is None:
+            being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
+            batch.known_logs = KnownLogs(self._opener, batch.all_cursors(), being_written)
+        try:
+            with self._opener.open(look.path) as file:
+                former = batch.known_logs.former(file)
+                if former is not None:
+                    return former
+                for original in batch.known_logs.originals(file):
+                    if original.cursor.path in batch.looked_at:
+                        raise _NotYet(soon=True)  # its run is not journaled yet
+                    if self._told_of(original.cursor, look.place.directory):
+                        if original.grows and not look.complete:
+                            raise _NotYet(soon=False)  # it may grow and become another
+                        return cursor_behind(file, original.cursor)
+        except FileNotFoundError:
+            pass
+        return None
+
+    def _told_of(self, log: Cursor, directory: str) -> bool:
+        """Whether a run in a log was for the deployment that is bound to a directory now."""
+        return any(self._pipeline.was_for(mark.anchor, directory) for mark in log.marks if mark.anchor)
 
     def _look_behind(self, batch: _Batch, held: Sequence[Run]) -> list[Touched]:
         """Look at what must be known of the run before when the next one begins; returns the logs with more in them.
@@ -244,20 +271,28 @@ class Observer:
             self._pipeline.absorb(observations, now, self._born)
 
 
+class _NotYet(Exception):
+    """What a file is can be known only later. soon: in the next batch; else when it has changed, or is complete."""
+
+    def __init__(self, soon: bool) -> None:
+        self.soon = soon
+        super().__init__()
+
+
 class _Batch:
     """What was seen since the last commit; cursors are those of the pipeline, advanced by what was seen here."""
 
     def __init__(self, cursors: dict[str, Cursor]) -> None:
         self.cursors: ChainMap[str, Cursor] = ChainMap({}, cursors)
-        self._before = cursors
+        self.known_logs: KnownLogs | None = None  # made when the first log comes that has no cursor
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
 
-    @cached_property
-    def human_logs(self) -> dict[FileKey, Cursor]:
-        """The cursors that human logs had before this batch, by what file they are of."""
-        return human_logs(self._before)
+    def all_cursors(self) -> Iterator[Cursor]:
+        """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given
+        to the next one."""
+        return chain.from_iterable(cursors.values() for cursors in reversed(self.cursors.maps))
 
     def add(self, observation: Observation) -> None:
         """Keep an observation, and read on behind it from now on."""
@@ -266,6 +301,8 @@ class _Batch:
         self.facts += len(observation.facts)
         if observation.cursor is not None:
             self.cursors[observation.path] = observation.cursor
+            if self.known_logs is not None:
+                self.known_logs.add(observation.cursor)
 
 
 def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) -> list[Observation]:

@@ -158,6 +158,14 @@ class Pipeline:
             batch.write()
         batch.finish()
 
+    def was_for(self, anchor: str, directory: str) -> bool:
+        """Whether the run with this anchor was for the very deployment that a run in a directory would be for now."""
+        for recorded in self.journal.runs_known_as(anchor, ""):
+            now = self.surroundings.binding(replace(recorded.run, directory=directory))
+            if isinstance(recorded.binding, Binding) and recorded.binding.deployment_id and now == recorded.binding:
+                return True
+        return False
+
     def forget(self, paths: Sequence[str]) -> None:
         """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""
         if not paths:

@@ -54,10 +54,16 @@ def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | 
         lines.append((position, line))
         position += len(line)
     offset = start + end
-    head_length = min(offset, _HEAD)
+    head, head_length = head_of(read, offset)
     more = bool(end) and offset < size and len(block) >= READ_LIMIT
     unfinished = b"" if more else block[end:][-_UNFINISHED:]
-    return Tail(tuple(lines), offset, _digest(read, head_length), head_length, restarted, more, unfinished)
+    return Tail(tuple(lines), offset, head, head_length, restarted, more, unfinished)
+
+
+def head_of(read: ReadAt, offset: int) -> tuple[str, int]:
+    """What tells a file that was read up to an offset from another: a digest of how it begins, and of how much."""
+    length = min(offset, _HEAD)
+    return _digest(read, length), length
 
 
 def _split(block: bytes) -> list[bytes]:
