@@ -22,6 +22,7 @@ LINK_WINDOW = 60.0
 CLOCK_SLACK = 1.0
 ECHO_WINDOW = 10.0
 VERSION_LINE_SLACK = 0.05
+FILE_TIME_SLACK = 0.01  # the kernel stamps files by a clock that ticks 100 to 1000 times a second
 LAST_WORDS = 2.0
 
 
@@ -217,7 +218,9 @@ def _had_ended(run: Run, lock: ev.LockTaken) -> bool:
     and everything else later."""
     if run.log is not Log.CLOSED or run.log_written_at is None or lock.created_at is None:
         return False
-    slack = CLOCK_SLACK if run.position <= 0 and run.form is Form.JSON else VERSION_LINE_SLACK
+    slack = FILE_TIME_SLACK
+    if run.form is Form.JSON:
+        slack = VERSION_LINE_SLACK if run.position > 0 else CLOCK_SLACK
     return lock.created_at > run.log_written_at + slack
 
 

@@ -86,11 +86,17 @@ def _read_part(file: LogFile, lines: Sequence[Line], mark: Mark, alone: bool) ->
     # Terragrunt ends with a copy of every unit's errors, without prefixes: they are no error of the log's directory.
     name = file.name if mark.unit or alone else ""
     facts, mark = human_log.read(lines[:begin], mark, file.identity, name)
+    facts = tuple(_dated(fact, file.written_at) for fact in facts)
     if begin == len(lines):
         return facts, mark
     left, mark = human_log.finish(mark)
     said, mark = json_log.read(lines[begin:], replace(mark, phase=""), directory)
     return (*facts, *left, *said), mark
+
+
+def _dated(fact: Fact, written_at: float) -> Fact:
+    """A run that ends where its log goes on has got its last line before the log was last written."""
+    return replace(fact, evidence=LogClosed(written_at)) if isinstance(fact.evidence, LogClosed) else fact
 
 
 def _json_begins(lines: Iterable[Line], goes_on: bool) -> int:

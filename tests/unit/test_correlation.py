@@ -315,6 +315,22 @@ def test_a_human_log_seen_before_its_older_lock_is_the_same_run() -> None:
     assert watched.human_log("h") == watched.lock("L", 1970.0)
 
 
+def test_a_lock_taken_after_the_last_word_of_a_human_log_is_the_next_runs() -> None:
+    """`terraform plan -out=p; terraform apply p` in one log: the second lock may be seen before its first line."""
+    watched = Watched()
+    plan = watched.human_log("h")
+    watched.line("h", ev.LogClosed(written_at=2000.0))
+    assert watched.lock("L", 2000.05) != plan
+
+
+def test_a_lock_taken_before_the_last_word_of_a_human_log_is_its_own() -> None:
+    """It is given back behind the last word, so it may still be there."""
+    watched = Watched()
+    plan = watched.human_log("h")
+    watched.line("h", ev.LogClosed(written_at=2000.0))
+    assert watched.lock("L", 1999.9) == plan
+
+
 @pytest.mark.parametrize("json_first", [True, False])
 def test_a_run_that_speaks_in_two_logs_is_one_run_and_its_json_log_counts(json_first: bool) -> None:
     """OpenTofu's -json-into=FILE: the human words on stdout, the JSON UI in a file."""
