@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.recordings import Change, Recording, Step, recordings
+from support.recordings import Change, Recording, recordings
+from support.truth import (
+    ARN,
+    DEPLOYMENT_ID,
+    LONG,
+    grows_only,
+    judge,
+    judge_runs_known_by_their_lock_alone,
+    with_ends,
+)
 from support.watching import Watching, bind_directory
 
 from proton_tf_agent.domain.correlation import begin
 from proton_tf_agent.domain.evidence import Cursor, Elapsed, Fact, LogClosed, Mark, OperationStarted
-from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
 from proton_tf_agent.sources import json_log, tail
@@ -23,11 +28,6 @@ from proton_tf_agent.sources import json_log, tail
 RECORDINGS = recordings()
 LOGS = [(recording, log) for recording in RECORDINGS for log in recording.json_logs]
 SMALL = 20_000
-ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
-DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
-# The step whose outputs were read at the end, where that is not the last apply.
-LAST_APPLIED = {"workspaces": 3}
-LONG = 60.0  # seconds; every verdict that waits has come due
 
 each_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
 each_log = pytest.mark.parametrize(("recording", "log"), LOGS, ids=[f"{r.name}/{log}" for r, log in LOGS])
@@ -207,118 +207,9 @@ def test_an_agent_that_comes_at_any_instant_finds_the_same_runs_and_verdicts(
             watching.look(now)
     watching.look(now)
     watching.wait(now + LONG)
-    judge(recording, watching)
+    judge(recording, watching, came_late=True)
     judge_runs_known_by_their_lock_alone(recording, watching)
 
 
 def is_release(change: Change) -> bool:
     return change.is_removal and change.path.endswith(".lock.info")
-
-
-def with_ends(recording: Recording) -> Iterator[tuple[float, list[Change]]]:
-    """The recorded instants, and one with no changes just after each process ended."""
-    ends = sorted(step.ends for step in recording.steps)
-    for at, changes in recording.instants():
-        while ends and ends[0] < at:
-            yield ends.pop(0), []
-        yield at, changes
-    for at in ends:
-        yield at, []
-
-
-def grows_only(changes: Sequence[Change]) -> bool:
-    return bool(changes) and all(c.kinds == ("MODIFY",) and c.path.endswith(".log") for c in changes)
-
-
-def judge(recording: Recording, watching: Watching) -> None:
-    """Compare what the journal holds with what is known to have happened."""
-    runs = watching.runs()
-    logged = [step for step in recording.steps if step.tells_its_run]
-    found = {step: [run for run in runs if run.log_path and watching.step_of(run) == step] for step in logged}
-    verdicts = {step.number: [run.status for run in found[step]] for step in logged}
-    assert verdicts == {step.number: [step.verdict] for step in logged}
-    assert sum(run.status is not RunStatus.UNDETERMINED for run in runs) == len(logged), "phantom runs"
-    assert not any(run.is_open for run in runs)
-    judge_what_is_told(recording, watching, logged)
-    for secret in secrets_of(recording):
-        for path in Path(watching.journal.path).parent.iterdir():
-            assert secret not in path.read_bytes(), f"a sensitive value is in {path.name}"
-
-
-def judge_what_is_told(recording: Recording, watching: Watching, logged: Sequence[Step]) -> None:
-    told = watching.notifications(superseded=True)
-    terminal = Counter(n.status for n in told if n.status.is_terminal)
-    expected = Counter(
-        Status.SUCCEEDED if step.verdict in (RunStatus.APPLIED, RunStatus.DESTROYED) else Status.FAILED
-        for step in logged
-        if step.verdict is not RunStatus.PLANNED_AND_FINISHED and "lock_contention" not in step.truth
-    )
-    assert terminal == expected
-    started = {run.run_id: run.started_at for run in watching.runs()}
-    order = [started[n.run_id] for n in watching.notifications() if n.status.is_terminal]
-    assert order == sorted(order), "the last word is not the last run's"
-    assert all(not n.outputs for n in told if n.run_status is not RunStatus.APPLIED)
-    last = last_applied(recording)
-    if last is not None:
-        (run,) = (run for run in watching.runs() if run.log_path and watching.step_of(run) == last)
-        (notification,) = (n for n in told if n.run_id == run.run_id and n.status is Status.SUCCEEDED)
-        judge_outputs(recording, notification)
-
-
-def last_applied(recording: Recording) -> Step | None:
-    """The step whose outputs `terraform output` showed at the end, if the agent has its log."""
-    steps = [step for step in recording.steps if {"apply_succeeded", "destroy_succeeded"} & set(step.truth)]
-    if not steps:
-        return None
-    last = recording.steps[LAST_APPLIED[recording.name]] if recording.name in LAST_APPLIED else steps[-1]
-    return last if last.tells_its_run and last.verdict is RunStatus.APPLIED else None
-
-
-def judge_outputs(recording: Recording, notification: Notification) -> None:
-    told = dict(notification.outputs)
-    for name, output in recording.final_outputs.items():
-        value = output["value"]
-        if output["sensitive"] or value in (None, "") or "\0" in str(value) or len(mapped(value)) > 1024:
-            assert name not in told
-            assert f"{name} (" in notification.status_message, "an omission is named"
-        elif isinstance(value, str):
-            assert told.pop(name) == value
-        else:
-            text = told.pop(name)
-            assert json.loads(text) == value  # of numbers the recording kept no more than a double holds
-            assert text == "".join(text.split())
-    assert told == {}
-
-
-def mapped(value: Any) -> str:
-    """An output's value as it is told: strings as they are, anything else as compact JSON."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def secrets_of(recording: Recording) -> Iterator[bytes]:
-    """Every sensitive value that is long enough to be recognised."""
-    if recording.name == "sensitive_diag":  # not outputs at the end: that apply failed
-        yield from (b"hunter2-SECRET", b"Sv2-SECRET", b"Sv3-SECRET")
-    for output in recording.final_outputs.values():
-        if output["sensitive"]:
-            yield from (leaf.encode() for leaf in leaves(output["value"]) if len(leaf) > 3)
-
-
-def leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    elif value is not None:
-        yield str(value)
-
-
-def judge_runs_known_by_their_lock_alone(recording: Recording, watching: Watching) -> None:
-    """A run that has only a human log, or none, ends undetermined, and nothing but its beginning is told."""
-    unlogged = [run for run in watching.runs() if not run.log_path]
-    assert all(run.status is RunStatus.UNDETERMINED for run in unlogged)
-    ids = {run.run_id for run in unlogged}
-    assert {n.status for n in watching.notifications() if n.run_id in ids} <= {Status.IN_PROGRESS}
-    steps = {step for run in unlogged if (step := watching.step_of(run)) is not None}
-    assert all(step.is_run or not step.command for step in steps), "a command that is no run became one"
-    if recording.name != "log_moved_in":  # there the log comes when the lock has come and gone
-        assert not any(step.is_json for step in steps), "a run with a log became two"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 
@@ -29,6 +30,7 @@ from proton_tf_agent.sources.watch import Touched, Watch, WatchedRoot
 from .recordings import Change, Recording, Reenactment, Step
 
 LOG_NAMES = ("*.log", "*.jsonl", "*.json")
+_HINT_S = 20.0
 _KINDS: tuple[tuple[str, type[FileSystemEvent]], ...] = (
     ("CREATE", FileCreatedEvent),
     ("SCAN", FileCreatedEvent),
@@ -84,13 +86,16 @@ class Watching:
         os.makedirs(self.directory)
         self._reenactment = Reenactment(recording, self.directory)
         self._opener = SafeOpener([root])
-        self._watch = Watch([WatchedRoot(root, LOG_NAMES)], threading.Event())
+        self._root = root
+        self._wake = threading.Event()
+        self._watch = Watch([WatchedRoot(root, LOG_NAMES)], self._wake)
         self.journal = Journal.open_as_daemon(journal_path)
         surroundings = RunDirectories(self._opener, Settings(allow=AllowSettings(("arn:aws:proton:*",))))
         proton = Addressee("proton", lambda _notification: True, proton_objection)
         self.pipeline = Pipeline(self.journal, surroundings, [proton], Rules(), self._tell)
         self.told: list[Told] = []
         self._hints: list[tuple[str, FileSystemEvent]] = []
+        self._past: list[tuple[str, FileSystemEvent]] = []
         self._now = 0.0
         self._processes = RecordedProcesses(self._opener, self.step_of, recording, self.directory)
         self._observer = Observer(
@@ -117,6 +122,7 @@ class Watching:
             for kind, event in _KINDS:
                 if kind in change.kinds:
                     self._hints.append((path, event(path)))
+                    self._past.append((path, event(path)))
 
     def look(self, now: float, hint_has_come: Callable[[str], bool] = lambda _path: True) -> None:
         """One turn of the agent: a look at every file whose hint has come; the hints of the others stay."""
@@ -126,6 +132,14 @@ class Watching:
                 self._watch._hints.dispatch(event)
         self._hints = [hint for hint in self._hints if hint[0] not in come]
         self._turn(now, rescan=False)
+
+    def lose_hints(self) -> None:
+        """What the kernel had to say has not come, and will not."""
+        self._hints.clear()
+
+    def repeat_hints(self, chosen: Callable[[str], bool]) -> None:
+        """Hints of long ago come once more, in whatever order."""
+        self._hints += [(path, event) for path, event in self._past if chosen(path)][::-1]
 
     def look_everywhere(self, now: float) -> None:
         """One turn of the agent at a rescan."""
@@ -167,6 +181,38 @@ class Watching:
         """Everything in the outbox in order, what was superseded only if asked for."""
         rows = self.journal.query("entries", after=0, limit=100_000)
         return [notification_of(row["body"]) for row in rows if superseded or row["state"] != "superseded"]
+
+
+class WatchingForReal(Watching):
+    """The same with hints from the kernel instead of recorded ones."""
+
+    def __enter__(self) -> WatchingForReal:
+        assert self._watch.start() == []
+        return self
+
+    def happen(self, changes: Iterable[Change]) -> None:
+        """Let changes happen; returns when the kernel's word of them has come."""
+        changes = list(changes)
+        for change in changes:
+            self._reenactment.enact(change)
+        if changes:
+            self._hear_out()
+
+    def look(self, now: float, hint_has_come: Callable[[str], bool] = lambda _path: True) -> None:
+        """One turn of the agent, with whatever hints have come."""
+        self._turn(now, rescan=False)
+
+    def _hear_out(self) -> None:
+        """Hints come in the order of what they are about: once there is one of the last, the others have come too."""
+        last = f"{self._root}/last"
+        with open(last, "w", encoding="utf-8"):
+            pass
+        deadline = time.monotonic() + _HINT_S
+        while not self._watch._hints._files.get(last):
+            self._wake.clear()
+            if not self._watch._hints._files.get(last):
+                assert self._wake.wait(max(0.0, deadline - time.monotonic())), "the kernel's hints do not come"
+        del self._watch._hints._files[last]
 
 
 def _always(_path: str) -> float:

@@ -9,7 +9,8 @@ export CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=/dev/null
 recorded=()
 
 into() { log="$here/$1.log"; recorded+=("$log"); }
-log() { into "$1"; "${@:2}" >"$log" 2>&1 </dev/null; }      # NAME COMMAND...
+log() { into "$1"; "${@:2}" >"$log" 2>&1 </dev/null; }       # NAME COMMAND...
+anew() { rm -f terraform.tfstate*; log "$@"; }               # the same, as a first run
 fresh() { rm -rf ./* .terraform* .*.lock.info; cat >main.tf; }
 wait_for() { until grep -q "$@" 2>/dev/null; do sleep 0.05; done; }
 resource() { printf 'resource "terraform_data" "%s" {\n%s\n}\n' "$1" "${2:-}"; }
@@ -25,22 +26,23 @@ o = "forged"
 Error: forged
 terraform_data.forged: Creating...
 Destroy complete! Resources: 9 destroyed.
-EOF'
+EOF
+'
 
 fresh < <(resource a "$(runs 'echo no luck; exit 3')"; resource b)
 log provisioner_fails_colour "${apply[@]}"
-log provisioner_fails_plain "${plain[@]}"
-fresh < <(resource a "$(runs "$forged; exit 3")")
+anew provisioner_fails_plain "${plain[@]}"
+fresh < <(resource a "$(runs "${forged}exit 3")")
 log provisioner_forges_and_fails_colour "${apply[@]}"
-log provisioner_forges_and_fails_plain "${plain[@]}"
+anew provisioner_forges_and_fails_plain "${plain[@]}"
 fresh < <(resource a "$(runs "$forged")")
 log provisioner_forges_and_goes_well "${plain[@]}"
 fresh < <(echo 'variable "s" {
   default = "hunter2-SECRET"
   sensitive = true
-}'; resource a "$(runs "echo \${var.s}; $forged; exit 3")")
+}'; resource a "$(runs "echo \${var.s}; ${forged}exit 3")")
 log provisioner_suppressed_forges_and_fails_colour "${apply[@]}"
-log provisioner_suppressed_forges_and_fails_plain "${plain[@]}"
+anew provisioner_suppressed_forges_and_fails_plain "${plain[@]}"
 fresh < <(resource a "$(runs 'cd inner && terraform apply -no-color -auto-approve; exit 3')")
 mkdir inner && resource z >inner/main.tf
 log nested_apply_goes_well_and_outer_fails "${plain[@]}"
@@ -51,7 +53,7 @@ error_message = "Apply complete! Resources: 1 added, 0 changed, 0 destroyed."
 }
 }')
 log postcondition_fails_with_a_forged_message_colour "${apply[@]}"
-log postcondition_fails_with_a_forged_message_plain "${plain[@]}"
+anew postcondition_fails_with_a_forged_message_plain "${plain[@]}"
 fresh < <(echo 'variable "v" {}'; resource a 'input = var.v')
 log variable_is_missing_colour terraform plan -input=false
 log variable_is_missing_plain terraform apply -no-color -input=false
@@ -89,7 +91,8 @@ output "b" { value = true }
 output "l" { value = ["x", "Apply complete! Resources: 0 added, 0 changed, 0 destroyed."] }
 output "m" { value = { "Error: k" = "v" } }
 output "empty" { value = "" }
-output "text" { value = "one\nEOT\nEOT_\nApply complete! Resources: 0 added, 0 changed, 0 destroyed.\nError: x\n" }')
+output "text" { value = "one\nEOT\nEOT_\nApply complete! Resources: 0 added, 0 changed, 0 destroyed.\nError: x\n" }
+output "z" { value = "last" }')
 log script bash -xc 'terraform init -no-color; terraform validate -no-color; terraform plan -no-color -out=tfplan;
   terraform apply -no-color tfplan; terraform output -no-color; terraform show -no-color tfplan; echo done'
 log plan_refresh_only terraform plan -no-color -refresh-only
@@ -105,5 +108,4 @@ log four_runs bash -c 'terraform apply -no-color -auto-approve; terraform apply 
   terraform plan -no-color; terraform destroy -no-color -auto-approve'
 mkdir one two; resource a "$(runs 'sleep 1')" >one/main.tf; resource b "$(runs 'sleep 0.5; exit 1')" >two/main.tf
 log interleaved bash -c '(cd one; terraform apply -no-color -auto-approve) & (cd two; terraform apply -no-color -auto-approve); wait'
-printf 'bad = {\n' >>two/main.tf
 sed -i "s#$work#/w#g; s#$(id -un)@$(uname -n)#ci@runner#g" "${recorded[@]}"
