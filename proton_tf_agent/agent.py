@@ -30,6 +30,7 @@ from .run_directories import RunDirectories
 from .settings import Settings, SinkSettings, WatchSettings, advice, load
 from .sinks import Sink, sink_type
 from .sources.liveness import Boot, read_boot
+from .sources.s3_state import Allowed, S3States
 from .sources.safe_open import SafeOpener
 from .sources.watch import Watch, WatchedRoot
 from .telemetry import Log, notify_systemd
@@ -300,7 +301,11 @@ def assemble_pipeline(
         settings.outputs,
         settings.run.no_changes == "succeed",
     )
-    return Pipeline(journal, RunDirectories(opener, settings), addressees, rules, tell, nudge)
+    states = S3States(
+        [Allowed(s.bucket, s.keys, s.region, s.endpoint_url, s.dynamodb_table, s.timeout) for s in settings.s3_state],
+        lambda place, reason: tell(Told("source.unreadable", {"path": place, "reason": reason})),
+    )
+    return Pipeline(journal, RunDirectories(opener, settings, states), addressees, rules, tell, nudge)
 
 
 def decide(settings: Settings, journal: Journal, run_id: str, decision: DecisionTaken, now: float) -> Recorded:

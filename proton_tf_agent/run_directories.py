@@ -14,7 +14,9 @@ from .domain.redaction import Taint
 from .domain.run import Run
 from .settings import Settings
 from .sources import backend
-from .sources.observe import TORN, is_locked, read_binding_files, read_state
+from .sources.backend import Backend
+from .sources.observe import TORN, is_locked, read_binding_files, read_state, read_state_in_s3
+from .sources.s3_state import S3States
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.state_place import backend_of, workspace_of
 
@@ -22,10 +24,11 @@ from .sources.state_place import backend_of, workspace_of
 _STATE_LOOKS = 3
 _STATE_REWRITTEN_S = 0.05
 
+_S3_TICK_S = 1.0  # S3 tells when an object was written in whole seconds
 _CLOCK_TICK_S = 0.1  # file times come from a coarser clock than a log's
 _LAST_WORDS_S = 2.0  # from the last write of a state to the last line of the log, taken generously
 _KEPT_ELSEWHERE = {
-    backend.S3: "the state is kept in S3",
+    backend.S3: "the state is kept in S3, and there is no [[s3_state]]",
     backend.LOCAL: "the place of the state is not known",
     backend.UNKNOWN: "the record of the backend cannot be read",
 }
@@ -34,8 +37,9 @@ _KEPT_ELSEWHERE = {
 class RunDirectories:
     """Bindings and states of runs below the watched roots."""
 
-    def __init__(self, opener: SafeOpener, settings: Settings) -> None:
+    def __init__(self, opener: SafeOpener, settings: Settings, states: S3States | None = None) -> None:
         self._opener = opener
+        self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
         self._bound = {bind.directory: bind for bind in settings.bind}
 
@@ -69,7 +73,7 @@ class RunDirectories:
 
     def state_path(self, run: Run) -> str | None:
         """The local state a run works on: beside its lock, else where `init` has recorded it; None: none we know."""
-        return run.state_path or self._recorded(run)[1]
+        return self._place_of_state(run)[2]
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
@@ -79,9 +83,11 @@ class RunDirectories:
 
     def taint(self, run: Run) -> Taint:
         """Every value nobody may see, from the run's state and its backup."""
-        kind, path = ("", run.state_path) if run.state_path else self._recorded(run)
+        found, workspace, path = self._place_of_state(run)
+        if path is None and found.type == backend.S3 and self._states.reads_anything:
+            return read_state_in_s3(self._states, found, workspace).taint
         if path is None:
-            return Taint(known=kind != backend.UNKNOWN)  # nothing local to learn from: patterns have to do
+            return Taint(known=found.type != backend.UNKNOWN)  # nothing to learn from: patterns have to do
         reading = read_state(self._opener, path)
         for _ in range(_STATE_LOOKS - 1):
             if reading.taint.known or reading.reason not in ("", TORN):
@@ -91,7 +97,7 @@ class RunDirectories:
         return reading.taint
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:
-        """The outputs in the run's local state, when it is there, whole and certainly the run's."""
+        """The outputs in the run's state, when it is within reach, whole and certainly the run's."""
         found = self._outputs(run)
         return None if isinstance(found, str) else found
 
@@ -101,9 +107,11 @@ class RunDirectories:
         return f"outputs unreadable: {found}" if isinstance(found, str) else ""
 
     def _outputs(self, run: Run) -> tuple[Output, ...] | str:
-        kind, path = ("", run.state_path) if run.state_path else self._recorded(run)
+        found, workspace, path = self._place_of_state(run)
+        if path is None and found.type == backend.S3 and self._states.reads_anything:
+            return self._outputs_in_s3(run, found, workspace)
         if path is None:
-            return _KEPT_ELSEWHERE.get(kind, f"the state is kept in a backend of type {kind}")
+            return _KEPT_ELSEWHERE.get(found.type, f"the state is kept in a backend of type {found.type}")
         reading = read_state(self._opener, path)
         if reading.state is None:
             return reading.reason
@@ -113,12 +121,25 @@ class RunDirectories:
             return "the local state is older than the run"
         return reading.state.outputs
 
-    def _recorded(self, run: Run) -> tuple[str, str | None]:
-        """The type of the backend in a run's directory, and the local state it means for the run's workspace."""
+    def _outputs_in_s3(self, run: Run, found: Backend, workspace: str | None) -> tuple[Output, ...] | str:
+        """Terraform writes nothing when nothing has changed, and TF_WORKSPACE may have meant another object: only what
+        was written since the run began is certainly its own."""
+        reading = read_state_in_s3(self._states, found, workspace)
+        if reading.state is None:
+            return reading.reason
+        if reading.modified_at + _S3_TICK_S < self._began(run):
+            return "the state in S3 is older than the run"
+        return reading.state.outputs
+
+    def _place_of_state(self, run: Run) -> tuple[Backend, str | None, str | None]:
+        """The backend of a run, its workspace as far as that is known, and its local state: beside its lock, else where
+        `init` has recorded it."""
+        if run.state_path:
+            return Backend(), run.workspace, run.state_path
         directory = run.lock_directory or run.directory
         found = backend_of(self._opener, directory)
         workspace = run.workspace or workspace_of(self._opener, directory)
-        return found.type, backend.state_path(directory, found, workspace)
+        return found, workspace, backend.state_path(directory, found, workspace)
 
     def _began(self, run: Run) -> float:
         """From when on a state file may have been written by a run whose lock nobody has seen.

@@ -117,6 +117,22 @@ def _region(value: str, complain: Complain) -> str:
     return value
 
 
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_TABLE_NAME = r"[A-Za-z0-9_.-]{3,255}"
+
+
+def _bucket(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_BUCKET, value):
+        complain("is not the name of a bucket", "the name alone, without s3:// and without a key")
+    return value
+
+
+def _table_name(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_TABLE_NAME, value):
+        complain("is not the name of a DynamoDB table", "the name alone, not its ARN")
+    return value
+
+
 _SINK_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
@@ -306,6 +322,9 @@ PATH = _text(_path, pattern="^/.*[^/.]")
 ARN = _text(_arn, pattern="^arn:aws(-cn|-us-gov)?:proton:")
 DEPLOYMENT_ID = _text(_deployment_id, pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 REGION_NAME = _text(_region, pattern=f"^{REGION}$")
+BUCKET = _text(_bucket, pattern=f"^{_BUCKET}$")
+TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
+KEY_GLOBS = _array(_text(_glob))
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 ENDPOINT = _text(_endpoint, pattern="^https?://")
 LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))

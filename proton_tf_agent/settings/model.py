@@ -54,6 +54,18 @@ class AllowSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class S3StateSettings:
+    """States in S3 that may be read. keys are globs over whole keys."""
+
+    bucket: str
+    region: str
+    keys: tuple[str, ...] = ("*",)
+    endpoint_url: str | None = None
+    dynamodb_table: str | None = None
+    timeout: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
 class SinkSettings:
     """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
 
@@ -106,6 +118,7 @@ class Settings:
     bind: tuple[BindSettings, ...] = ()
     outputs: OutputMapping = field(default_factory=OutputMapping)
     allow: AllowSettings = field(default_factory=AllowSettings)
+    s3_state: tuple[S3StateSettings, ...] = ()
     sink: tuple[SinkSettings, ...] = ()
     run: RunSettings = field(default_factory=RunSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)

@@ -147,6 +147,43 @@ TABLES = (
         ),
     ),
     Table(
+        "s3_state",
+        model.S3StateSettings,
+        "States in S3 that may be read, for the outputs of runs with a human log. A job's files name no other.",
+        (
+            Key("bucket", kinds.BUCKET, "The bucket.", '"terraform-states"'),
+            Key("region", kinds.REGION_NAME, "The AWS region it is in.", '"eu-west-1"'),
+            Key(
+                "keys",
+                kinds.KEY_GLOBS,
+                "Globs over the keys of states, whole ones: those of workspaces begin with env:/ and their name.",
+                '["network/*", "env:/*/network/*"]',
+            ),
+            Key(
+                "endpoint_url",
+                kinds.ENDPOINT,
+                "Another endpoint than that of AWS: https, or http to a literal loopback address.",
+                '"https://minio.example.com"',
+                unset="the endpoint of AWS in the region",
+            ),
+            Key(
+                "dynamodb_table",
+                kinds.TABLE_NAME,
+                "The table that holds the locks, where the backend has `dynamodb_table`.",
+                '"terraform-locks"',
+                unset="locks are files beside the states (`use_lockfile`), or there are none",
+            ),
+            Key(
+                "timeout",
+                duration(0.1, 10.0),
+                "How long connecting, and how long an answer, may take; nothing else is seen meanwhile.",
+                '"1s"',
+                unit=_SECONDS,
+            ),
+        ),
+        repeated=True,
+    ),
+    Table(
         "sink",
         model.SinkSettings,
         "Who is told. Write one [[sink]] for each.",

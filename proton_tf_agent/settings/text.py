@@ -22,6 +22,7 @@ _Sample = tuple[bool, Mapping[str, str]]
 
 _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
     "bind": ((False, {}),),
+    "s3_state": ((False, {}),),
     # The file must be safe to start with as it is: this prints what Proton would be told.
     "sink": ((True, {"type": '"console"'}), (False, {"type": '"proton"'})),
 }

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..aws_client import build_client
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
 
@@ -188,25 +189,8 @@ def request_of(notification: Notification) -> Request:
 
 
 def _build_client(region: str | None, endpoint_url: str | None, timeouts: tuple[float, float]) -> ProtonClient:
-    import boto3
-    from botocore.config import Config
-    from botocore.loaders import Loader
-    from botocore.session import get_session
-
-    config = Config(
-        connect_timeout=timeouts[0],
-        read_timeout=timeouts[1],
-        retries={"mode": "standard", "total_max_attempts": 1},  # the outbox retries, nobody else
-        tcp_keepalive=True,
-        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # not in the stubs yet
-        proxies={},  # not None: None means "ask the environment"
-    )
-    core = get_session()
-    core.set_default_client_config(config)  # also for the STS client that a role in the chain needs
-    session = boto3.Session(botocore_session=core)
-    # Neither ~/.aws/models nor AWS_DATA_PATH; botocore's own Proton goes before ours while it exists.
-    core.get_component("data_loader").search_paths[:] = [Loader.BUILTIN_DATA_PATH, MODELS]
-    client: ProtonClient = session.client("proton", region_name=region, endpoint_url=endpoint_url, config=config)
+    # botocore's own model of Proton goes before ours while it exists. The outbox retries, nobody else.
+    client: ProtonClient = build_client("proton", region, endpoint_url, timeouts, models=[MODELS])
     transport = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to cap
 
     def fetch(request: Any, **_: Any) -> Any:

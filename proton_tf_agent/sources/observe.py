@@ -15,7 +15,9 @@ from ..domain.binding import MAX_METADATA, METADATA_PATH, TFVARS_PATH
 from ..domain.evidence import Cursor, Fact, Form, Observation, StateWritten
 from ..domain.redaction import Taint
 from . import lock_file, log, state_file, tail
+from .backend import Backend
 from .place import Kind
+from .s3_state import OutOfReach, S3States
 from .safe_open import OpenFile, SafeOpener, Unreadable
 from .watch import Touched
 
@@ -105,7 +107,7 @@ def observe(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Obse
 
 @dataclass(frozen=True, slots=True)
 class StateReading:
-    """The local state as far as it could be read: outputs (None: not readable now) and what is sensitive.
+    """A state as far as it could be read: outputs (None: not readable now) and what is sensitive.
 
     reason says why there is no state, in words for people; modified_at is when the state was last written.
     """
@@ -137,21 +139,43 @@ def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[
     nothing, unknown = Taint(), Taint(known=False)
     try:
         with opener.open(path) as file:
-            size, at = file.stat.st_size, file.stat.st_mtime
-            if size == 0:
-                return StateReading(None, nothing, "the state is empty", at), ()  # nothing was written yet
-            state = state_file.read(file.read, size, file.is_unchanged)
-            if state is None:
-                return StateReading(None, unknown, TORN, at), ()
-            if state.encrypted:
-                return StateReading(None, unknown, ENCRYPTED, at), ()
-            marked = state_file.secrets_in_resources(file.read, size)
-            known = marked is not None and file.is_unchanged()
-            return StateReading(state, nothing if known else unknown, "", at), (*state.secrets, *(marked or ()))
+            return _reading_of(file.read, file.stat.st_size, file.is_unchanged, file.stat.st_mtime)
     except FileNotFoundError:
         return StateReading(None, nothing, NO_STATE), ()
     except Unreadable as error:
         return StateReading(None, unknown, f"the state cannot be read: {error.code}"), ()
+
+
+def _reading_of(
+    read_at: tail.ReadAt, size: int, is_unchanged: Callable[[], bool], at: float
+) -> tuple[StateReading, tuple[str, ...]]:
+    nothing, unknown = Taint(), Taint(known=False)
+    if size == 0:
+        return StateReading(None, nothing, "the state is empty", at), ()  # nothing was written yet
+    state = state_file.read(read_at, size, is_unchanged)
+    if state is None:
+        return StateReading(None, unknown, TORN, at), ()
+    if state.encrypted:
+        return StateReading(None, unknown, ENCRYPTED, at), ()
+    marked = state_file.secrets_in_resources(read_at, size)
+    known = marked is not None and is_unchanged()
+    return StateReading(state, nothing if known else unknown, "", at), (*state.secrets, *(marked or ()))
+
+
+def read_state_in_s3(states: S3States, found: Backend, workspace: str | None) -> StateReading:
+    """The state of a workspace in S3, and every value of it that nobody may see.
+
+    What cannot be read has no state and a reason; nothing can then be known to be sensitive, and patterns have to do.
+    """
+    try:
+        stored = states.read(found, workspace)
+    except OutOfReach as error:
+        return StateReading(None, Taint(), str(error))
+    content = stored.content
+    reading, secrets = _reading_of(
+        lambda offset, length: content[offset : offset + length], len(content), lambda: True, stored.modified_at
+    )
+    return replace(reading, taint=Taint(secrets, reading.taint.known))
 
 
 def is_locked(path: str) -> bool:

@@ -126,7 +126,7 @@ def test_a_local_state_that_a_migration_to_s3_has_left_is_nobodys(around: RunDir
     write(here / "terraform.tfstate", state_with("old", secret=SECRET))
     run = a_run(here)
     assert around.outputs(run) is None
-    assert around.why_no_outputs(run) == "outputs unreadable: the state is kept in S3"
+    assert around.why_no_outputs(run) == "outputs unreadable: the state is kept in S3, and there is no [[s3_state]]"
     assert around.state_path(run) is None
     assert around.taint(run).known
     assert not around.taint(run)

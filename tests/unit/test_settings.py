@@ -26,6 +26,7 @@ from proton_tf_agent.settings import (
     JournalSettings,
     LogSettings,
     RunSettings,
+    S3StateSettings,
     ScanSettings,
     Settings,
     SinkSettings,
@@ -107,6 +108,7 @@ def test_every_key_arrives(file: File) -> None:
         bind=(BindSettings("/srv/infra/network", ARN, ID),),
         outputs=OutputMapping(("vpc_*",), ("*_id",), {"vpc_id": "VpcId", "url": "Url"}),
         allow=AllowSettings(("arn:aws:proton:*:123456789012:*",)),
+        s3_state=(S3StateSettings("states", "eu-west-1", ("network/*",), "https://minio.example.com", "locks", 1.0),),
         sink=(
             SinkSettings("proton", "eu", "eu-west-1", "http://127.0.0.1:8790", 0.5, 30.0),
             SinkSettings("console", "console"),
@@ -139,6 +141,13 @@ vpc_id = "VpcId"
 url = "Url"
 [allow]
 resource_arns = ["arn:aws:proton:*:123456789012:*"]
+[[s3_state]]
+bucket = "states"
+region = "eu-west-1"
+keys = ["network/*"]
+endpoint_url = "https://minio.example.com"
+dynamodb_table = "locks"
+timeout = "1s"
 [[sink]]
 type = "proton"
 name = "eu"
@@ -234,6 +243,7 @@ NO_OUTPUT_GLOB = (
 NO_DURATION = ("is not a duration", 'seconds, or a string such as "500ms", "10s" or "2m"')
 OPEN_GLOB = ("has a [ that is never closed", "write [[] for the character itself")
 RENAME_ONE = 'for example: rename = { vpc_id = "VpcId" }'
+STATES = '[[s3_state]]\nregion = "eu-west-1"\n'
 PROTON = '[[sink]]\ntype = "proton"\nregion = "eu-west-1"\n'
 BIND = '[[bind]]\ndirectory = "/b"\n'
 
@@ -245,9 +255,9 @@ MISTAKES = [
         "\n[zzz]\n",
         ":2: zzz",
         "unknown table",
-        "known are [journal], [[watch]], [[bind]], [outputs], [allow], [[sink]], [run], [scan], [log]",
+        "known are [journal], [[watch]], [[bind]], [outputs], [allow], [[s3_state]], [[sink]], [run], [scan], [log]",
     ),
-    ('region = "eu-west-1"\n', ":1: region", "stands outside of a table", "it belongs below [[sink]]"),
+    ('region = "eu-west-1"\n', ":1: region", "stands outside of a table", "it belongs below [[s3_state]] or [[sink]]"),
     ('path = "/x"\n', ":1: path", "stands outside of a table", "it belongs below [journal] or [[watch]]"),
     ('[journal]\npaht = "/j"\n', ":2: [journal] paht", "unknown key", "did you mean path?"),
     ("[log]\n\nx = 1\n", ":3: [log] x", "unknown key", "known here: level, format"),
@@ -401,6 +411,26 @@ MISTAKES = [
         "each output is renamed by its full name; globs have no meaning here",
     ),
     ('[outputs.rename]\na = ""\n', ":2: [outputs] rename.a", "is empty", RENAME_ONE),
+    # states in S3
+    ('[[s3_state]]\nbucket = "b-1"\n', ":1: [[s3_state]] region", "is missing", 'for example: region = "eu-west-1"'),
+    (
+        f'{STATES}bucket = "s3://states/network"\n',
+        ":3: [[s3_state]] bucket",
+        "is not the name of a bucket",
+        "the name alone, without s3:// and without a key",
+    ),
+    (
+        f'{STATES}bucket = "states"\ndynamodb_table = "arn:aws:dynamodb:eu-west-1:1:table/locks"\n',
+        ":4: [[s3_state]] dynamodb_table",
+        "is not the name of a DynamoDB table",
+        "the name alone, not its ARN",
+    ),
+    (
+        f'{STATES}bucket = "states"\ntimeout = "1m"\n',
+        ":4: [[s3_state]] timeout",
+        "must be from 100ms to 10s",
+        'for example: timeout = "1s"',
+    ),
     # sinks
     ('[[sink]]\ntype = "protn"\n', ":2: [[sink]] type", 'must be "proton" or "console"', 'did you mean "proton"?'),
     (
@@ -903,6 +933,8 @@ rename = {{}}  # default
 
 [allow]
 resource_arns = ["arn:aws:proton:eu-west-1:*"]  # {file.path}:6
+
+# no [[s3_state]]
 
 [[sink]]
 type = "proton"  # {file.path}:4
