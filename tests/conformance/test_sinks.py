@@ -60,7 +60,7 @@ class Rig:
 @contextlib.contextmanager
 def proton_rig() -> Iterator[Rig]:
     with Receiver() as receiver:
-        sink = sink_type("proton")("proton", "eu-west-1", receiver.url, read_timeout=0.3)
+        sink = sink_type("proton")("proton", "eu-west-1", receiver.url, read_timeout=2.0)
         faults: dict[str, Callable[[], object]] = {
             kind.name: functools.partial(receiver.fail, Fault(kind, delay=60)) for kind in FaultKind
         }
