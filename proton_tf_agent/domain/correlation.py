@@ -183,13 +183,9 @@ def _goes_on_to_apply(run: Run, directory: str, workspace: str | None, lock: ev.
     """Whether a plan in a human log that is still written goes on to its apply: `terraform plan -out=p; terraform apply
     p` in one log. With TF_IN_AUTOMATION set, that prints what an apply alone prints."""
     planned = run.status in (RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED, RunStatus.APPLYING)
-    if (
-        not planned
-        or run.operation is not Operation.PLAN
-        or run.form is not Form.HUMAN
-        or run.log is not Log.OPEN
-        or run.lock is not Lock.RELEASED
-    ):
+    # A lock that has changed hands between two looks is told before what the log says of the plan.
+    over = (run.lock is Lock.RELEASED and planned) or (run.lock is Lock.REPLACED and run.is_open)
+    if not over or run.operation is not Operation.PLAN or run.form is not Form.HUMAN or run.log is not Log.OPEN:
         return False
     here = directory in run.directories and (workspace is None or run.workspace in (None, workspace))
     return here and ev.OPERATION_OF_LOCK.get(lock.operation) is Operation.APPLY

@@ -323,6 +323,18 @@ def test_a_lock_taken_after_the_last_word_of_a_human_log_is_the_next_runs() -> N
     assert watched.lock("L", 2000.05) != plan
 
 
+@pytest.mark.parametrize("end", [ev.LockReleased("P"), ev.LockReplaced("P")], ids=["released", "replaced"])
+def test_a_plan_whose_human_log_goes_on_is_given_the_lock_of_its_apply(end: ev.Evidence) -> None:
+    """With TF_IN_AUTOMATION a plan and its apply in one log print what an apply alone prints."""
+    watched = Watched()
+    plan = watched.lock("P", 1970.0, what=PLAN)
+    assert watched.human_log("h") == plan
+    if isinstance(end, ev.LockReleased):
+        watched.line("h", ev.PlanSummarised(1, 0, 0))
+    watched.see(Fact(end))
+    assert watched.lock("A", 1990.0) == plan
+
+
 def test_a_lock_taken_before_the_last_word_of_a_human_log_is_its_own() -> None:
     """It is given back behind the last word, so it may still be there."""
     watched = Watched()

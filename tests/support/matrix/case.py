@@ -53,6 +53,7 @@ class Case:
     told: what Proton hears, without the IN_PROGRESS before an end: that of a short run may be superseded unsent. A
     case that waits at its gate hears IN_PROGRESS as one of its steps.
     runs: the statuses of all runs of the directory, in the order in which they began; there must be no others.
+    lagging: told and runs where the agent was given no time between two steps, if that leaves it less to say.
     message: a part of the last status message. outputs: what prints the outputs that the last SUCCEEDED must carry.
     """
 
@@ -62,6 +63,7 @@ class Case:
     runs: tuple[str, ...] = ()
     message: str = ""
     outputs: str = "terraform output -json"
+    lagging: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     files: Mapping[str, str] = field(default_factory=lambda: {"main.tf": CONFIGURATION})
 
     @property
