@@ -15,9 +15,10 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from proton_tf_agent.sources.observe import observe, read_state
+from proton_tf_agent.sources.observe import observe
 from proton_tf_agent.sources.place import Kind, Place
 from proton_tf_agent.sources.safe_open import SafeOpener
+from proton_tf_agent.sources.states import read_state
 from proton_tf_agent.sources.watch import Touched
 
 from .measure import Ended, Failed, environment, median_of, run_whole

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import partial
 
-from . import __version__
+from . import __version__, spool_directory
 from .domain.errors import Problem, SettingsInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
@@ -27,11 +27,13 @@ from .observer import Observer
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .relay import Relay
 from .run_directories import RunDirectories
-from .settings import Settings, SinkSettings, WatchSettings, advice, load
+from .settings import Settings, SinkSettings, SpoolSettings, WatchSettings, advice, load
 from .sinks import Sink, sink_type
+from .sources import spool
 from .sources.liveness import Boot, read_boot
 from .sources.s3_state import Allowed, S3States
 from .sources.safe_open import SafeOpener
+from .sources.spool import Spool
 from .sources.watch import Watch, WatchedRoot
 from .telemetry import Log, notify_systemd
 
@@ -130,11 +132,22 @@ class Agent:
         def born_of(path: str) -> float:
             return born.get(opener.root_of(path) or "", 0.0)
 
-        self._watch = Watch(roots, self._wake)
-        self._pipeline = assemble_pipeline(settings, journal, opener, sinks, self._tell, relay.nudge)
+        self._watch = Watch(roots, self._wake, [settings.spool.path])
+        records = self._make_spool(opener)
+        self._pipeline = assemble_pipeline(settings, journal, opener, sinks, self._tell, relay.nudge, records)
         self._observer = Observer(
-            opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set
+            opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set, spool=records
         )
+
+    def _make_spool(self, opener: SafeOpener) -> Spool:
+        """The spool; where the settings name one it is made. That of the default path comes with the service."""
+        path, users = self._settings.spool.path, self._settings.spool.users
+        if path != SpoolSettings().path:
+            try:
+                spool_directory.make(path)
+            except OSError as error:
+                self._log.tell("source.unreadable", {"path": path, "reason": error.strerror})
+        return Spool(path, spool.believes(opener, users), [watch.path for watch in self._settings.watch])
 
     def _mourn(self, journal: Journal) -> None:
         """A run that was on when the machine was restarted is over, whatever it has left behind."""
@@ -289,6 +302,7 @@ def assemble_pipeline(
     sinks: Mapping[str, Sink],
     tell: Callable[[Told], None],
     nudge: Callable[[], None] = lambda: None,
+    records: Spool | None = None,
 ) -> Pipeline:
     """The pipeline these settings ask for."""
     types = {sink.name: sink.type for sink in settings.sink}
@@ -305,7 +319,7 @@ def assemble_pipeline(
         [Allowed(s.bucket, s.keys, s.region, s.endpoint_url, s.dynamodb_table, s.timeout) for s in settings.s3_state],
         lambda place, reason: tell(Told("source.unreadable", {"path": place, "reason": reason})),
     )
-    return Pipeline(journal, RunDirectories(opener, settings, states), addressees, rules, tell, nudge)
+    return Pipeline(journal, RunDirectories(opener, settings, states, records), addressees, rules, tell, nudge)
 
 
 def decide(settings: Settings, journal: Journal, run_id: str, decision: DecisionTaken, now: float) -> Recorded:

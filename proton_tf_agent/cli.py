@@ -256,6 +256,13 @@ def _demo(parsed: argparse.Namespace) -> int:
     return show(keep=parsed.keep)
 
 
+def _exec(parsed: argparse.Namespace) -> int:
+    from . import wrapper
+
+    shim = ["--install-shim", parsed.install_shim] if parsed.install_shim else []
+    return wrapper.run([*shim, "--", *parsed.words])
+
+
 def _version(parsed: argparse.Namespace) -> int:
     print(json.dumps({"version": __version__}) if parsed.json else f"proton-tf-agent {__version__}")
     return 0
@@ -347,6 +354,10 @@ def _parser() -> argparse.ArgumentParser:
     received.add_argument("--port", type=int, default=8790, help="0 for any free one")
     received.add_argument("--keep", metavar="FILE", help="append what is accepted as JSON lines")
     received.add_argument("--fail", metavar="FAULT", help="fail every request this way")
+
+    executed = _add(commands, "exec", _exec, "run a command and record how it ended, unnoticed", [with_config])
+    executed.add_argument("--install-shim", metavar="DIR", help="write shims to put first on PATH instead")
+    executed.add_argument("words", nargs="*", metavar="COMMAND", help="behind --, with its arguments")
 
     shown = _add(commands, "demo", _demo, "the main job with a real Terraform, in a minute", [])
     shown.add_argument("--keep", action="store_true", help="leave the demo's directory behind")

@@ -6,6 +6,7 @@ rich is imported here and only when something is drawn.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,6 +157,10 @@ def story(story: Story) -> None:
     ended = f", ended {_clock(run['ended_at'])}" if run["ended_at"] else ", still under way"
     basis = f", by {run['basis']}" if run["basis"] else ""
     _say("began", f"{_clock(run['started_at'])} UTC{ended}{basis}")
+    if run["command"]:
+        _say("command", f"{shlex.join(run['command'])}{_exit(run)}")
+    if run["job"]:
+        _say("job", ", ".join(f"{key} {value}" for key, value in run["job"].items() if value))
     if run["awaits_approval_since"]:
         _say("waits", f"for approval since {_clock(run['awaits_approval_since'])}")
     if run["historic"]:
@@ -168,6 +173,13 @@ def story(story: Story) -> None:
     console.print("  told" if story.entries else "  told         nothing")
     for told in story.entries:
         _told(told)
+
+
+def _exit(run: Row) -> str:
+    """How a wrapped command ended; nothing while it goes on."""
+    if run["exit_signal"]:
+        return f", ended by signal {run['exit_signal']}"
+    return f", exit status {run['exit_status']}" if run["exit_status"] is not None else ""
 
 
 def _say(name: str, text: object) -> None:

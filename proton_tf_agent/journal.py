@@ -40,7 +40,7 @@ from .journal_file import (
     take_hold,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
 _APPLICATION_ID = 0x50544641  # "PTFA"
@@ -277,7 +277,7 @@ class Journal:
             "put_run",
             run_id=run.run_id, directory=run.directory, workspace=run.workspace, status=run.status.value,
             started_at=run.started_at, ended_at=None if run.verdict else run.ended_at,
-            anchor=run.anchor, lock_id=run.lock_id,
+            anchor=run.anchor, lock_id=run.lock_id, record_id=run.wrapped.record_id if run.wrapped else "",
             resource_arn=bound.resource_arn if bound else None,
             deployment_id=bound.deployment_id if bound else None,
             binding=_encode(bound) if bound else None,
@@ -299,10 +299,11 @@ class Journal:
         row = self._one("run", run_id=run_id)
         return _recorded(row) if row else None
 
-    def runs_known_as(self, anchor: str, lock_id: str) -> list[Recorded]:
-        """Runs, open or ended, with this log anchor or this lock id."""
+    def runs_known_as(self, anchor: str = "", lock_id: str = "", record_id: str = "") -> list[Recorded]:
+        """Runs, open or ended, with this log anchor, this lock id or this record of a wrapper."""
         rows = self._all("run_by_anchor", anchor=anchor) if anchor else []
         rows += self._all("run_by_lock", lock_id=lock_id) if lock_id else []
+        rows += self._all("run_by_record", record_id=record_id) if record_id else []
         return [_recorded(row) for row in rows]
 
     def runs(self, limit: int, directory: str | None = None) -> list[Recorded]:
@@ -310,6 +311,11 @@ class Journal:
         name = "runs" if directory is None else "runs_in"
         values = {"limit": limit} if directory is None else {"limit": limit, "directory": directory}
         return [_recorded(row) for row in self._all(name, **values)]
+
+    def runs_around(self, directory: str, before: float, limit: int) -> list[Recorded]:
+        """The newest runs of a directory and those below it that began before a moment, newest first."""
+        values = {"directory": directory, "below": directory.rstrip("/") + "/", "behind": directory.rstrip("/") + "0"}
+        return [_recorded(row) for row in self._all("runs_around", before=before, limit=limit, **values)]
 
     def put_evidence(
         self, run_id: str, source: str, path: str, fact: Fact, made: Transition | None, now: float

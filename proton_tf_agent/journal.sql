@@ -25,11 +25,13 @@ CREATE TABLE run (
   binding        BLOB,                -- domain.binding.Binding as JSON, frozen once found
   unbound_reason TEXT NOT NULL,
   body           BLOB NOT NULL,       -- domain.run.Run as JSON
-  silence        TEXT NOT NULL DEFAULT ''   -- why no outcome was told when it ended; empty where one was
+  silence        TEXT NOT NULL DEFAULT '',  -- why no outcome was told when it ended; empty where one was
+  record_id      TEXT NOT NULL DEFAULT ''   -- of the wrapper's record; empty where no wrapper was
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_open ON run (started_at) WHERE ended_at IS NULL;
 CREATE INDEX run_anchor ON run (anchor) WHERE anchor <> '';
 CREATE INDEX run_lock ON run (lock_id) WHERE lock_id <> '';
+CREATE INDEX run_record ON run (record_id) WHERE record_id <> '';
 CREATE INDEX run_started ON run (started_at);
 CREATE INDEX run_directory ON run (directory, started_at);
 
@@ -109,6 +111,10 @@ UPDATE run SET silence = CASE
   WHERE ended_at IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS');
 
+-- name: migrate_2_to_3
+ALTER TABLE run ADD COLUMN record_id TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_record ON run (record_id) WHERE record_id <> '';
+
 -- name: meta
 SELECT value FROM meta WHERE key = :key
 
@@ -127,15 +133,15 @@ DELETE FROM cursor WHERE path = :path
 
 -- name: put_run
 INSERT INTO run (run_id, directory, workspace, status, started_at, ended_at, anchor, lock_id, resource_arn,
-                 deployment_id, binding, unbound_reason, silence, body)
+                 deployment_id, binding, unbound_reason, silence, record_id, body)
 VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id, :resource_arn,
-        :deployment_id, :binding, :unbound_reason, :silence, :body)
+        :deployment_id, :binding, :unbound_reason, :silence, :record_id, :body)
 ON CONFLICT (run_id) DO UPDATE SET
   directory = excluded.directory, workspace = excluded.workspace, status = excluded.status,
   started_at = excluded.started_at, ended_at = excluded.ended_at, anchor = excluded.anchor,
   lock_id = excluded.lock_id, resource_arn = excluded.resource_arn, deployment_id = excluded.deployment_id,
   binding = excluded.binding, unbound_reason = excluded.unbound_reason, silence = excluded.silence,
-  body = excluded.body
+  record_id = excluded.record_id, body = excluded.body
 -- name: delete_run
 DELETE FROM run WHERE run_id = :run_id
 -- name: delete_evidence_of_run
@@ -148,11 +154,18 @@ SELECT body, binding, unbound_reason, silence FROM run WHERE run_id = :run_id
 SELECT body, binding, unbound_reason, silence FROM run WHERE anchor = :anchor AND anchor <> ''
 -- name: run_by_lock
 SELECT body, binding, unbound_reason, silence FROM run WHERE lock_id = :lock_id AND lock_id <> ''
+-- name: run_by_record
+SELECT body, binding, unbound_reason, silence FROM run WHERE record_id = :record_id AND record_id <> ''
 -- name: runs
 SELECT body, binding, unbound_reason, silence FROM run
 ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: runs_in
 SELECT body, binding, unbound_reason, silence FROM run WHERE directory = :directory
+ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
+-- name: runs_around
+-- '0' is the character behind '/': a range of the index over directories, not a scan.
+SELECT body, binding, unbound_reason, silence FROM run
+WHERE (directory = :directory OR (directory > :below AND directory < :behind)) AND started_at <= :before
 ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: count_runs
 SELECT count(*) FROM run

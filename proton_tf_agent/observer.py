@@ -18,7 +18,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from itertools import chain, islice
 
-from .domain.evidence import Cursor, LockReplaced, LockTaken, LogClosed, Observation, OperationStarted, TracesGone
+from . import spool_directory
+from .domain.evidence import (
+    Cursor,
+    LockReplaced,
+    LockTaken,
+    LogClosed,
+    Observation,
+    OperationStarted,
+    TracesGone,
+    WrapperGone,
+)
 from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
 from .sources.known_logs import KnownLogs, cursor_behind
@@ -27,6 +37,7 @@ from .sources.observe import observe
 from .sources.place import Kind
 from .sources.processes import Processes
 from .sources.safe_open import SafeOpener, Unreadable
+from .sources.spool import Spool
 from .sources.watch import Touched, Watch
 
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
@@ -50,6 +61,7 @@ class Observer:
         clock: Callable[[], float],
         stopping: Callable[[], bool] = lambda: False,
         processes: Processes | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -59,6 +71,7 @@ class Observer:
         self._clock = clock
         self._stopping = stopping
         self._processes = processes or Processes(opener)
+        self._spool = spool
         self._unreadable: dict[str, str] = {}
         self._run_directories: dict[str, str] = {}
         self._closed_logs: set[str] = set()
@@ -76,8 +89,13 @@ class Observer:
 
     def turn(self, *, rescan: bool = False, tick: bool = True) -> None:
         """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
-        behind the runs that concerns. Live runs go first: a tree full of old logs must not make them wait."""
+        behind the runs that concerns. Live runs go first: a tree full of old logs must not make them wait.
+
+        Records of wrappers that have begun are told before everything else, for they know whose run it is; how they
+        ended is told last, for the log may have more to say of it.
+        """
         touched, asked = self._watch.take()
+        recorded = self._look_into_spool()
         if self._watch.overflows != self._overflows:
             self._overflows = self._watch.overflows
             self._tell(Told("watch.overflowed", {"count": self._overflows}))
@@ -96,8 +114,43 @@ class Observer:
             del self._backlog[path]
         self.read(found.values(), found=True)
         self._probe(None if tick or rescan else looks | found)
+        self._absorb_ends(recorded)
         self._closed_logs &= {run.log_path for run in self._pipeline.open_runs}
         self._pipeline.elapse(self._clock())
+
+    def _look_into_spool(self) -> Sequence[Observation]:
+        """Let the pipeline know of wrappers' records; returns how those ended that have."""
+        if self._spool is None or self._stopping():
+            return ()
+        news = self._spool.look()
+        for path, reason in news.refused:
+            self._tell(Told("source.unreadable", {"path": path, "reason": reason}))
+        if news.begun:
+            self._pipeline.absorb(news.begun, self._clock(), _always)
+        return news.ended
+
+    def _absorb_ends(self, ended: Sequence[Observation]) -> None:
+        """Let the pipeline know how wrapped runs ended, behind the last words of their logs."""
+        if self._spool is None or not ended:
+            return
+        directories = {observation.directory for observation in ended}
+        runs = [run for run in self._pipeline.open_runs if not directories.isdisjoint(run.directories)]
+        known = self._watch.touched(path for run in runs for path in _files_of(run))
+        around = [look for each in directories for look in self._watch.logs_around(each, self._pipeline.cursors)]
+        self.read({look.path: look for look in (*around, *known)}.values(), found=True)
+        if self._stopping():
+            return  # the records stay, and are read again at the next start
+        self._pipeline.absorb(ended, self._clock(), _always)
+        spool_directory.remove(self._spool.files_behind(ended))
+        if any(_tells(observation, WrapperGone) for observation in ended):
+            self._hear_again({run.echo for run in runs if run.echo})
+
+    def _hear_again(self, anchors: Collection[str]) -> None:
+        """Read logs that said nothing while a wrapper said it all, now that it has died."""
+        cursors = self._pipeline.cursors.values()
+        paths = [cursor.path for cursor in cursors if any(mark.anchor in anchors for mark in cursor.marks)]
+        self._pipeline.forget(paths)
+        self.read(self._watch.touched(paths), found=True)
 
     def look_at_open_runs(self) -> None:
         """Read what open runs have left since they were last looked at, before anything is concluded about them."""
@@ -269,6 +322,11 @@ class Observer:
         self.read([*(replace(look, complete=True) for look in closed), *renamed], found=bool(renamed))
         if observations:
             self._pipeline.absorb(observations, now, self._born)
+
+
+def _always(_path: str) -> float:
+    """A record is addressed to the agent, whether that was there already or not."""
+    return 0.0
 
 
 class _NotYet(Exception):

@@ -23,7 +23,7 @@ from .domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
 from .domain.errors import AgentError, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations
-from .domain.outputs import OutputMapping, map_outputs
+from .domain.outputs import OutputMapping, map_outputs, only_told
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
 from .domain.run import FINAL, Basis, Lock, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
@@ -35,7 +35,7 @@ _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.Apply
 _DEPARTURES = (ev.LogClosed, ev.HolderGone, ev.TracesGone)
 
 
-_JUST_ENDED = 4  # newest runs of a directory that may still have to be given their lock or their log
+_JUST_ENDED = 16  # newest runs of a directory that may still have to be given their lock or their log
 _MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
 _SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more than are kept, so that no cut shows
 
@@ -160,7 +160,7 @@ class Pipeline:
 
     def was_for(self, anchor: str, directory: str) -> bool:
         """Whether the run with this anchor was for the very deployment that a run in a directory would be for now."""
-        for recorded in self.journal.runs_known_as(anchor, ""):
+        for recorded in self.journal.runs_known_as(anchor=anchor):
             now = self.surroundings.binding(replace(recorded.run, directory=directory))
             if isinstance(recorded.binding, Binding) and recorded.binding.deployment_id and now == recorded.binding:
                 return True
@@ -243,7 +243,7 @@ class _Batch:
         alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
         if run.historic and alive and not old:
             self.catch_up(run.run_id)
-        if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
+        if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted | ev.CommandStarted):
             self._conclude_before(run, observation)
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
         if isinstance(fact.evidence, ev.ApplySummarised):
@@ -252,8 +252,8 @@ class _Batch:
     def _take_outputs_of_state(self, run_id: str) -> None:
         """What a human log prints of the outputs is lossy: the state was written before it said that all is well."""
         run = self._runs[run_id].run
-        if run.form is not Form.HUMAN or run.outputs is not None or run.basis is Basis.PROOF:
-            return
+        if run.form is not Form.HUMAN or run.outputs is not None or run.basis is Basis.PROOF or run.is_wrapped:
+            return  # a wrapper reads them itself
         outputs = self._around.outputs(run)
         if outputs is not None:
             told = self._redacted(Fact(ev.OutputsReported(outputs), run.anchor), run)
@@ -270,11 +270,12 @@ class _Batch:
     def _run_of(self, fact: Fact, observation: Observation, old: bool) -> Run | None:
         directory = f"{observation.directory}/{fact.unit}" if fact.unit else observation.directory
         workspace = observation.workspace
-        log_path = observation.path if fact.anchor and fact.position is not None else ""
+        in_log = fact.anchor and fact.position is not None and not fact.record_id
+        log_path = observation.path if in_log else ""
         known = self._by_anchor.get(fact.anchor)
         if known is not None and self._runs[known].run.log_path in (log_path, observation.path):
             return self._runs[known].run
-        self._load_ended(fact, directory)
+        self._load_ended(fact, directory, observation.modified_at or None)
         runs = [recorded.run for recorded in self._runs.values()]
         if isinstance(fact.evidence, ev.LockPassed):
             runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
@@ -291,17 +292,21 @@ class _Batch:
         self._put(run)
         return run
 
-    def _load_ended(self, fact: Fact, directory: str) -> None:
+    def _load_ended(self, fact: Fact, directory: str, written_at: float | None) -> None:
         """Facts about an ended run find it too: a verdict may be amended, and nothing is begun twice."""
-        lock_id = getattr(fact.evidence, "lock_id", "")
+        evidence = fact.evidence
+        lock_id, record_id = getattr(evidence, "lock_id", ""), fact.record_id
         known = any(
-            (fact.anchor and r.run.anchor == fact.anchor) or (lock_id and r.run.lock_id == lock_id)
+            (fact.anchor and r.run.anchor == fact.anchor)
+            or (lock_id and r.run.lock_id == lock_id)
+            or (record_id and r.run.wrapped and r.run.wrapped.record_id == record_id)
             for r in self._runs.values()
         )
         if not known:
-            found = self._journal.runs_known_as(fact.anchor, lock_id)
-            if not found and isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
-                found = self._journal.runs(_JUST_ENDED, directory)
+            found = self._journal.runs_known_as(fact.anchor, lock_id, record_id)
+            if not found and opens_run(fact):
+                began = getattr(evidence, "at", None) or getattr(evidence, "created_at", None) or written_at
+                found = self._journal.runs_around(directory, (began or self._now) + LINK_WINDOW, _JUST_ENDED)
             for recorded in found:
                 self._runs.setdefault(recorded.run.run_id, recorded)
 
@@ -344,11 +349,13 @@ class _Batch:
         if isinstance(evidence, ev.OutputsReported):
             taint = self._taint(run)
             mapping = self._p.rules.outputs
-            return replace(fact, evidence=ev.OutputsReported(_only_told(evidence.outputs, mapping, taint)))
+            return replace(fact, evidence=ev.OutputsReported(only_told(evidence.outputs, mapping, taint)))
         if isinstance(evidence, ev.DecisionTaken):  # a person's words are kept; what they may have pasted is masked
             taint = self._taint(run)
             reason = scrub(evidence.reason, taint if taint.known else NOTHING_TAINTED)
             return replace(fact, evidence=replace(evidence, reason=reason))
+        if isinstance(evidence, ev.CommandStarted):
+            return replace(fact, evidence=_harmless(evidence))
         if isinstance(evidence, ev.StateWritten):
             return replace(fact, evidence=replace(evidence, outputs=()))  # outputs are read when they are told
         return fact
@@ -423,7 +430,7 @@ class _Batch:
         """
         if not run.refused:
             return False
-        if run.refused_by and self._journal.runs_known_as("", run.refused_by):
+        if run.refused_by and self._journal.runs_known_as(lock_id=run.refused_by):
             return True
         ended = [recorded.run for recorded in self._journal.runs(_MAY_HAVE_HELD, run.directory)]
         return any(
@@ -533,14 +540,14 @@ def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
     )
 
 
-def _only_told(outputs: Sequence[Output], mapping: OutputMapping, taint: Taint) -> tuple[Output, ...]:
-    """Outputs with the values that are to be told; of any other the journal keeps its name and the reason."""
-    kept = []
-    for output in outputs:
-        mapped = map_outputs((output,), mapping, taint)
-        reason = next((reason for _, reason in mapped.omitted), "not asked for")
-        kept.append(output if mapped.told else replace(output, value=None, withheld=reason))
-    return tuple(kept)
+def _harmless(started: ev.CommandStarted) -> ev.CommandStarted:
+    """A wrapper's words without credentials and without anything that acts on a terminal."""
+    command = tuple(scrub(word, NOTHING_TAINTED) for word in started.command)
+    job = started.job
+    if job is not None:
+        said = (job.system, job.commit, job.actor, job.url, job.attempt)
+        job = ev.Job(*(" ".join(scrub(text, NOTHING_TAINTED).split()) for text in said))
+    return replace(started, command=command, job=job)
 
 
 def _kept(fact: Fact) -> Fact:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 
-from .domain.binding import Binding, Unbound, from_metadata, from_tfvars
+from .domain.binding import Binding, Unbound, from_metadata, from_tfvars, from_tfvars_arn
 from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
 from .settings import Settings
 from .sources import backend
 from .sources.backend import Backend
-from .sources.observe import TORN, is_locked, read_binding_files, read_state, read_state_in_s3
-from .sources.s3_state import S3States
+from .sources.s3_state import S3States, read_state_in_s3
 from .sources.safe_open import SafeOpener, Unreadable
+from .sources.spool import Spool
 from .sources.state_place import backend_of, workspace_of
+from .sources.states import TORN, is_locked, read_binding_files, read_state
 
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
@@ -37,20 +38,34 @@ _KEPT_ELSEWHERE = {
 class RunDirectories:
     """Bindings and states of runs below the watched roots."""
 
-    def __init__(self, opener: SafeOpener, settings: Settings, states: S3States | None = None) -> None:
+    def __init__(
+        self, opener: SafeOpener, settings: Settings, states: S3States | None = None, spool: Spool | None = None
+    ) -> None:
         self._opener = opener
+        self._spool = spool
         self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
         self._bound = {bind.directory: bind for bind in settings.bind}
 
     def binding(self, run: Run) -> Binding | Unbound:
-        """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars."""
+        """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars.
+
+        A wrapper has written down the metadata as it was when the command began; that may be gone from disk by now.
+        """
+        recorded = self._spool.record(run.wrapped.record_id) if self._spool and run.wrapped else None
         reason: Unbound | None = None
+        if recorded is not None and recorded.metadata is not None:
+            frozen = from_metadata(recorded.metadata.encode("utf-8", "replace"), self._allowed)
+            if isinstance(frozen, Binding):
+                return frozen
+            reason = frozen
         for directory in run.directories:
             found = self._binding_of(directory)
             if isinstance(found, Binding):
                 return found
             reason = reason or found
+        if recorded is not None and recorded.tfvars_arn is not None and reason is None:
+            return from_tfvars_arn(recorded.tfvars_arn, self._allowed)
         return reason or Unbound("no deployment metadata and no [[bind]] for this directory")
 
     def _binding_of(self, directory: str) -> Binding | Unbound | None:
@@ -88,6 +103,8 @@ class RunDirectories:
             return read_state_in_s3(self._states, found, workspace).taint
         if path is None:
             return Taint(known=found.type != backend.UNKNOWN)  # nothing to learn from: patterns have to do
+        if run.wrapped is not None and self._opener.root_of(path) is None:
+            return Taint()  # out of our reach, and the wrapper has looked into it before it wrote anything down
         reading = read_state(self._opener, path)
         for _ in range(_STATE_LOOKS - 1):
             if reading.taint.known or reading.reason not in ("", TORN):

@@ -7,7 +7,7 @@ be added, none changes its meaning. Times are ISO 8601 in UTC.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,8 +85,21 @@ def run_row(journal: Journal, recorded: Recorded) -> Row:
         "applied": run.applied,
         "errors": run.errors,
         "log": run.log_path or None,
+        **_wrapped(run),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
+    }
+
+
+def _wrapped(run: Run) -> Row:
+    """What a wrapper has recorded; all null where there was none."""
+    wrapped = run.wrapped
+    job = wrapped.job if wrapped else None
+    return {
+        "command": list(wrapped.command) if wrapped else None,
+        "exit_status": wrapped.exit_status if wrapped and not wrapped.exit_signal else None,
+        "exit_signal": wrapped.exit_signal or None if wrapped else None,
+        "job": {field.name: getattr(job, field.name) or None for field in fields(job)} if job else None,
     }
 
 

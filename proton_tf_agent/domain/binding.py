@@ -100,7 +100,11 @@ def from_tfvars(content: bytes, allowed: Sequence[str]) -> Binding | Unbound:
     document = _strict_object(content, TFVARS_PATH)
     if isinstance(document, Unbound):
         return document
-    arn = document.get("//")
+    return from_tfvars_arn(document.get("//"), allowed)
+
+
+def from_tfvars_arn(arn: object, allowed: Sequence[str]) -> Binding | Unbound:
+    """What the value under the key `//` of `proton.auto.tfvars.json` binds to."""
     if not is_resource_arn(arn):
         return Unbound(f'{TFVARS_PATH} has no "//" key with a Proton resource ARN')
     if not allows(allowed, str(arn)):

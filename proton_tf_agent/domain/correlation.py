@@ -1,12 +1,15 @@
 """Correlation: which run a fact belongs to.
 
-Asked in this order: the log's anchor (the digest of its `version` line), Terraform's lock id, then the one open
-run of the directory and workspace that still lacks what the fact brings. A `version` line or a run's lock that
-belongs to nobody opens a new run.
+Asked in this order: the id of the wrapper's record, the log's anchor (the digest of its `version` line), Terraform's
+lock id, then the one open run of the directory and workspace that still lacks what the fact brings. A `version` line, a
+run's lock or a record that belongs to nobody opens a new run.
 
 A log may lie above the directory whose state is locked (`terraform -chdir=envs/prod apply > apply.log`): an open
 run without a lock and a lock without a log are one run if one directory contains the other and the lock was taken
 within LINK_WINDOW seconds of the `version` line.
+
+A log that begins while a wrapper is at work in its directory is the wrapper's run. Where the wrapper listens, its
+record tells whatever the log does, and the log says nothing (`Run.echo`), unless the wrapper has died.
 """
 
 from __future__ import annotations
@@ -41,10 +44,18 @@ def correlate(
     written_at is when the file that the fact was found in was last written.
     """
     evidence = fact.evidence
+    if fact.record_id:
+        known = next((run for run in runs if run.wrapped and run.wrapped.record_id == fact.record_id), None)
+        if known or not isinstance(evidence, ev.CommandStarted):
+            return known
+        return _nearest((run for run in runs if _awaits_record(run, directory, workspace, evidence)), directory)
     if fact.anchor:
         known = next((run for run in runs if fact.anchor in (run.anchor, run.echo)), None)
         if known or not isinstance(evidence, ev.OperationStarted):
             return known
+        wrapped = _one(run for run in runs if _was_wrapped(run, directory, evidence, written_at))
+        if wrapped:
+            return wrapped
         spoken = _one(run for run in runs if _speaks_twice(run, directory, evidence))
         logless = (run for run in runs if _awaits_log(run, directory, evidence, recorded_state))
         return spoken or _nearest(logless, directory) or _that_missed_its_log(runs, directory, evidence, written_at)
@@ -70,7 +81,7 @@ def opens_run(fact: Fact) -> bool:
     """Whether a fact that belongs to no known run begins a new one."""
     if isinstance(fact.evidence, ev.LockTaken):
         return fact.evidence.operation in ev.OPERATION_OF_LOCK
-    return isinstance(fact.evidence, ev.OperationStarted)
+    return isinstance(fact.evidence, ev.OperationStarted | ev.CommandStarted)
 
 
 def begin(
@@ -78,7 +89,7 @@ def begin(
 ) -> Run:
     """The run that `fact` opens; now is when it began unless the fact knows better."""
     evidence = fact.evidence
-    at = evidence.at if isinstance(evidence, ev.OperationStarted) else getattr(evidence, "created_at", None)
+    at = getattr(evidence, "at", None) or getattr(evidence, "created_at", None)
     return Run(
         run_id=identify(directory, workspace, evidence, fact.anchor),
         directory=directory,
@@ -93,7 +104,14 @@ def begin(
 def tie(run: Run, fact: Fact, directory: str, workspace: str | None, log_path: str) -> Run:
     """The run with whatever the fact's place adds to its identity: its log, its lock's directory, its workspace."""
     if isinstance(fact.evidence, ev.OperationStarted) and fact.anchor != run.anchor:
-        run = _with_log(run, fact.anchor, log_path, fact.evidence.form)
+        if fact.record_id:
+            run = _heard_anew(run, fact.anchor)
+        elif run.is_heard:
+            return replace(run, echo=fact.anchor)
+        elif run.wrapped and run.wrapped.listens:  # but no more
+            run = replace(_heard_anew(run, fact.anchor), echo="", log_path=log_path)
+        else:
+            run = _with_log(run, fact.anchor, log_path, fact.evidence.form)
     if fact.anchor and fact.anchor == run.echo:
         return run
     if isinstance(fact.evidence, ev.LockTaken | ev.LockPassed) and not run.lock_directory:
@@ -111,10 +129,45 @@ def _with_log(run: Run, anchor: str, log_path: str, form: Form) -> Run:
         return run
     if form is Form.HUMAN:
         return replace(run, echo=anchor)
+    return replace(_heard_anew(run, anchor), log_path=log_path)
+
+
+def _heard_anew(run: Run, anchor: str) -> Run:
+    """The run with a better log than the one it had: what that told is told again."""
     return replace(
-        run, anchor=anchor, echo=run.anchor, log_path=log_path, position=-1,
+        run, anchor=anchor, echo=run.anchor or run.echo, position=-1,
         planned=0, planned_deletes=0, applied=0, errored=0, errors=0,
     )  # fmt: skip
+
+
+def _awaits_record(run: Run, directory: str, workspace: str | None, started: ev.CommandStarted) -> bool:
+    """Whether a run that was known by its log or its lock may be the one a wrapper has started: it began behind it."""
+    if run.wrapped is not None or directory not in run.directories:
+        return False
+    if workspace is not None and run.workspace not in (None, workspace):
+        return False
+    open_or_unproven = run.is_open or run.status in AMENDABLE
+    return open_or_unproven and -FILE_TIME_SLACK <= run.started_at - started.at <= LINK_WINDOW
+
+
+def _was_wrapped(run: Run, directory: str, started: ev.OperationStarted, written_at: float | None) -> bool:
+    """Whether a log that begins now is of a run whose wrapper was at work then."""
+    wrapped = run.wrapped
+    if wrapped is None or not (run.directory == directory or _contains(directory, run.directory)):
+        return False
+    if not wrapped.listens and (run.anchor or run.log is not Log.ABSENT):
+        return False  # it has its log
+    ended_at = wrapped.exited_at or run.ended_at
+    at = started.at
+    if at is not None and run.form is Form.JSON and run.log_started_at is not None:
+        return at == run.log_started_at  # the very same line
+    if at is None:
+        at, slack = written_at, LAST_WORDS
+    else:
+        slack = FILE_TIME_SLACK
+    if at is None:
+        return run.is_open
+    return run.started_at - FILE_TIME_SLACK <= at and (ended_at is None or at <= ended_at + slack)
 
 
 def _speaks_twice(run: Run, directory: str, started: ev.OperationStarted) -> bool:
@@ -201,7 +254,7 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
     slack = LINK_WINDOW if run.form is Form.HUMAN else CLOCK_SLACK
     if lock.created_at is not None and lock.created_at < run.started_at - slack:
         return False
-    if _had_ended(run, lock):
+    if _had_ended(run, lock) or _had_exited(run, lock):
         return False
     if run.directory == directory or (lock.state_path and run.recorded_state == lock.state_path):
         return True
@@ -220,6 +273,12 @@ def _had_ended(run: Run, lock: ev.LockTaken) -> bool:
     return lock.created_at > run.log_written_at + slack
 
 
+def _had_exited(run: Run, lock: ev.LockTaken) -> bool:
+    """Whether the wrapper saw Terraform end before the lock was taken."""
+    exited_at = run.wrapped.exited_at if run.wrapped else None
+    return exited_at is not None and lock.created_at is not None and lock.created_at > exited_at
+
+
 def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:
     """Whether a lock that nobody read may have been this run's: it tells where the run's state is, no more."""
     if not run.is_open or run.lock is not Lock.UNSEEN or run.refused or run.state_path:
@@ -231,9 +290,10 @@ def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:
 
 def _was_on(run: Run, lock: ev.LockTaken) -> bool:
     """Whether an ended run was on when the lock was taken: its log may be read to the end before its lock is."""
-    if run.ended_at is None or lock.created_at is None:
+    ended_at = (run.wrapped and run.wrapped.exited_at) or run.ended_at
+    if ended_at is None or lock.created_at is None:
         return False
-    return run.started_at <= lock.created_at <= min(run.ended_at, run.started_at + LINK_WINDOW)
+    return run.started_at <= lock.created_at <= min(ended_at, run.started_at + LINK_WINDOW)
 
 
 def _lives_in(run: Run, directory: str, workspace: str | None) -> bool:

@@ -58,6 +58,50 @@ class OperationStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """The CI job a run belongs to, as the job's environment tells; empty: it does not tell."""
+
+    system: str
+    commit: str = ""
+    actor: str = ""
+    url: str = ""
+    attempt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStarted:
+    """The wrapper has started Terraform (`proton-tf-agent exec -- terraform apply`).
+
+    command is what was typed, without the values of variables. detailed: `-detailed-exitcode` was asked for. listens:
+    the wrapper hears what Terraform prints, and its record repeats it. ended_at is when it ended, where that is known
+    already: what began later is not of this run.
+    """
+
+    record_id: str
+    operation: Operation
+    at: float
+    command: tuple[str, ...] = ()
+    detailed: bool = False
+    listens: bool = False
+    job: Job | None = None
+    ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExited:
+    """The wrapper has waited for Terraform: its exit status, or the number of the signal that ended it."""
+
+    status: int
+    signal: int = 0
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrapperGone:
+    """The wrapper died before it could say how Terraform ended, and that is gone, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalAwaited:
     """Terraform asks a person `Enter a value:` and waits."""
 
@@ -280,6 +324,9 @@ class Elapsed:
 
 Evidence = (
     OperationStarted
+    | CommandStarted
+    | ProcessExited
+    | WrapperGone
     | OtherCommandStarted
     | ResourceRefreshed
     | ChangePlanned
@@ -364,12 +411,14 @@ class Fact:
 
     position counts the bytes from the line that opened the run; None for facts that are not a line of a log.
     unit is the directory below the file's own that the fact speaks for (Terragrunt); empty: the file's own.
+    record_id names the wrapper's record that holds the fact; empty: it is from elsewhere.
     """
 
     evidence: Evidence
     anchor: str = ""
     position: int | None = None
     unit: str = ""
+    record_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

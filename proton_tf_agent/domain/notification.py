@@ -77,7 +77,7 @@ TOLD: dict[RunStatus, Status | None] = {
 
 def status_told(run: Run, status: RunStatus, no_changes_succeed: bool) -> Status | None:
     """What a receiver hears when `run` takes `status`; None for nothing."""
-    if status is RunStatus.PLANNED_AND_FINISHED and no_changes_succeed and not run.has_changes:
+    if status is RunStatus.PLANNED_AND_FINISHED and no_changes_succeed and run.lacks_changes:
         return Status.SUCCEEDED
     return TOLD[status]
 
@@ -195,8 +195,24 @@ def _message(
     if omitted:
         listed = ", ".join(f"{name} ({reason})" for name, reason in omitted)
         text += f" {len(omitted)} not sent: {listed}."
+    job = _job(run)
     text = scrub(text, taint if taint.known else NOTHING_TAINTED)  # what else is foreign: addresses, names, a lock id
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - len(_CUT)] + _CUT
+    room = MAX_MESSAGE - len(job)
+    return (text if len(text) <= room else text[: room - len(_CUT)] + _CUT) + job
+
+
+def _job(run: Run) -> str:
+    """The last line of a message: which CI job it was, as far as its environment told the wrapper."""
+    job = run.wrapped.job if run.wrapped else None
+    if job is None:
+        return ""
+    told = (
+        f"commit {job.commit[:12]}" if job.commit else "",
+        f"by {job.actor}" if job.actor else "",
+        f"attempt {job.attempt}" if job.attempt else "",
+    )
+    said = " ".join(filter(None, told))
+    return f"\n{job.system}: {', '.join(filter(None, (said, job.url)))}"
 
 
 def _started(run: Run, _transition: Transition, _taint: Taint) -> str:
@@ -209,6 +225,8 @@ def _planned(run: Run, _transition: Transition, _taint: Taint) -> str:
 
 
 def _plan_finished(run: Run, _transition: Transition, _taint: Taint) -> str:
+    if not run.has_changes and not run.lacks_changes:
+        return "Plan complete. Nothing was applied."
     return f"Plan complete: {_to_do(run)}. Nothing was applied."
 
 
@@ -219,12 +237,17 @@ def _applying(run: Run, _transition: Transition, _taint: Taint) -> str:
 
 
 def _applied(run: Run, _transition: Transition, _taint: Taint) -> str:
-    done = run.summary or Counts()
+    done = run.summary
+    if done is None and run.wrapped is not None:
+        return f"{_command(run)} exited with status 0."
+    done = done or Counts()
     imported = f"{done.imported} imported, " if done.imported else ""
     return f"Apply complete: {imported}{done.add} added, {done.change} changed, {done.remove} destroyed."
 
 
 def _destroyed(run: Run, _transition: Transition, _taint: Taint) -> str:
+    if run.summary is None and run.wrapped is not None:
+        return f"{_command(run)} exited with status 0."
     return f"Destroy complete: {(run.summary or Counts()).remove} destroyed."
 
 
@@ -232,15 +255,46 @@ def _errored(run: Run, transition: Transition, taint: Taint) -> str:
     if run.refused:
         holder = f" (held by {run.refused_by})" if run.refused_by else ""
         return f"The state lock could not be acquired{holder}. Nothing was changed."
+    if run.wrapped is not None and not (run.errors or run.crashed):
+        return f"{_ending(run)}.{_unsaved(run)}{_progress(run, transition)}"
     stage = "Apply" if _was_applying(run, transition) else "Plan"
     return f"{stage} failed: {_first_error(run, taint)}.{_unsaved(run)}{_progress(run, transition)}"
 
 
 def _canceled(run: Run, transition: Transition, _taint: Taint) -> str:
     by = f" (run by {run.who})" if run.who else ""
+    if run.wrapped is not None and run.wrapped.exit_signal:
+        return f"Canceled: {_ending(run)}{by}.{_unsaved(run)}{_progress(run, transition)}"
     if not run.interrupted:  # nobody asked Terraform to stop: it asked, and the answer was no
         return f"Canceled: the plan was not approved{by}. Nothing was changed."
     return f"Canceled: Terraform was interrupted and stopped{by}.{_unsaved(run)}{_progress(run, transition)}"
+
+
+def _command(run: Run) -> str:
+    return f"Terraform {run.operation.value}" if run.operation else "Terraform"
+
+
+def _ending(run: Run) -> str:
+    """How Terraform ended, as the wrapper that waited for it has seen."""
+    wrapped = run.wrapped
+    if wrapped is None or wrapped.exit_status is None:
+        return f"{_command(run)} failed"
+    if wrapped.exit_signal:
+        name = _SIGNALS.get(wrapped.exit_signal, f"signal {wrapped.exit_signal}")
+        return f"{_command(run)} was ended by {name}"
+    return f"{_command(run)} exited with status {wrapped.exit_status}"
+
+
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    6: "SIGABRT",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    15: "SIGTERM",
+}  # signal(7)
 
 
 def _lost(run: Run, transition: Transition, _taint: Taint) -> str:
@@ -288,7 +342,7 @@ def _to_do(run: Run) -> str:
     if not run.has_changes:
         return "no changes"
     if run.plan is None:
-        return f"{run.planned} changes"
+        return f"{run.planned} changes" if run.planned else "changes"
     if not run.plan.total:
         return "only outputs or addresses change"
     imported = f"{run.plan.imported} to import, " if run.plan.imported else ""

@@ -11,7 +11,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .evidence import Output
@@ -57,6 +57,16 @@ def map_outputs(outputs: Iterable[Output], mapping: OutputMapping, taint: Taint)
         else:
             told[key] = value
     return Mapped(tuple(told.items()), tuple(omitted))
+
+
+def only_told(outputs: Iterable[Output], mapping: OutputMapping, taint: Taint) -> tuple[Output, ...]:
+    """Outputs with the values that are to be told; of any other its name and the reason are kept."""
+    kept = []
+    for output in outputs:
+        mapped = map_outputs((output,), mapping, taint)
+        reason = next((reason for _, reason in mapped.omitted), "not asked for")
+        kept.append(output if mapped.told else replace(output, value=None, withheld=output.withheld or reason))
+    return tuple(kept)
 
 
 def told_as(name: str, mapping: OutputMapping) -> str | None:

@@ -66,6 +66,14 @@ class Lock(StrEnum):
     GONE = "gone"  # from disk, directory and all: neither released nor left behind
 
 
+class Wrapper(StrEnum):
+    """What is known of the wrapper of a run."""
+
+    AT_WORK = "at_work"  # it will say how Terraform ends: nothing is inferred meanwhile
+    DONE = "done"
+    GONE = "gone"  # it died before it could, and Terraform is gone, too
+
+
 class Log(StrEnum):
     """What is known of the run's log."""
 
@@ -100,6 +108,31 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapped:
+    """What the wrapper of a run has recorded; see `evidence.CommandStarted` and `evidence.ProcessExited`."""
+
+    record_id: str
+    wrapper: Wrapper = Wrapper.AT_WORK
+    command: tuple[str, ...] = ()
+    detailed: bool = False
+    listens: bool = False
+    job: ev.Job | None = None
+    exit_status: int | None = None
+    exit_signal: int = 0
+    exited_at: float | None = None
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether Terraform's exit status says that all went well."""
+        return self.exit_status == 0 and not self.exit_signal
+
+    @property
+    def has_found_changes(self) -> bool:
+        """Whether the exit status says of a plan that it changes something (`-detailed-exitcode`)."""
+        return self.detailed and self.exit_status == 2 and not self.exit_signal
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A status a run is about to take; due_at is the wall-clock second from which it may."""
 
@@ -115,9 +148,10 @@ class Run:
 
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
     again, under another name or after a truncation, adds nothing twice. echo is the anchor of a human log beside the
-    run's JSON log (OpenTofu's -json-into): the same words a second time, which say nothing. state_path is the state its
-    lock was seen on, recorded_state the one that `init` has written down for its directory. log_written_at is when its
-    closed log was last written.
+    run's JSON log (OpenTofu's -json-into), or of any log of a run whose wrapper listens: the same words a second time,
+    which say nothing. state_path is the state its lock was seen on, recorded_state the one that `init` has written down
+    for its directory. log_started_at is when its log says that it began, log_written_at when it was last written, once
+    it is closed.
     """
 
     run_id: str
@@ -138,6 +172,7 @@ class Run:
     echo: str = ""
     log_path: str = ""
     log: Log = Log.ABSENT
+    log_started_at: float | None = None
     log_written_at: float | None = None
     form: Form | None = None
     position: int = -1
@@ -167,6 +202,7 @@ class Run:
     lineage: str = ""
     serial: int | None = None
     decision: ev.DecisionTaken | None = None
+    wrapped: Wrapped | None = None
     verdict: Verdict | None = None
 
     @property
@@ -182,7 +218,24 @@ class Run:
     @property
     def has_changes(self) -> bool:
         """Whether the plan changes anything; counts alone do not tell (outputs, moves, imports)."""
-        return bool(self.planned or self.outputs_change or (self.plan and self.plan.total))
+        found = self.wrapped is not None and self.wrapped.has_found_changes
+        return bool(self.planned or self.outputs_change or (self.plan and self.plan.total) or found)
+
+    @property
+    def lacks_changes(self) -> bool:
+        """Whether the plan is known to change nothing: its summary or its detailed exit status says so."""
+        told = self.wrapped is not None and self.wrapped.detailed and self.wrapped.has_succeeded
+        return (self.plan is not None or told) and not self.has_changes
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the record of a wrapper repeats whatever a log of the run says."""
+        return self.wrapped is not None and self.wrapped.listens and self.wrapped.wrapper is not Wrapper.GONE
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether a wrapper is at work that will say how Terraform ends."""
+        return self.wrapped is not None and self.wrapped.wrapper is Wrapper.AT_WORK
 
     @property
     def destroys_everything(self) -> bool:
@@ -207,7 +260,37 @@ class Transition:
 
 
 def _operation_started(run: Run, e: ev.OperationStarted) -> Run:
-    return replace(run, tool=e.tool, version=e.version, form=e.form, log=Log.OPEN)
+    return replace(run, tool=e.tool, version=e.version, form=e.form, log=Log.OPEN, log_started_at=e.at)
+
+
+def _command_started(run: Run, e: ev.CommandStarted) -> Run:
+    if run.wrapped is not None:
+        return replace(run, wrapped=replace(run.wrapped, exited_at=run.wrapped.exited_at or e.ended_at))
+    wrapped = Wrapped(
+        e.record_id, command=e.command, detailed=e.detailed, listens=e.listens, job=e.job, exited_at=e.ended_at
+    )  # fmt: skip
+    inferred = run.verdict is not None and run.verdict.basis is Basis.INFERENCE
+    return replace(run, wrapped=wrapped, operation=e.operation, verdict=None if inferred else run.verdict)
+
+
+def _process_exited(run: Run, e: ev.ProcessExited) -> Run:
+    if run.wrapped is None or run.wrapped.wrapper is Wrapper.DONE:
+        return run
+    done = replace(run.wrapped, wrapper=Wrapper.DONE, exited_at=e.at)
+    wrapped = replace(done, exit_status=e.status, exit_signal=e.signal)
+    return _heard_out(replace(run, wrapped=wrapped))
+
+
+def _wrapper_gone(run: Run, _e: ev.WrapperGone) -> Run:
+    if run.wrapped is None:
+        return run
+    return _heard_out(replace(run, wrapped=replace(run.wrapped, wrapper=Wrapper.GONE)))
+
+
+def _heard_out(run: Run) -> Run:
+    """What a wrapper listened to has ended with it."""
+    listened = run.wrapped is not None and run.wrapped.listens and run.log is Log.OPEN
+    return replace(run, log=Log.CLOSED) if listened else run
 
 
 def _change_planned(run: Run, e: ev.ChangePlanned) -> Run:
@@ -229,6 +312,8 @@ def _apply_summarised(run: Run, e: ev.ApplySummarised) -> Run:
 
 
 def _host_restarted(run: Run, _e: ev.HostRestarted) -> Run:
+    if run.wrapped is not None and run.is_wrapped:
+        run = replace(run, wrapped=replace(run.wrapped, wrapper=Wrapper.GONE))
     lock = Lock.ABANDONED if run.lock is Lock.HELD else run.lock
     return replace(run, lock=lock, log=Log.ABSENT if run.log is Log.ABSENT else Log.CLOSED)
 
@@ -240,11 +325,13 @@ def _error_reported(run: Run, e: ev.ErrorReported) -> Run:
 
 
 def _lock_taken(run: Run, e: ev.LockTaken) -> Run:
+    # To a lock a destroy is an apply; who typed the command knows better.
+    operation = run.operation if run.wrapped else ev.OPERATION_OF_LOCK.get(e.operation, run.operation)
     return replace(
         run,
         lock=Lock.HELD,
         lock_id=e.lock_id,
-        operation=ev.OPERATION_OF_LOCK.get(e.operation, run.operation),
+        operation=operation,
         who=e.who,
         version=run.version or e.version,
         state_path=e.state_path,
@@ -276,6 +363,9 @@ def _decision_taken(run: Run, e: ev.DecisionTaken) -> Run:
 
 _NOTED: dict[type, Callable[..., Run]] = {
     ev.OperationStarted: _operation_started,
+    ev.CommandStarted: _command_started,
+    ev.ProcessExited: _process_exited,
+    ev.WrapperGone: _wrapper_gone,
     ev.ChangePlanned: _change_planned,
     ev.PlanSummarised: _plan_summarised,
     ev.OutputsPlanned: lambda run, e: replace(run, outputs_change=e.has_changes),
@@ -326,8 +416,11 @@ def objection_to_deciding(run: Run) -> str:
 def identify(directory: str, workspace: str | None, first: Evidence, anchor: str) -> str:
     """The id of the run that `first` opens: a digest of content, so that re-reading gives the same id.
 
-    An anchor says it all: it is a digest of the log's place and of the line that opened the run.
+    An anchor says it all: it is a digest of the log's place and of the line that opened the run. So does the id of a
+    wrapper's record.
     """
+    if isinstance(first, ev.CommandStarted):
+        return "run-" + hashlib.sha256(first.record_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     lock_id = first.lock_id if isinstance(first, ev.LockTaken) else repr(first)
     seed = anchor or "\0".join((directory, workspace or "", lock_id))
     return "run-" + hashlib.sha256(seed.encode("utf-8", "surrogateescape")).hexdigest()[:16]

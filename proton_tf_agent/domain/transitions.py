@@ -9,9 +9,11 @@ gone. A waiting verdict gives way only to one of equal or stronger basis; `Elaps
 has come, `NextRunBegan` at once unless more is on its way. A final status is amended only by a row of a stronger basis.
 
 What the table promises:
-- `applied` and `destroyed` stand on Terraform's own apply summary and on nothing else: no row leads there from
-  silence, from time or from a missing file. The one exception has a name: a person's decision about a run that
-  nothing has proven (`DecisionTaken`), to which the message bears witness; proof that comes later outranks it.
+- `applied` and `destroyed` stand on Terraform's own apply summary, or on the exit status 0 of an apply that the wrapper
+  has waited for: no row leads there from silence, from time or from a missing file. The one exception has a name: a
+  person's decision about a run that nothing has proven (`DecisionTaken`), to which the message bears witness; proof
+  that comes later outranks it.
+- As long as a wrapper is at work nothing is inferred: it will say how Terraform ended.
 - Error diagnostics come at the end of an operation (terraform internal/command/apply.go: the view prints them
   after the operation returned, before the deferred unlock), so "errors and the log closed" is proof of failure.
 - A lock that nobody holds although its info file is there means that its owner died (it is deleted before the
@@ -176,8 +178,61 @@ def no_log(run: Run) -> bool:
 
 
 def released_without_log(run: Run) -> bool:
-    """no log was found, lock released or replaced"""
-    return no_log(run) and run.lock is not Lock.ABANDONED
+    """no log was found, and no lock is held or was left behind"""
+    return no_log(run) and run.lock not in (Lock.ABANDONED, Lock.HELD)
+
+
+def abandoned_with_log(run: Run) -> bool:
+    """the log is open, the lock's holder is gone"""
+    return log_open(run) and run.lock is Lock.ABANDONED
+
+
+def abandoned_without_log(run: Run) -> bool:
+    """no log was found, the lock's holder is gone"""
+    return no_log(run) and run.lock is Lock.ABANDONED
+
+
+def destroy_has_succeeded(run: Run) -> bool:
+    """status 0 of a destroy"""
+    return _has_succeeded(run) and run.operation is Operation.DESTROY
+
+
+def everything_was_destroyed(run: Run) -> bool:
+    """status 0 of an apply, only deletions planned, no outputs left"""
+    return apply_has_succeeded(run) and run.destroys_everything and not run.outputs
+
+
+def apply_has_succeeded(run: Run) -> bool:
+    """status 0 of an apply or a refresh"""
+    return _has_succeeded(run) and run.operation in (Operation.APPLY, Operation.REFRESH)
+
+
+def plan_is_complete(run: Run) -> bool:
+    """status 0 of a plan, or 2 with -detailed-exitcode"""
+    found = run.wrapped is not None and run.wrapped.has_found_changes
+    return run.operation is Operation.PLAN and (_has_succeeded(run) or found)
+
+
+def refused(run: Run) -> bool:
+    """the lock was refused"""
+    return run.refused
+
+
+def stopped(run: Run) -> bool:
+    """interrupted, or ended by SIGINT or SIGTERM"""
+    return run.interrupted or (run.wrapped is not None and run.wrapped.exit_signal in _STOP_SIGNALS)
+
+
+def killed(run: Run) -> bool:
+    """ended by a signal"""
+    return run.wrapped is not None and run.wrapped.exit_signal != 0
+
+
+_STOP_SIGNALS = (2, 15)  # SIGINT, SIGTERM: signal(7)
+
+
+def _has_succeeded(run: Run) -> bool:
+    return run.wrapped is not None and run.wrapped.has_succeeded
 
 
 def decided_as_success(run: Run) -> bool:
@@ -208,11 +263,12 @@ def _from(*statuses: RunStatus) -> frozenset[RunStatus]:
 S, B, W = RunStatus, Basis, Wait
 UNPROVEN = AMENDABLE | DECIDABLE  # `fold` lets no fact come near a final status that rests on proof
 RELEASES = (ev.LockReleased, ev.LockReplaced)
-ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone, ev.HostRestarted)
+ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone, ev.HostRestarted, ev.WrapperGone)
 
 TRANSITIONS: tuple[Row, ...] = (
     # How a run gets under way.
     Row(_from(S.PENDING), (ev.OtherCommandStarted,), always, S.NO_RUN, "the command is no run"),
+    Row(_from(S.PENDING), (ev.CommandStarted,), always, S.PLANNING, "the wrapper has started Terraform"),
     Row(_from(S.PENDING), (ev.LockTaken,), lock_is_a_runs, S.PLANNING, "the state lock was taken"),
     Row(_from(S.PENDING), (ev.ResourceRefreshed, ev.ChangePlanned), always, S.PLANNING, "planning is under way"),
     Row(_from(S.PENDING, S.PLANNING), (ev.PlanSummarised,), always, S.PLANNED, "the plan is summarised"),
@@ -237,6 +293,30 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(
         OPEN, (ev.LogClosed, ev.TracesGone, ev.HostRestarted), summarised, S.APPLIED,
         "the log says: apply complete", B.PROOF,
+    ),
+    # The wrapper has waited for Terraform: its exit status is proof.
+    Row(
+        OPEN | UNPROVEN, (ev.ProcessExited,), destroy_has_succeeded, S.DESTROYED,
+        "Terraform exited with status 0", B.PROOF,
+    ),
+    Row(
+        OPEN | UNPROVEN, (ev.ProcessExited,), everything_was_destroyed, S.DESTROYED,
+        "Terraform exited with status 0, and everything was deleted", B.PROOF,
+    ),
+    Row(
+        OPEN | UNPROVEN, (ev.ProcessExited,), apply_has_succeeded, S.APPLIED,
+        "Terraform exited with status 0", B.PROOF,
+    ),
+    Row(OPEN, (ev.ProcessExited,), plan_is_complete, S.PLANNED_AND_FINISHED, "the plan is complete", B.INFERENCE),
+    Row(OPEN | UNPROVEN, (ev.ProcessExited,), refused, S.ERRORED, "the state lock was refused", B.PROOF, W.GRACE),
+    Row(
+        OPEN | UNPROVEN, (ev.ProcessExited,), stopped, S.CANCELED,
+        "Terraform was interrupted and stopped", B.PROOF,
+    ),
+    Row(OPEN | UNPROVEN, (ev.ProcessExited,), killed, S.ERRORED, "Terraform was ended by a signal", B.PROOF),
+    Row(
+        OPEN | UNPROVEN, (ev.ProcessExited,), always, S.ERRORED,
+        "Terraform exited with a status that means failure", B.PROOF,
     ),
     # A refused lock ends the command. Whose outcome counts is decided when the notification is composed; until then the
     # run that holds the lock must have had time to be seen.
@@ -278,37 +358,37 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(OPEN, ENDS, over, S.UNDETERMINED, "Terraform ended in order but its log tells no outcome", B.INFERENCE),
     # The log stays open (a script writes it, or its end was not seen) although the operation is over.
     Row(
-        OPEN, (*RELEASES, ev.ErrorReported), released_and_interrupted, S.CANCELED,
+        OPEN, (*RELEASES, ev.WrapperGone, ev.ErrorReported), released_and_interrupted, S.CANCELED,
         "Terraform was interrupted and stopped", B.PROOF, W.SETTLE,
     ),
     Row(
-        OPEN, (*RELEASES, ev.HolderGone, ev.CrashReported), unlocked_and_crashed, S.ERRORED,
+        OPEN, (*RELEASES, ev.HolderGone, ev.WrapperGone, ev.CrashReported), unlocked_and_crashed, S.ERRORED,
         "Terraform crashed", B.PROOF, W.SETTLE,
     ),
     Row(
-        OPEN, (*RELEASES, ev.HolderGone, ev.ErrorReported), unlocked_with_errors, S.ERRORED,
+        OPEN, (*RELEASES, ev.HolderGone, ev.WrapperGone, ev.ErrorReported), unlocked_with_errors, S.ERRORED,
         "Terraform reported errors", B.PROOF, W.SETTLE,
     ),
     Row(
-        _from(S.PLANNED), RELEASES, released_and_was_a_plan, S.PLANNED_AND_FINISHED,
+        _from(S.PLANNED), (*RELEASES, ev.WrapperGone), released_and_was_a_plan, S.PLANNED_AND_FINISHED,
         "the plan is complete", B.INFERENCE, W.SETTLE,
     ),
     Row(
-        OPEN, RELEASES, released_with_log, S.UNDETERMINED,
+        OPEN, (*RELEASES, ev.WrapperGone), released_with_log, S.UNDETERMINED,
         "the lock was released but the log tells no outcome", B.INFERENCE, W.SETTLE,
     ),
     Row(
-        OPEN, (ev.HolderGone,), log_open, S.LOST,
+        OPEN, (ev.HolderGone, ev.WrapperGone), abandoned_with_log, S.LOST,
         "inferred: nobody holds the lock any more and the log tells no outcome", B.INFERENCE, W.SETTLE,
     ),
     # No log at all: start and end are certain, the outcome is not.
     # A log may yet come (moved in, flushed at its end).
     Row(
-        OPEN, RELEASES, released_without_log, S.UNDETERMINED,
+        OPEN, (*RELEASES, ev.WrapperGone), released_without_log, S.UNDETERMINED,
         "the run ended and no log tells how", B.INFERENCE, W.GRACE,
     ),
     Row(
-        OPEN, (ev.HolderGone,), no_log, S.LOST,
+        OPEN, (ev.HolderGone, ev.WrapperGone), abandoned_without_log, S.LOST,
         "inferred: nobody holds the lock any more and there is no log", B.INFERENCE, W.GRACE,
     ),
     # A verdict that was only inferred gives way to a person's decision, and both to proof that arrives late
@@ -317,6 +397,12 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(AMENDABLE, (ev.DecisionTaken,), always, S.ERRORED, "a person decided: failed", B.DECISION),
     Row(UNPROVEN, (ev.ErrorReported,), always, S.ERRORED, "Terraform reported errors", B.PROOF),
 )  # fmt: skip
+
+
+_ROWS_ON: dict[type, tuple[Row, ...]] = {
+    kind: tuple(row for row in TRANSITIONS if kind in row.evidence)
+    for kind in {kind for row in TRANSITIONS for kind in row.evidence}
+}
 
 
 def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[Run, Transition | None]:
@@ -337,10 +423,11 @@ def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[
             return run, None
         return _move(run, run.verdict, evidence, now)
     if run.status in FINAL and run.basis is Basis.PROOF:
-        return run, None
+        # When it was over is worth knowing still: what began later is not of this run.
+        return (note(run, evidence) if isinstance(evidence, ev.ProcessExited) else run), None
     run = note(run, evidence)
-    for row in TRANSITIONS:
-        if run.status in row.sources and isinstance(evidence, row.evidence) and row.guard(run):
+    for row in _ROWS_ON.get(type(evidence), ()):
+        if run.status in row.sources and row.guard(run):
             return _take(run, row, evidence, now, patience)
     return run, None
 
@@ -383,6 +470,8 @@ def _take(run: Run, row: Row, evidence: Evidence, now: float, patience: Patience
     if run.status in FINAL and run.basis is not None and row.basis <= run.basis:
         return run, None
     if run.verdict is not None and run.verdict.basis > row.basis:
+        return run, None
+    if run.is_wrapped and row.basis is Basis.INFERENCE:
         return run, None
     verdict = Verdict(row.target, row.basis, row.reason, now + patience.of(row.wait))
     if run.followed and not _awaits_more(run, verdict):

@@ -20,6 +20,7 @@ from .model import (
     ScanSettings,
     Settings,
     SinkSettings,
+    SpoolSettings,
     WatchSettings,
 )
 from .reading import advice, load
@@ -35,6 +36,7 @@ __all__ = [
     "ScanSettings",
     "Settings",
     "SinkSettings",
+    "SpoolSettings",
     "WatchSettings",
     "advice",
     "generate",

@@ -142,6 +142,15 @@ def _sink_name(value: str, complain: Complain) -> str:
     return value
 
 
+_USER_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?"
+
+
+def _user_name(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_USER_NAME, value):
+        complain("is not the name of a user", "the login name, not a number")
+    return value
+
+
 def _endpoint(value: str, complain: Complain) -> str:
     from urllib.parse import urlsplit
 
@@ -329,6 +338,7 @@ SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 ENDPOINT = _text(_endpoint, pattern="^https?://")
 LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))
 OUTPUT_GLOBS = _array(_text(_output_glob))
+USER_NAMES = _array(_text(_user_name, pattern=f"^{_USER_NAME}$"))
 ARN_GLOBS = _array(_text(_arn_glob))
 RENAMES = Kind(
     "a table of names",

@@ -98,6 +98,14 @@ class ScanSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """Where wrappers leave their records. users may speak for every directory, others for their own."""
+
+    path: str = "/var/spool/proton-tf-agent"
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The agent's own log."""
 
@@ -122,6 +130,7 @@ class Settings:
     sink: tuple[SinkSettings, ...] = ()
     run: RunSettings = field(default_factory=RunSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
     log: LogSettings = field(default_factory=LogSettings)
     path: str = field(default="", compare=False)
     origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)

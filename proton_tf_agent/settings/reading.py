@@ -18,7 +18,7 @@ from ..domain.errors import Problem, SettingsInvalid
 from . import lines
 from .kinds import REGION, nearest
 from .mistakes import Mistakes
-from .model import At, JournalSettings, Settings
+from .model import At, JournalSettings, Settings, SpoolSettings
 from .tables import TABLES, Table, example, table_of
 
 _MAX_BYTES = 1024 * 1024
@@ -266,7 +266,7 @@ def _repeated(values: Iterable[tuple[At, str | None]]) -> Iterator[tuple[At, str
 
 
 def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
-    """No watch root twice, none inside another, and no journal inside one; symbolic links are followed."""
+    """No watch root twice, none inside another, and neither journal nor spool inside one; links are followed."""
     written = {at: values["path"] for at, values in sections["watch"] if "path" in values}
     real = {at: os.path.realpath(path) for at, path in written.items()}
     roots = {root: written[at] for at, root in real.items()}
@@ -278,18 +278,18 @@ def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> N
         if outer:
             what = f"{written[at]} lies inside the watch root {outer}"
             mistakes.add((*at, "path"), what, "take it out: it is watched anyway")
-    if mistakes.concern(("journal",), ("journal", "path")):
-        return
-    given = next((values for _, values in sections["journal"]), {})
-    journal = given.get("path", JournalSettings().path)
-    place = os.path.realpath(journal)
-    outer = next((roots[path] for path in (place, *_parents(place)) if path in roots), None)
-    if outer:
-        mistakes.add(
-            ("journal", "path"),
-            f"{journal} lies inside the watch root {outer}",
-            "put it elsewhere: the agent writes nothing below a watch root",
-        )
+    for table, default, why in (
+        ("journal", JournalSettings().path, "the agent writes nothing below a watch root"),
+        ("spool", SpoolSettings().path, "whoever may write a record there would be taken for a job"),
+    ):
+        if mistakes.concern((table,), (table, "path")):
+            continue
+        given = next((values for _, values in sections[table]), {})
+        path = given.get("path", default)
+        place = os.path.realpath(path)
+        outer = next((roots[parent] for parent in (place, *_parents(place)) if parent in roots), None)
+        if outer and (table == "journal" or "path" in given):
+            mistakes.add((table, "path"), f"{path} lies inside the watch root {outer}", f"put it elsewhere: {why}")
 
 
 def _parents(path: str) -> Iterator[str]:

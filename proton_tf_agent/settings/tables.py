@@ -267,6 +267,26 @@ TABLES = (
         ),
     ),
     Table(
+        "spool",
+        model.SpoolSettings,
+        "Where the wrapper (`proton-tf-agent exec`) leaves its records; `PROTON_TF_AGENT_SPOOL` names it to jobs, too.",
+        (
+            Key(
+                "path",
+                kinds.PATH,
+                "A directory that every job may write to and nobody may list (mode 3733), outside of every watch root.",
+                '"/var/spool/proton-tf-agent"',
+            ),
+            Key(
+                "users",
+                kinds.USER_NAMES,
+                "Whose records are believed for every directory, beside root's and the agent's own; those of others "
+                "are believed for directories below a watch root that they own, or whose root they own.",
+                '["gitlab-runner"]',
+            ),
+        ),
+    ),
+    Table(
         "log",
         model.LogSettings,
         "The agent's own log, written to standard error.",

@@ -177,11 +177,13 @@ class _Watched:
 class KernelWatch:
     """Keeps roots, and everything below them, under watch. Not thread-safe: one thread owns it.
 
+    optional: directories that are watched while they are there and missed by nobody.
     is_blind: whether, when it was last healed, something was there that has no watch.
     """
 
-    def __init__(self, roots: Sequence[str], hints: Hints) -> None:
+    def __init__(self, roots: Sequence[str], hints: Hints, optional: Sequence[str] = ()) -> None:
         self._roots = tuple(roots)
+        self._optional = tuple(optional)
         self._hints = hints
         self._observer: BaseObserver | None = None
         self._watched: dict[str, _Watched] = {}
@@ -215,7 +217,8 @@ class KernelWatch:
             problem = self._begin_observer()
             if problem:
                 return [problem]
-        problems = [problem for root in self._roots if (problem := self._heal_root(root))]
+        roots = (*self._roots, *filter(os.path.isdir, self._optional))
+        problems = [problem for root in roots if (problem := self._heal_root(root))]
         return problems or self._heal_uncovered()
 
     def uncovered(self, directories: Iterable[str]) -> None:

@@ -45,7 +45,7 @@ def read_boot() -> Boot | None:
 
 
 def lock_holder(fd: int) -> Presence:
-    """Whether a process holds Terraform's fcntl lock on the open state file.
+    """Whether a process holds the fcntl lock on an open file: Terraform's on a state, a wrapper's on its record.
 
     Source: terraform internal/states/statemgr/filesystem_lock_unix.go (F_SETLK, F_WRLCK, whole file).
     """
@@ -55,6 +55,40 @@ def lock_holder(fd: int) -> Presence:
     except OSError:
         return Presence.UNKNOWN
     return Presence.ABSENT if answer[0] == fcntl.F_UNLCK else Presence.PRESENT
+
+
+def pid_namespace() -> str:
+    """The name of the namespace that our pids count in; empty where the kernel does not tell (pid_namespaces(7))."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def started(pid: int, proc: str = "/proc") -> int | Presence:
+    """When a process was started, in clock ticks since boot: with the pid it names one process of this boot.
+
+    ABSENT where there is none or only its zombie, UNKNOWN where it is hidden. Source: proc_pid_stat(5), field 22.
+    """
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            state, *rest = file.read().rpartition(")")[2].split()
+        return Presence.ABSENT if state in ("Z", "X") else int(rest[18])
+    except (FileNotFoundError, ProcessLookupError):
+        return Presence.UNKNOWN if _exists(pid) else Presence.ABSENT
+    except (OSError, ValueError, IndexError):
+        return Presence.UNKNOWN
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process exists that /proc does not show (hidepid, ProtectProc=)."""
+    try:
+        os.getpgid(pid)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def writers(files: Collection[tuple[int, int]], proc: str = "/proc") -> dict[tuple[int, int], Presence]:

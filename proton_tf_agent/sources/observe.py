@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..domain.binding import MAX_METADATA, METADATA_PATH, TFVARS_PATH
 from ..domain.evidence import Cursor, Fact, Form, Observation, StateWritten
-from ..domain.redaction import Taint
 from . import lock_file, log, state_file, tail
-from .backend import Backend
 from .place import Kind
-from .s3_state import OutOfReach, S3States
-from .safe_open import OpenFile, SafeOpener, Unreadable
+from .safe_open import OpenFile, SafeOpener
+from .states import is_locked
 from .watch import Touched
 
 Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
@@ -100,95 +97,3 @@ def observe(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Obse
     if observation is None or (not observation.facts and observation.cursor == cursor):
         return None
     return observation
-
-
-# --- what else a run directory tells --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StateReading:
-    """A state as far as it could be read: outputs (None: not readable now) and what is sensitive.
-
-    reason says why there is no state, in words for people; modified_at is when the state was last written.
-    """
-
-    state: state_file.State | None
-    taint: Taint
-    reason: str = ""
-    modified_at: float = 0.0
-
-
-NO_STATE = "there is no local state"
-TORN = "the state is torn or being written"
-ENCRYPTED = "the state is encrypted"
-
-
-def read_state(opener: SafeOpener, path: str) -> StateReading:
-    """The state at path, and every value of it and of its backup that nobody may see.
-
-    Taint is unknown when a state exists but cannot be read whole; with no local state nothing can be known to be
-    sensitive, and patterns have to do. An encrypted state (OpenTofu) is no state: neither its outputs nor what is
-    sensitive in it can be known.
-    """
-    current, secrets = _read_one_state(opener, path)
-    _, previous = _read_one_state(opener, path + ".backup")
-    return replace(current, taint=Taint((*secrets, *previous), current.taint.known))
-
-
-def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[str, ...]]:
-    nothing, unknown = Taint(), Taint(known=False)
-    try:
-        with opener.open(path) as file:
-            return _reading_of(file.read, file.stat.st_size, file.is_unchanged, file.stat.st_mtime)
-    except FileNotFoundError:
-        return StateReading(None, nothing, NO_STATE), ()
-    except Unreadable as error:
-        return StateReading(None, unknown, f"the state cannot be read: {error.code}"), ()
-
-
-def _reading_of(
-    read_at: tail.ReadAt, size: int, is_unchanged: Callable[[], bool], at: float
-) -> tuple[StateReading, tuple[str, ...]]:
-    nothing, unknown = Taint(), Taint(known=False)
-    if size == 0:
-        return StateReading(None, nothing, "the state is empty", at), ()  # nothing was written yet
-    state = state_file.read(read_at, size, is_unchanged)
-    if state is None:
-        return StateReading(None, unknown, TORN, at), ()
-    if state.encrypted:
-        return StateReading(None, unknown, ENCRYPTED, at), ()
-    marked = state_file.secrets_in_resources(read_at, size)
-    known = marked is not None and is_unchanged()
-    return StateReading(state, nothing if known else unknown, "", at), (*state.secrets, *(marked or ()))
-
-
-def read_state_in_s3(states: S3States, found: Backend, workspace: str | None) -> StateReading:
-    """The state of a workspace in S3, and every value of it that nobody may see.
-
-    What cannot be read has no state and a reason; nothing can then be known to be sensitive, and patterns have to do.
-    """
-    try:
-        stored = states.read(found, workspace)
-    except OutOfReach as error:
-        return StateReading(None, Taint(), str(error))
-    content = stored.content
-    reading, secrets = _reading_of(
-        lambda offset, length: content[offset : offset + length], len(content), lambda: True, stored.modified_at
-    )
-    return replace(reading, taint=Taint(secrets, reading.taint.known))
-
-
-def is_locked(path: str) -> bool:
-    """Whether a lock info file lies beside a state: its outputs may be a mix of old and new.
-
-    It may also have been left behind by a killed run; then too nobody can vouch for what the state holds.
-    """
-    return os.path.lexists(lock_file.lock_info_path_of(path))
-
-
-def read_binding_files(opener: SafeOpener, directory: str) -> tuple[bytes | None, bytes | None]:
-    """The deployment metadata and Proton's tfvars of a run directory, as bytes; None where there is none."""
-    return (
-        opener.read_small(f"{directory}/{METADATA_PATH}", MAX_METADATA),
-        opener.read_small(f"{directory}/{TFVARS_PATH}", MAX_METADATA),
-    )

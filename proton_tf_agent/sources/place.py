@@ -49,19 +49,20 @@ def place_of(path: str, log_patterns: Sequence[str]) -> Place | None:
     if name == "terraform.tfstate":
         return Place(Kind.STATE, *_run_directory(directory))
     if path.endswith("/" + METADATA_PATH):
-        return Place(Kind.BINDING, _unit_directory(path.removesuffix("/" + METADATA_PATH)), None)
+        return Place(Kind.BINDING, unit_directory(path.removesuffix("/" + METADATA_PATH)), None)
     if name == TFVARS_PATH:
-        return Place(Kind.BINDING, _unit_directory(directory), None)
+        return Place(Kind.BINDING, unit_directory(directory), None)
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in log_patterns):
-        return Place(Kind.LOG, _unit_directory(directory), None)
+        return Place(Kind.LOG, unit_directory(directory), None)
     return None
 
 
 def _run_directory(directory: str) -> tuple[str, str]:
     parent, _, name = directory.rpartition("/")
     above, _, container = parent.rpartition("/")
-    return (_unit_directory(above), name) if container == _WORKSPACES else (_unit_directory(directory), "default")
+    return (unit_directory(above), name) if container == _WORKSPACES else (unit_directory(directory), "default")
 
 
-def _unit_directory(directory: str) -> str:
+def unit_directory(directory: str) -> str:
+    """The run directory of a copy that Terragrunt works in; any other is its own."""
     return f"{directory}/".partition(_TERRAGRUNT_CACHE)[0] if _TERRAGRUNT_CACHE in f"{directory}/" else directory

@@ -14,12 +14,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from ..aws_client import build_client
+from ..domain.redaction import Taint
 from .backend import DEFAULT_WORKSPACE, Backend
+from .states import StateReading, reading_of
 
 MAX_STATE = 64 << 20
 _KEPT_OBJECTS = 8
@@ -192,3 +194,19 @@ def _code_of(error: Exception) -> str:
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code", "") if isinstance(response, dict) else ""
     return str(code)[:80] or type(error).__name__
+
+
+def read_state_in_s3(states: S3States, found: Backend, workspace: str | None) -> StateReading:
+    """The state of a workspace in S3, and every value of it that nobody may see.
+
+    What cannot be read has no state and a reason; nothing can then be known to be sensitive, and patterns have to do.
+    """
+    try:
+        stored = states.read(found, workspace)
+    except OutOfReach as error:
+        return StateReading(None, Taint(), str(error))
+    content = stored.content
+    reading, secrets = reading_of(
+        lambda offset, length: content[offset : offset + length], len(content), lambda: True, stored.modified_at
+    )
+    return replace(reading, taint=Taint(secrets, reading.taint.known))

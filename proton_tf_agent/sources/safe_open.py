@@ -119,6 +119,23 @@ class SafeOpener:
         finally:
             os.close(seen)
 
+    def owner_of(self, directory: str) -> int | None:
+        """Who owns a directory (a uid); None when there is none that may be looked at."""
+        root = self.root_of(directory + "/")
+        try:
+            if root is None:
+                return None
+            if directory == root:
+                return os.stat(root).st_uid
+            seen = self._look_below(root, os.path.relpath(directory, root), directory)
+        except (OSError, Unreadable):
+            return None
+        try:
+            status = os.fstat(seen)
+            return status.st_uid if stat.S_ISDIR(status.st_mode) else None
+        finally:
+            os.close(seen)
+
     def is_away(self, path: str) -> bool:
         """Whether the root that path lies below shows nothing: it is not there, closed to us, or as empty as one that
         is not mounted."""

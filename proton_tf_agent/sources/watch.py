@@ -47,12 +47,13 @@ _Mark = tuple[int, int, int, int]
 
 
 class Watch:
-    """Watches the roots. wake is set whenever there is something to take."""
+    """Watches the roots. wake is set whenever there is something to take, or something happens in one of `waking`:
+    directories that others look into."""
 
-    def __init__(self, roots: Sequence[WatchedRoot], wake: threading.Event) -> None:
+    def __init__(self, roots: Sequence[WatchedRoot], wake: threading.Event, waking: Sequence[str] = ()) -> None:
         self.roots = tuple(roots)
         self._hints = Hints(wake)
-        self._kernel = KernelWatch([root.path for root in roots], self._hints)
+        self._kernel = KernelWatch([root.path for root in roots], self._hints, waking)
         self._seen: dict[str, _Mark] = {}
         self._new: list[str] = []
 

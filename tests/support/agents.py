@@ -22,6 +22,7 @@ from proton_tf_agent.settings import (
     RunSettings,
     Settings,
     SinkSettings,
+    SpoolSettings,
     WatchSettings,
 )
 from proton_tf_agent.telemetry import Log
@@ -39,6 +40,7 @@ def settings_for(root: str, journal_path: str, endpoint_url: str, run: RunSettin
         journal=JournalSettings(journal_path),
         watch=(WatchSettings(root),),
         allow=AllowSettings(("arn:aws:proton:*",)),
+        spool=SpoolSettings(f"{journal_path}.spool"),
         sink=(SinkSettings("proton", region="us-east-1", endpoint_url=endpoint_url),),
         run=run or RunSettings(settle=1.0, grace=0.2),
     )

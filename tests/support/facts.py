@@ -44,6 +44,17 @@ REBOOTED = ev.HostRestarted()
 SETTLED = ev.DecisionTaken(True, "alice@ci-7", "the subnet is there, looked at in the console")
 GIVEN_UP = ev.DecisionTaken(False, "bob as root@ci-7", "the job was killed by hand")
 ELAPSED = ev.Elapsed()
+RECORD = "0123456789abcdef0123456789abcdef"
+JOB = ev.Job("GitHub Actions", "0" * 40, "alice", "https://github.example/acme/net/actions/runs/7", "2")
+WRAPPED_APPLY = ev.CommandStarted(RECORD, Operation.APPLY, 1000.0, ("terraform", "apply"), listens=True, job=JOB)
+WRAPPED_DESTROY = ev.CommandStarted(RECORD, Operation.DESTROY, 1000.0, ("terraform", "destroy"))
+WRAPPED_PLAN = ev.CommandStarted(RECORD, Operation.PLAN, 1000.0, ("terraform", "plan"), detailed=True)
+WRAPPER_GONE = ev.WrapperGone()
+EXITED_WELL = ev.ProcessExited(0, at=1010.0)
+EXITED_BADLY = ev.ProcessExited(1, at=1010.0)
+EXITED_WITH_CHANGES = ev.ProcessExited(2, at=1010.0)
+KILLED = ev.ProcessExited(0, 9, 1010.0)
+TERMINATED = ev.ProcessExited(0, 15, 1010.0)
 
 # One of every kind of evidence, and every variant a guard tells apart.
 EVERY_EVIDENCE: tuple[Evidence, ...] = (
@@ -86,6 +97,15 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     REBOOTED,
     SETTLED,
     GIVEN_UP,
+    WRAPPED_APPLY,
+    WRAPPED_DESTROY,
+    WRAPPED_PLAN,
+    WRAPPER_GONE,
+    EXITED_WELL,
+    EXITED_BADLY,
+    EXITED_WITH_CHANGES,
+    KILLED,
+    TERMINATED,
     ELAPSED,
 )
 

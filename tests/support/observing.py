@@ -17,6 +17,7 @@ from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told
 from proton_tf_agent.run_directories import RunDirectories
 from proton_tf_agent.settings import AllowSettings, Settings
 from proton_tf_agent.sources.safe_open import SafeOpener
+from proton_tf_agent.sources.spool import Spool, believes
 from proton_tf_agent.sources.watch import Watch, WatchedRoot
 
 from .facts import LOGS
@@ -38,12 +39,15 @@ class ObservedRoot:
         self.now = began_at((LOGS / "apply_ok.log").read_bytes()) + 1.0
         self.told: list[Told] = []
         opener = SafeOpener([self.root])
+        self.spool = Spool(str(base / "spool"), believes(opener, ()))
+        os.mkdir(self.spool.path)
         self.watch = Watch([WatchedRoot(self.root, ("*.log",))], threading.Event())
-        surroundings = RunDirectories(opener, Settings(allow=AllowSettings(("arn:aws:proton:*",))))
+        settings = Settings(allow=AllowSettings(("arn:aws:proton:*",)))
+        surroundings = RunDirectories(opener, settings, spool=self.spool)
         proton = Addressee("proton", lambda _notification: True, lambda _notification: "")
         self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)
         self.observer = Observer(
-            opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now
+            opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now, spool=self.spool
         )
 
     def write(self, name: str, content: bytes, mode: str = "wb") -> str:

@@ -143,7 +143,7 @@ def test_a_story_goes_from_evidence_to_the_last_attempt(journal: Journal, capsys
         "1970-01-01 UTC",
         "00:16:50.000 apply.log+2048 PlanSummarised(add=3)",
         "00:17:40.000 apply.log+4096 OutputsReported",
-        "→ applied by rule 9: the log says: apply complete",
+        "→ applied by rule 10: the log says: apply complete",
         "#1 IN_PROGRESS to proton: delivered",
         "#2 IN_PROGRESS to proton: superseded by #3",
         "#3 SUCCEEDED to proton: delivered",

@@ -166,27 +166,36 @@ def test_a_journal_of_a_newer_agent_is_refused_and_not_a_byte_of_it_changed(
 
 # --- a journal of an older agent ----------------------------------------------------------------------------------
 
-V1 = Path(__file__).parents[1] / "golden" / "journals" / "v1.db"
+JOURNALS = Path(__file__).parents[1] / "golden" / "journals"
+OLD = {1: JOURNALS / "v1.db", 2: JOURNALS / "v2.db"}
 LOGS = Path(__file__).parents[1] / "golden" / "logs"
 
 
+@pytest.fixture(params=OLD)
+def version(request: pytest.FixtureRequest) -> int:
+    """Each version that an agent has ever written."""
+    number: int = request.param
+    return number
+
+
 @pytest.fixture
-def old_journal(journal_path: str) -> str:
-    """A journal as the agent of version 1 has left it (tests/golden/journals/make_v1.py)."""
+def old_journal(journal_path: str, version: int) -> str:
+    """A journal as an agent of that version has left it (tests/golden/journals/make_v*.py)."""
     os.makedirs(os.path.dirname(journal_path), mode=0o700)
-    shutil.copyfile(V1, journal_path)
+    shutil.copyfile(OLD[version], journal_path)
     os.chmod(journal_path, 0o600)
     return journal_path
 
 
-def test_an_old_journal_is_brought_up_to_date_and_the_old_one_kept_beside_it(old_journal: str) -> None:
-    with Journal.open_as_daemon(old_journal) as journal, closing(sqlite3.connect(old_journal + ".v1")) as kept:
+def test_an_old_journal_is_brought_up_to_date_and_the_old_one_kept_beside_it(old_journal: str, version: int) -> None:
+    backup = f"{old_journal}.v{version}"
+    with Journal.open_as_daemon(old_journal) as journal, closing(sqlite3.connect(backup)) as kept:
         assert journal._pragma("user_version") == SCHEMA_VERSION
-        assert mode_of(old_journal + ".v1") == 0o600
-        assert kept.execute("PRAGMA user_version").fetchone()[0] == 1
-        with closing(sqlite3.connect(V1)) as original:
+        assert mode_of(backup) == 0o600
+        assert kept.execute("PRAGMA user_version").fetchone()[0] == version
+        with closing(sqlite3.connect(OLD[version])) as original:
             assert list(kept.iterdump()) == list(original.iterdump())
-    assert not os.path.exists(old_journal + ".v1.new")
+    assert not os.path.exists(backup + ".new")
     Journal.open_existing(old_journal).close()
 
 
@@ -203,25 +212,29 @@ def test_an_old_journal_has_all_that_a_new_one_has(old_journal: str, tmp_path: P
         assert columns(migrated) == columns(new)
 
 
-def test_who_only_reads_leaves_an_old_journal_alone_and_says_what_to_do(old_journal: str) -> None:
+def test_who_only_reads_leaves_an_old_journal_alone_and_says_what_to_do(old_journal: str, version: int) -> None:
     before = Path(old_journal).read_bytes()
-    with pytest.raises(JournalUnusable, match=r"version 1 of an older agent.*start this agent once") as refused:
+    with pytest.raises(
+        JournalUnusable, match=rf"version {version} of an older agent.*start this agent once"
+    ) as refused:
         Journal.open_existing(old_journal)
     assert refused.value.exit_code == 78
     assert Path(old_journal).read_bytes() == before
-    assert not os.path.exists(old_journal + ".v1")
+    assert not os.path.exists(f"{old_journal}.v{version}")
 
 
-def test_what_an_old_journal_knows_of_runs_stays_true(old_journal: str) -> None:
+def test_what_an_old_journal_knows_of_runs_stays_true(old_journal: str, version: int) -> None:
     with Journal.open_as_daemon(old_journal) as journal:
         runs = {r.run.directory.rpartition("/")[2]: r for r in journal.runs(100)}
         bases = {name: (r.run.status, r.run.basis) for name, r in runs.items()}
         waiting = runs["waiting"].run.verdict
+    settled = (RunStatus.APPLIED, Basis.DECISION)
+    undetermined = settled if version == 2 else (RunStatus.UNDETERMINED, Basis.INFERENCE)
     assert bases == {
         "applied": (RunStatus.APPLIED, Basis.PROOF),
         "errored": (RunStatus.ERRORED, Basis.PROOF),
         "lost": (RunStatus.LOST, Basis.INFERENCE),
-        "undetermined": (RunStatus.UNDETERMINED, Basis.INFERENCE),
+        "undetermined": undetermined,
         "unbound": (RunStatus.APPLIED, Basis.PROOF),
         "waiting": (RunStatus.APPLYING, None),
         "running": (RunStatus.APPLYING, None),
@@ -230,7 +243,7 @@ def test_what_an_old_journal_knows_of_runs_stays_true(old_journal: str) -> None:
     assert (waiting.status, waiting.basis) == (RunStatus.ERRORED, Basis.PROOF)
     assert all(r.run.form is Form.JSON for r in runs.values())
     assert runs["applied"].silence == runs["lost"].silence == runs["running"].silence == ""
-    assert runs["undetermined"].silence
+    assert bool(runs["undetermined"].silence) == (version == 1)
     assert "no deployment metadata" in runs["unbound"].silence
 
 
@@ -273,9 +286,11 @@ def test_an_old_journal_can_be_read_explained_and_replayed_by_the_command_line(o
         assert row_of(journal, seq)["body"] == choice.row["body"]
 
 
-@pytest.mark.parametrize("steps", [1, 20, 60, 200])
+@pytest.mark.parametrize(
+    ("version", "steps"), [(1, 1), (1, 20), (1, 60), (1, 200), (2, 1), (2, 20)], indirect=["version"]
+)
 def test_an_interrupted_migration_leaves_the_old_journal_and_the_next_start_does_it_all(
-    old_journal: str, steps: int, monkeypatch: pytest.MonkeyPatch
+    old_journal: str, version: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect
 
@@ -295,7 +310,7 @@ def test_an_interrupted_migration_leaves_the_old_journal_and_the_next_start_does
     with pytest.raises(AgentError):
         Journal.open_as_daemon(old_journal)
     monkeypatch.undo()
-    with closing(sqlite3.connect(old_journal)) as left, closing(sqlite3.connect(V1)) as original:
+    with closing(sqlite3.connect(old_journal)) as left, closing(sqlite3.connect(OLD[version])) as original:
         assert list(left.iterdump()) == list(original.iterdump())
     with Journal.open_as_daemon(old_journal) as journal:
         assert journal._pragma("user_version") == SCHEMA_VERSION

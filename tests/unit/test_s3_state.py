@@ -14,8 +14,7 @@ from support.stores import REGION, TABLE, Store
 from proton_tf_agent.domain.evidence import Output
 from proton_tf_agent.domain.redaction import scrub
 from proton_tf_agent.sources.backend import Backend
-from proton_tf_agent.sources.observe import read_state_in_s3
-from proton_tf_agent.sources.s3_state import Allowed, OutOfReach, S3States, object_key
+from proton_tf_agent.sources.s3_state import Allowed, OutOfReach, S3States, object_key, read_state_in_s3
 
 KEY = "network/terraform.tfstate"
 NOT_ALLOWED = "the state is kept in S3, where no [[s3_state]] allows it to be read"

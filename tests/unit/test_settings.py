@@ -247,6 +247,9 @@ STATES = '[[s3_state]]\nregion = "eu-west-1"\n'
 PROTON = '[[sink]]\ntype = "proton"\nregion = "eu-west-1"\n'
 BIND = '[[bind]]\ndirectory = "/b"\n'
 
+KNOWN_TABLES = (
+    "[journal], [[watch]], [[bind]], [outputs], [allow], [[s3_state]], [[sink]], [run], [scan], [spool], [log]"
+)  # fmt: skip
 # Text (a good [[watch]] follows it), and the where, what and hint of its only mistake.
 MISTAKES = [
     # names
@@ -255,10 +258,10 @@ MISTAKES = [
         "\n[zzz]\n",
         ":2: zzz",
         "unknown table",
-        "known are [journal], [[watch]], [[bind]], [outputs], [allow], [[s3_state]], [[sink]], [run], [scan], [log]",
+        f"known are {KNOWN_TABLES}",
     ),
     ('region = "eu-west-1"\n', ":1: region", "stands outside of a table", "it belongs below [[s3_state]] or [[sink]]"),
-    ('path = "/x"\n', ":1: path", "stands outside of a table", "it belongs below [journal] or [[watch]]"),
+    ('path = "/x"\n', ":1: path", "stands outside of a table", "it belongs below [journal] or [[watch]] or [spool]"),
     ('[journal]\npaht = "/j"\n', ":2: [journal] paht", "unknown key", "did you mean path?"),
     ("[log]\n\nx = 1\n", ":3: [log] x", "unknown key", "known here: level, format"),
     ('[log]\n"a\\u001bb" = 1\n', ':2: [log] "a\\u001bb"', "unknown key", "known here: level, format"),
@@ -353,6 +356,18 @@ MISTAKES = [
         ":2: [journal] path",
         "/w lies inside the watch root /w",
         "put it elsewhere: the agent writes nothing below a watch root",
+    ),
+    (
+        '[spool]\npath = "/w/spool"\n',
+        ":2: [spool] path",
+        "/w/spool lies inside the watch root /w",
+        "put it elsewhere: whoever may write a record there would be taken for a job",
+    ),
+    (
+        '[spool]\nusers = ["1000"]\n',
+        ":2: [spool] users",
+        "is not the name of a user",
+        "the login name, not a number",
     ),
     # ARNs and ids
     (
@@ -951,6 +966,10 @@ no_changes = "in_progress"  # default
 
 [scan]
 rescan = "30s"  # default
+
+[spool]
+path = "/var/spool/proton-tf-agent"  # default
+users = []  # default
 
 [log]
 level = "info"  # default

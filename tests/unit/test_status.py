@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from support.facts import JOB
 from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, enqueued, filled, notification
 
 from proton_tf_agent import status
@@ -13,7 +14,7 @@ from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.errors import UsageInvalid
 from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
 from proton_tf_agent.domain.notification import Status
-from proton_tf_agent.domain.run import Basis, Run, RunStatus
+from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
 from proton_tf_agent.journal import Journal, Recorded
 
 NOW = 1200.0
@@ -78,12 +79,33 @@ def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(jour
         "applied": 3,
         "errors": 0,
         "log": "/w/network/apply.log",
+        "command": None,
+        "exit_status": None,
+        "exit_signal": None,
+        "job": None,
         "started_at": "1970-01-01T00:16:40.000Z",
         "ended_at": "1970-01-01T00:17:40.000Z",
     }
     assert (unbound["resource_arn"], unbound["ended_at"], unbound["log"]) == (None, None, None)
     assert "no deployment metadata" in unbound["unbound_reason"]
     assert historic["historic"]
+
+
+def test_a_wrapped_run_is_shown_with_its_command_its_job_and_how_it_ended(journal: Journal) -> None:
+    run = Run("run-9", "/w/network", 1090.0, wrapped=Wrapped("0" * 32, command=("terraform", "apply"), job=JOB))
+    ended = replace(run, run_id="run-10", wrapped=replace(run.wrapped, exit_status=1))
+    killed = replace(run, run_id="run-11", wrapped=replace(run.wrapped, exit_status=0, exit_signal=9))
+    with journal.transaction():
+        for one in (run, ended, killed):
+            journal.put_run(Recorded(one, Unbound("why")))
+    rows = {row["run_id"]: row for row in status.run_rows(journal, 20)}
+    assert rows["run-9"]["command"] == ["terraform", "apply"]
+    assert rows["run-9"]["job"] == {
+        "system": "GitHub Actions", "commit": "0" * 40, "actor": "alice", "attempt": "2",
+        "url": "https://github.example/acme/net/actions/runs/7",
+    }  # fmt: skip
+    exits = {name: (rows[name]["exit_status"], rows[name]["exit_signal"]) for name in ("run-9", "run-10", "run-11")}
+    assert exits == {"run-9": (None, None), "run-10": (1, None), "run-11": (None, 9)}
 
 
 def test_runs_come_newest_first_and_of_one_directory_if_asked(journal: Journal) -> None:
@@ -163,7 +185,7 @@ def test_of_a_directory_without_runs_there_is_no_story(journal: Journal) -> None
 
 def test_evidence_says_where_it_stands_and_which_rule_it_fired(journal: Journal) -> None:
     (story,) = status.explain(journal, "run-1")
-    assert [(fact["position"], fact["rows"]) for fact in story.evidence] == [(2048, []), (4096, [9])]
+    assert [(fact["position"], fact["rows"]) for fact in story.evidence] == [(2048, []), (4096, [10])]
 
 
 def test_a_run_that_nobody_can_decide_says_why_nothing_was_told_and_what_would_settle_it(journal: Journal) -> None:

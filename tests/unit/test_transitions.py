@@ -14,10 +14,14 @@ from support.facts import (
     DECLINED,
     DESTROYED,
     ELAPSED,
+    EXITED_BADLY,
+    EXITED_WELL,
+    EXITED_WITH_CHANGES,
     FAILED,
     GIVEN_UP,
     GONE,
     INTERRUPTED,
+    KILLED,
     LOCK,
     LOCKED_TO_APPLY,
     LOCKED_TO_PLAN,
@@ -33,6 +37,11 @@ from support.facts import (
     ROBBED,
     SETTLED,
     STARTED,
+    TERMINATED,
+    WRAPPED_APPLY,
+    WRAPPED_DESTROY,
+    WRAPPED_PLAN,
+    WRAPPER_GONE,
     Tale,
     a_run,
     recorded,
@@ -59,6 +68,7 @@ from proton_tf_agent.domain.run import (
 )
 from proton_tf_agent.domain.transitions import TRANSITIONS, Row, advance, fold, rows_behind
 
+pytestmark = pytest.mark.timeout(240)  # two million steps take their time on a busy machine
 SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 
 
@@ -72,6 +82,13 @@ TELLING = (
     FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, ROBBED, NEXT,
     ELAPSED,
     DECLINED, CRASHED, REBOOTED, SETTLED, GIVEN_UP,
+)  # fmt: skip
+# What comes to a run behind a wrapper; the wrapper's own word is the first.
+WRAPPED = (WRAPPED_APPLY, WRAPPED_DESTROY, WRAPPED_PLAN)
+TELLING_BEHIND_A_WRAPPER = (
+    STARTED, ev.ChangePlanned("a.b", "delete"), PLANNED, APPLIED, OUTPUTS, FAILED, INTERRUPTED, REFUSED, CLOSED,
+    LOCKED_TO_APPLY, RELEASED, GONE, ELAPSED, REBOOTED, WRAPPER_GONE, EXITED_WELL, EXITED_BADLY, EXITED_WITH_CHANGES,
+    KILLED, TERMINATED,
 )  # fmt: skip
 
 
@@ -92,11 +109,14 @@ class World:
             return take(run, row, *rest)  # type: ignore[arg-type]
 
         monkeypatch.setattr(transitions, "_take", noting)
-        start = a_run()
-        seen, pending = {self._essence(start)}, deque([start])
+        self._explore([a_run()], TELLING)
+        self._explore([fold(a_run(), started, 0.0, PATIENCE)[0] for started in WRAPPED], TELLING_BEHIND_A_WRAPPER)
+
+    def _explore(self, starts: list[Run], telling: tuple[ev.Evidence, ...]) -> None:
+        seen, pending = {self._essence(start) for start in starts}, deque(starts)
         while pending:
             run = pending.popleft()
-            for evidence in TELLING:
+            for evidence in telling:
                 now = run.verdict.due_at if isinstance(evidence, ev.Elapsed) and run.verdict else 0.0
                 after, transition = fold(run, evidence, now, PATIENCE)
                 self.steps.append((run, evidence, after, transition))
@@ -113,6 +133,7 @@ class World:
         return bool(run.planned), int(run.destroys_everything), (
             run.status, run.basis, run.operation, run.log, run.lock, run.summary is None, run.errors > 0,
             run.interrupted, run.refused, run.crashed, run.decision, waiting,
+            run.wrapped and (run.wrapped.wrapper, run.wrapped.detailed, run.wrapped.listens),
         )  # fmt: skip
 
 
@@ -134,13 +155,33 @@ def test_no_fact_in_any_state_leads_to_success_without_terraforms_own_apply_summ
                 "or a person's word, which is on record"
             )
         elif after.status in SUCCESSES or (after.verdict and after.verdict.status in SUCCESSES):
-            assert after.summary is not None, evidence
+            assert after.summary is not None or (after.wrapped and after.wrapped.has_succeeded), evidence
 
 
 def test_a_status_that_rests_on_proof_is_never_changed(world: World) -> None:
+    """Only when its process was over is noted still."""
     for before, evidence, after, transition in world.steps:
         if before.status in FINAL and before.basis is Basis.PROOF:
+            if isinstance(evidence, ev.ProcessExited):
+                after = replace(after, wrapped=before.wrapped, log=before.log)
             assert (after, transition) == (before, None), evidence
+
+
+def test_while_a_wrapper_is_at_work_nothing_is_inferred(world: World) -> None:
+    for before, evidence, after, transition in world.steps:
+        if before.is_wrapped and after.is_wrapped:
+            assert after.verdict is None or after.verdict.basis is not Basis.INFERENCE, evidence
+            if transition is not None and after.status in FINAL:
+                assert after.basis is not Basis.INFERENCE, evidence
+
+
+def test_of_every_way_a_wrapped_command_may_exit_something_final_is_concluded(world: World) -> None:
+    """At once, or when what is proven already comes due: whose outcome counts where a lock was refused is seen within
+    the grace."""
+    for before, evidence, after, _ in world.steps:
+        if isinstance(evidence, ev.ProcessExited) and before.wrapped and before.status is not RunStatus.NO_RUN:
+            proven = after.verdict is not None and after.verdict.basis is Basis.PROOF
+            assert after.status in FINAL or proven, before
 
 
 def test_a_final_status_is_amended_only_by_proof_or_where_nothing_is_proven_by_a_person(world: World) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from proton_tf_agent import agent, cli
+from proton_tf_agent import agent, cli, spool_directory
 from proton_tf_agent.domain.errors import JournalHeld, JournalUnusable, SettingsInvalid
-from proton_tf_agent.settings import JournalSettings
+from proton_tf_agent.settings import JournalSettings, SpoolSettings
 
 UNIT = Path(cli.__file__).parents[1] / "systemd" / "proton-tf-agent.service"
 Sections = dict[str, dict[str, list[str]]]
@@ -40,17 +40,24 @@ def unit() -> Sections:
 def test_it_is_a_unit_of_three_sections(unit: Sections) -> None:
     assert list(unit) == ["Unit", "Service", "Install"]
     repeated = {key for section in unit.values() for key, values in section.items() if len(values) > 1}
-    assert repeated <= {"SystemCallFilter"}
+    assert repeated <= {"SystemCallFilter", "ExecStartPre"}
 
 
 @pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecStartPre", "_config_validate")])
 def test_what_it_starts_exists_with_all_its_options(unit: Sections, key: str, command: str) -> None:
-    (line,) = unit["Service"][key]
+    (line,) = [line for line in unit["Service"][key] if not line.startswith("+")]
     program, *arguments = line.split()
     assert program == "/opt/proton-tf-agent/bin/proton-tf-agent"
     parsed = cli._parser().parse_args(arguments)
     assert parsed.command is getattr(cli, command)
     assert parsed.config == cli.DEFAULT_CONFIG
+
+
+def test_it_makes_the_spool_for_jobs_of_every_user_and_may_clear_it(unit: Sections) -> None:
+    (made,) = [line for line in unit["Service"]["ExecStartPre"] if line.startswith("+")]
+    path, user, group = SpoolSettings().path, unit["Service"]["User"][0], unit["Service"]["Group"][0]
+    assert made == f"+/usr/bin/install -d -m {spool_directory.MODE:o} -o {user} -g {group} {path}"
+    assert unit["Service"]["ReadWritePaths"] == [f"-{path}"]
 
 
 def test_it_waits_for_readiness(unit: Sections) -> None:
@@ -86,7 +93,7 @@ def test_it_may_do_nothing_it_need_not(unit: Sections) -> None:
     for key in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "LockPersonality", "MemoryDenyWriteExecute"):
         assert service[key] == ["yes"]
     assert (service["ProtectSystem"], service["ProtectHome"]) == (["strict"], ["read-only"])
-    assert not {"ReadWritePaths", "BindPaths"} & service.keys()
+    assert "BindPaths" not in service
 
 
 def test_systemd_has_nothing_to_say_against_it(tmp_path: Path) -> None:

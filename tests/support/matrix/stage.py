@@ -30,6 +30,7 @@ class Stage:
     ELSEWHERE  a directory below another watched root
     OUTSIDE    a directory nobody watches
     PYTHON     an interpreter, for filters
+    EXEC       the wrapper
     """
 
     def __init__(self, base: Path, name: str, terraform_path: str, receiver: Receiver, agent: AgentCommand) -> None:
@@ -56,7 +57,11 @@ class Stage:
     def start(self, line: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a shell line; with `exec terraform ...` it is Terraform."""
         places = {"GATE": self.gate.path, "ELSEWHERE": str(self.elsewhere), "OUTSIDE": str(self.outside)}
-        known = places | {"PYTHON": sys.executable} | environment
+        wrapper = {
+            "EXEC": f"{sys.executable} -m proton_tf_agent exec --",
+            "PROTON_TF_AGENT_SPOOL": str(self._base / "memory-spool"),
+        }
+        known = places | wrapper | {"PYTHON": sys.executable} | environment
         self._started.append(self.terraform.start(line, str(self.directory), **known))
         return self._started[-1]
 
@@ -194,6 +199,21 @@ def answer(text: str) -> Step:
 def send(number: signal.Signals) -> Step:
     """Send a signal to what was started last."""
     return lambda stage: stage.process.send_signal(number)
+
+
+def send_behind(number: signal.Signals, *generations: int) -> Step:
+    """Send a signal to descendants of what was started last, which is the wrapper: 0 is its front, 1 its keeper, 2 the
+    Terraform behind it. All are looked for before the first is sent."""
+
+    def step(stage: Stage) -> None:
+        pids = [stage.process.pid]
+        while len(pids) <= max(generations):
+            with open(f"/proc/{pids[-1]}/task/{pids[-1]}/children", encoding="ascii") as children:
+                pids.append(int(children.read().split()[-1]))  # an older one is a process substitution's
+        for generation in generations:
+            os.kill(pids[generation], number)
+
+    return step
 
 
 def send_all(number: signal.Signals) -> Step:

@@ -7,6 +7,7 @@ from .ends import FAILED_APPLIES, FAILED_PLANS, INTERRUPTED, LOCKS, NO_RUNS, SUC
 from .human import HUMAN_LOGS
 from .logs import ROTATED, WRITTEN
 from .states import STATES, WITHOUT_LOG
+from .wrapped import WRAPPED
 
 CASES: tuple[Case, ...] = (
     *WRITTEN,
@@ -20,4 +21,5 @@ CASES: tuple[Case, ...] = (
     *LOCKS,
     *NO_RUNS,
     *HUMAN_LOGS,
+    *WRAPPED,
 )

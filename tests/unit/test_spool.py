@@ -1,0 +1,298 @@
+"""Records in the spool: found whether the agent was there or not, believed by whom they are, told once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.facts import LOGS
+from support.observing import ObservedRoot
+from support.watching import bind_directory
+
+from proton_tf_agent import spool_directory
+from proton_tf_agent.domain.run import Basis, RunStatus, Wrapper
+from proton_tf_agent.journal import Journal
+from proton_tf_agent.sources import liveness, spool
+from proton_tf_agent.sources.exit_record import Process, Record
+from proton_tf_agent.sources.safe_open import SafeOpener
+from proton_tf_agent.sources.spool import Spool, is_alive
+from proton_tf_agent.wrapper import command
+from proton_tf_agent.wrapper.record import RecordKeeper
+
+ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
+DEPLOYMENT = "fcda9f18-f569-4079-8474-0832f45b97ea"
+NOBODY = 2**31 - 7  # no process has such a pid
+
+
+@dataclass
+class Scene:
+    """A watched run directory, and wrappers that keep records about it."""
+
+    root: ObservedRoot
+
+    def keeper(self, line: str = "terraform apply", listens: bool = False, directory: str = "") -> RecordKeeper:
+        typed = command.read(line.split(), directory or self.root.directory, {})
+        assert typed is not None
+        return RecordKeeper(self.root.spool.path, typed, listens, None, self.root.now)
+
+    def turn(self, *, rescan: bool = False) -> None:
+        self.root.observer.turn(rescan=rescan)
+
+    def only(self) -> tuple[str, RunStatus]:
+        (run,) = self.root.runs()
+        return run.reason, run.status
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with Journal.open_as_daemon(str(tmp_path / "journal" / "journal.db")) as journal:
+        root = ObservedRoot(tmp_path, journal)
+        bind_directory(root.directory, ARN, DEPLOYMENT)
+        yield Scene(root)
+
+
+def test_a_record_is_a_run_from_its_beginning_to_its_end(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    scene.turn()
+    assert scene.only() == ("the wrapper has started Terraform", RunStatus.PLANNING)
+    keeper.end([], 0, 0, scene.root.now + 5)
+    scene.turn()
+    assert scene.only() == ("Terraform exited with status 0", RunStatus.APPLIED)
+    assert scene.root.statuses() == ["IN_PROGRESS", "SUCCEEDED"]
+    assert os.listdir(scene.root.spool.path) == []
+
+
+def test_a_record_that_was_kept_while_nobody_looked_is_told_whole(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    keeper.end([], 1, 0, scene.root.now)
+    scene.turn()
+    assert scene.root.statuses()[-1] == "FAILED"
+    assert scene.root.notifications()[-1].status_message == "Terraform apply exited with status 1."
+
+
+def test_a_record_that_is_read_again_adds_nothing(scene: Scene) -> None:
+    """The agent may die between its commit and the record's removal."""
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    keeper.end([], 0, 0, scene.root.now)
+    kept = {path: path.read_bytes() for path in Path(scene.root.spool.path).iterdir()}
+    scene.turn()
+    before = (scene.root.runs(), scene.root.notifications())
+    for path, content in kept.items():
+        path.write_bytes(content)
+    scene.root.pipeline.open.clear()
+    scene.turn()
+    assert (scene.root.runs(), scene.root.notifications()) == before
+
+
+def test_the_deployment_is_the_one_the_command_was_started_for(scene: Scene) -> None:
+    """The directory may be another deployment's, or gone, by the time the agent looks."""
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    bind_directory(scene.root.directory, ARN, DEPLOYMENT.replace("fcda", "0000"))
+    keeper.end([], 0, 0, scene.root.now)
+    scene.turn()
+    assert {n.deployment_id for n in scene.root.notifications()} == {DEPLOYMENT}
+
+
+def test_while_the_wrapper_lives_silence_is_no_end(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    scene.root.lock("L")
+    scene.turn(rescan=True)
+    os.unlink(f"{scene.root.directory}/.terraform.tfstate.lock.info")
+    scene.turn(rescan=True)
+    scene.root.wait(1000)
+    scene.turn()
+    assert scene.only()[1] is RunStatus.PLANNING
+    (run,) = scene.root.runs()
+    assert (run.lock_id, run.verdict) == ("L", None)
+    keeper.end([], 0, 0, scene.root.now)
+    scene.turn()
+    assert scene.only()[1] is RunStatus.APPLIED
+
+
+def test_a_wrapper_that_died_with_its_terraform_leaves_a_run_that_is_undetermined(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.begin(NOBODY)
+    scene.turn()
+    keeper.let_go()
+    scene.turn()
+    scene.root.wait(10)
+    (run,) = scene.root.runs()
+    assert (run.status, run.wrapped and run.wrapped.wrapper) == (RunStatus.UNDETERMINED, Wrapper.GONE)
+    assert os.listdir(scene.root.spool.path) == []
+
+
+def test_a_wrapper_that_died_while_its_terraform_goes_on_ends_nothing(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    scene.turn()
+    keeper.let_go()
+    scene.turn()
+    scene.root.wait(10)
+    assert scene.only()[1] is RunStatus.PLANNING
+
+
+@pytest.mark.parametrize("agent_was_there", [True, False])
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_log_beside_a_record_is_the_same_run(scene: Scene, agent_was_there: bool, listens: bool) -> None:
+    log = (LOGS / "apply_ok.log").read_bytes()
+    scene.root.now -= 1.001  # the log's `version` line comes a millisecond behind the command
+    keeper = scene.keeper(listens=listens)
+    keeper.begin(os.getpid())
+    scene.root.now += 1.001
+    if agent_was_there:
+        scene.turn()
+    scene.root.write("apply.log", log)
+    if agent_was_there:
+        scene.turn(rescan=True)
+    keeper.end([], 0, 0, scene.root.now + 60)
+    scene.turn(rescan=True)
+    scene.root.wait(60)
+    (run,) = scene.root.runs()
+    assert (run.status, run.basis) == (RunStatus.APPLIED, Basis.PROOF)
+    assert scene.root.statuses() == ["IN_PROGRESS", "SUCCEEDED"]
+
+
+def test_a_log_of_later_is_another_run(scene: Scene) -> None:
+    scene.root.now -= 100
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    keeper.end([], 1, 0, scene.root.now + 50)
+    scene.root.now += 100
+    scene.root.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+    scene.turn(rescan=True)
+    scene.root.wait(60)
+    assert [run.status for run in scene.root.runs()][::-1] == [RunStatus.ERRORED, RunStatus.APPLIED]
+
+
+def test_a_job_says_only_what_it_may(scene: Scene) -> None:
+    """A record is believed of a directory that its owner owns, or whose root he owns; of root and the agent always."""
+    opener = SafeOpener([scene.root.root])
+    believe = spool.believes(opener, ["daemon", "no-such-user"])
+    other = f"{scene.root.root}/other"
+    os.mkdir(other)
+    os.chown(other, 4321, 4321)
+    assert believe(0, "/anywhere")
+    assert believe(os.getuid(), "/anywhere")
+    assert believe(1, "/anywhere")  # daemon, on every Debian
+    assert believe(4321, other)
+    assert not believe(4321, scene.root.directory)
+    assert not believe(4321, "/anywhere")
+    os.symlink(other, f"{scene.root.root}/link")
+    assert not believe(4321, f"{scene.root.root}/link")
+
+
+def test_a_directory_goes_by_the_name_that_the_settings_use(tmp_path: Path) -> None:
+    """Terragrunt works in a copy, and a root may be a link: the wrapper sees the one, and where the other leads."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "spool").mkdir()
+    records = Spool(str(tmp_path / "spool"), lambda _uid, _directory: True, [str(tmp_path / "link")])
+    for place, name in (("real/net", "link/net"), ("real/net/.terragrunt-cache/a/b", "link/net"), ("other", "other")):
+        typed = command.read(["terraform", "apply"], str(tmp_path / place), {})
+        assert typed is not None
+        keeper = RecordKeeper(records.path, typed, False, None, 1.0)
+        keeper.begin(os.getpid())
+        (begun,) = records.look().begun
+        assert begun.directory == str(tmp_path / name)
+        keeper.discard()
+
+
+def test_a_record_that_is_not_believed_is_named_and_left_alone(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    keeper.end([], 0, 0, scene.root.now)
+    (path,) = (path for path in Path(scene.root.spool.path).glob("*.json"))
+    os.chown(path, 4321, 4321)
+    scene.turn()
+    scene.turn()
+    (told,) = (told for told in scene.root.told if told.name == "source.unreadable")
+    assert told.keys["path"] == str(path)
+    assert "uid 4321 may not speak for" in str(told.keys["reason"])
+    assert scene.root.runs() == []
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory", "hard link", "large", "garbage", "name"])
+def test_whatever_lies_in_the_spool_harms_nobody(scene: Scene, kind: str, tmp_path: Path) -> None:
+    place = Path(scene.root.spool.path) / ("0" * 32 + ".json")
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "link":
+        place.symlink_to("/etc/passwd")
+    elif kind == "directory":
+        place.mkdir()
+    elif kind == "hard link":
+        (tmp_path / "file").write_text("{}")
+        os.link(tmp_path / "file", place)
+    elif kind == "large":
+        with place.open("wb") as file:
+            file.truncate(1 << 40)
+    elif kind == "garbage":
+        place.write_bytes(os.urandom(1000))
+    else:
+        (place.parent / "..evil\n.json").write_text("{}")
+    keeper = scene.keeper()
+    keeper.begin(os.getpid())
+    keeper.end([], 0, 0, scene.root.now)
+    scene.turn()
+    assert scene.root.statuses()[-1] == "SUCCEEDED"
+    refused = [told for told in scene.root.told if told.name == "source.unreadable"]
+    assert len(refused) == (kind != "name")
+
+
+def test_a_terraform_is_alive_where_nobody_can_tell_that_it_is_not() -> None:
+    boot = liveness.read_boot()
+    assert boot is not None
+    here, started = liveness.pid_namespace(), liveness.started(os.getpid())
+    assert isinstance(started, int)
+
+    def alive(**changed: object) -> bool:
+        known = {"pid": os.getpid(), "started": started, "pid_namespace": here, "boot_id": boot.boot_id} | changed
+        return is_alive(Record(1, "0", 1.0, "/w", "apply", process=Process(**known)))  # type: ignore[arg-type]
+
+    assert alive()
+    assert not alive(started=started + 1), "the pid is another process's by now"
+    assert not alive(pid=NOBODY)
+    assert not alive(boot_id="another")
+    assert not alive(pid_namespace="pid:[1]")
+    assert not is_alive(Record(1, "0", 1.0, "/w", "apply"))  # type: ignore[arg-type]
+
+
+def test_a_spool_is_made_so_that_all_may_put_and_none_may_list(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "spool"
+    spool_directory.make(str(path))
+    assert path.stat().st_mode & 0o7777 == spool_directory.MODE
+    spool_directory.make(str(path))
+
+
+def test_a_spool_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
+    nowhere = Spool(str(tmp_path / "nowhere"), lambda _uid, _directory: True)
+    news = nowhere.look()
+    assert (news.begun, news.ended, news.refused) == ([], [], [])
+    assert nowhere.record("0" * 32) is None
+
+
+def test_sensitive_words_of_a_record_are_masked_before_they_are_kept(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper._document["command"] = ["terraform", "apply", "-token=abcdef123456", "\x1b[31mred"]
+    keeper._document["job"] = {"system": "ci", "url": "https://bob:hunter2pass@ci/1\u202e"}
+    keeper.begin(os.getpid())
+    keeper.end([], 0, 0, scene.root.now)
+    scene.turn()
+    kept = json.dumps(
+        [dict(row) for row in map(dict, scene.root.journal.query("last_entries", limit=10))], default=repr
+    )
+    assert "hunter2pass" not in kept
+    (run,) = scene.root.runs()
+    assert run.wrapped is not None
+    assert run.wrapped.command == ("terraform", "apply", "-token=[REDACTED]", "red")
+    assert "\u202e" not in str(run.wrapped.job)
