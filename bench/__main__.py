@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from . import machine
 from .result import Line, markdown_table, plain_table
 
-ROWS = ("disk_to_wire", "state_outputs", "log_reading", "deployment_cost", "many_directories", "long_journal")
+ROWS = (
+    "disk_to_wire", "state_outputs", "log_reading", "deployment_cost", "many_directories", "long_journal", "exec_cost",
+)  # fmt: skip
 
 _HOW_TO_READ = """\
 Written by `make bench`; do not edit by hand.
