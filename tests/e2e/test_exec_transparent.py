@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.exec_side import DEADLINE_S, WRAPPED, Ended, Side
+from support.exec_side import DEADLINE_S, WRAPPED, Ended, Side, end_all
 from support.terminal import Terminal
+from support.terraform import Gate
 
 BARE = ()
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGCONT)
@@ -413,6 +414,41 @@ def test_a_real_terraform_asks_in_a_terminal_and_is_interrupted_there(
             ends.append((status, b""))  # what Terraform still says before it gives up asking is chance
     assert ends[:2] == ends[2:]
     assert [status for status, _ in ends[:2]] == [0, 1]
+
+
+_GATED = """
+resource "terraform_data" "one" { input = "one" }
+resource "terraform_data" "gated" {
+  depends_on = [terraform_data.one]
+  provisioner "local-exec" { command = "cat gate" }
+}
+"""
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the command", "to its process group"])
+def test_a_real_terraform_is_interrupted_once_in_the_middle_of_an_apply(
+    sides: tuple[Side, Side], terraform_path: str, to_all: bool
+) -> None:
+    found = []
+    for side in sides:
+        (side.directory / "main.tf").write_text(_GATED)
+        gate = Gate(side.directory / "gate")
+        process = subprocess.Popen(
+            side.line([terraform_path, "apply", "-json", "-auto-approve"]),
+            cwd=side.directory, env=side.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0,
+        )  # fmt: skip
+        try:
+            gate.reached()
+            (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+            out, _ = process.communicate(timeout=DEADLINE_S)
+        finally:
+            gate.close()
+            end_all(process)
+        state = json.loads((side.directory / "terraform.tfstate").read_bytes())
+        names = sorted(resource["name"] for resource in state["resources"])
+        found.append((process.returncode, out.count(b"Interrupt received"), out.count(b"Two interrupts"), names))
+    assert found[0] == found[1]
+    assert found[1][:3] == (1, 1, 0)
 
 
 def _timeless(text: bytes) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -272,6 +274,60 @@ def test_a_spool_is_made_so_that_all_may_put_and_none_may_list(tmp_path: Path) -
     spool_directory.make(str(path))
     assert path.stat().st_mode & 0o7777 == spool_directory.MODE
     spool_directory.make(str(path))
+
+
+AGENT, ALICE, BOB = 4321, 4322, 4323
+
+
+def as_user(uid: int, act: Callable[[], object]) -> int:
+    """Let another user act; 0 when it went well, else the errno, or 255. Who is not root acts himself."""
+    pid = os.fork()
+    if pid == 0:
+        status = 255
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(uid)
+                os.setuid(uid)
+            act()
+            status = 0
+        except OSError as error:
+            status = error.errno or 255
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_every_user_may_put_a_record_and_only_the_agent_may_read_it() -> None:
+    """Also under a mask that hides everything; the agent may remove what is another's."""
+    with tempfile.TemporaryDirectory() as base:
+        os.chmod(base, 0o755)
+        path = f"{base}/spool"
+        spool_directory.make(path)
+        if os.getuid() == 0:
+            os.chown(path, AGENT, AGENT)
+            os.chmod(path, spool_directory.MODE)
+        typed = command.read(["terraform", "apply"], "/w", {})
+        assert typed is not None
+
+        def put() -> None:
+            os.umask(0o077)
+            keeper = RecordKeeper(path, typed, False, None, 1.0, draw=bytes)
+            keeper.begin(os.getpid())
+            keeper.end([], 0, 0, 2.0)
+
+        assert as_user(ALICE, put) == 0
+        record = f"{path}/{'00' * 16}.json"
+        status = os.stat(record)
+        assert status.st_mode & 0o777 == 0o640
+        if os.getuid() == 0:
+            assert (status.st_uid, status.st_gid) == (ALICE, AGENT)
+            assert as_user(BOB, lambda: os.open(record, os.O_RDONLY)) == errno.EACCES
+            assert as_user(BOB, lambda: os.listdir(path)) == errno.EACCES
+            assert as_user(ALICE, lambda: os.listdir(path)) == errno.EACCES
+            assert as_user(BOB, lambda: os.unlink(record)) == errno.EPERM
+        assert as_user(AGENT, lambda: os.open(record, os.O_RDONLY)) == 0
+        assert as_user(AGENT, lambda: os.unlink(record)) == 0
 
 
 def test_a_spool_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
