@@ -153,7 +153,9 @@ class Observer:
         self.read(self._watch.touched(paths), found=True)
 
     def look_at_open_runs(self) -> None:
-        """Read what open runs have left since they were last looked at, before anything is concluded about them."""
+        """Read what open runs have left since they were last looked at, before anything is concluded about them: that a
+        wrapper is gone, too, is concluded later."""
+        self._absorb_ends([ended for ended in self._look_into_spool() if not _tells(ended, WrapperGone)])
         paths = {path for run in self._pipeline.open_runs for path in _files_of(run)}
         self.read(self._watch.touched(sorted(paths)), found=True)
 

@@ -142,6 +142,21 @@ def test_a_wrapper_that_died_while_its_terraform_goes_on_ends_nothing(scene: Sce
     assert scene.only()[1] is RunStatus.PLANNING
 
 
+def test_a_run_that_had_ended_before_the_machine_was_restarted_did_not_die_with_it(scene: Scene) -> None:
+    """Neither did one whose end is recorded while the agent was down; the others did."""
+    ended, lost = scene.keeper(), scene.keeper(directory=f"{scene.root.root}/other")
+    ended.begin(NOBODY)
+    lost.begin(NOBODY)
+    scene.root.observer.turn()
+    ended.end([], 0, 0, scene.root.now + 1)
+    lost.let_go()
+    scene.root.observer.look_at_open_runs()
+    scene.root.pipeline.host_restarted(scene.root.now + 100, scene.root.now + 50)
+    scene.turn()
+    statuses = {run.directory.rpartition("/")[2]: run.status for run in scene.root.runs()}
+    assert statuses == {"net": RunStatus.APPLIED, "other": RunStatus.LOST}
+
+
 @pytest.mark.parametrize("agent_was_there", [True, False])
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_log_beside_a_record_is_the_same_run(scene: Scene, agent_was_there: bool, listens: bool) -> None:
