@@ -18,6 +18,9 @@ as well do not:
 An error ends a run: no summary follows one. Without the box, its detail is foreign text at the first column. Where a
 provisioner of the run has printed a summary, or had its output suppressed, that text may repeat it: from such an
 error on nothing in the log is believed until the log begins anew.
+
+What another process writes into a log, or over it, is no more the last run's: once nobody wrote a log any more, the
+next line that may begin a run does. (A saved plan has no plan to print; its first line looks like an apply going on.)
 """
 
 from __future__ import annotations
@@ -65,14 +68,27 @@ def read(
 def finish(mark: Mark) -> tuple[tuple[Fact, ...], Mark]:
     """What a log that nobody writes any more has left open: a diagnostic that ends with its first line."""
     reader = _Reader(mark, "", "")
-    reader.flush()
+    reader.close()
     return tuple(reader.facts), reader.mark()
+
+
+def is_closed(mark: Mark) -> bool:
+    """Whether nobody wrote the log any more when it was last read."""
+    return human_phase.phase_of(mark.phase).closed
+
+
+def reopened(mark: Mark) -> Mark:
+    """The mark of a log that was closed, but not by the end of its run."""
+    phase = human_phase.phase_of(mark.phase)
+    return with_changes(mark, phase=human_phase.text_of(replace(phase, closed=False)))
 
 
 def begun_anew(mark: Mark) -> Mark:
     """The mark of a log whose file began anew. If its first line opens a run, that is another run; else the old one
-    goes on, for copytruncate cuts logs anywhere."""
+    goes on, for copytruncate cuts logs anywhere. What was closed does not go on."""
     phase = human_phase.phase_of(mark.phase)
+    if phase.closed:
+        return Mark(form=mark.form, unit=mark.unit)
     return with_changes(mark, phase=human_phase.text_of(Phase(phase.stage, begins=True)))
 
 
@@ -92,10 +108,10 @@ class _Reader:
         self._anchor, self._start, self._form, self._unit = mark.anchor, mark.offset, mark.form, mark.unit
         self._identity, self._name = identity, name
         self._delimiter, self._tainted = phase.delimiter, phase.tainted
-        self._begins, self._pending = phase.begins, phase.pending
+        self._begins, self._pending, self._closed = phase.begins, phase.pending, phase.closed
 
     def mark(self) -> Mark:
-        phase = Phase(self.stage, self._delimiter, self._tainted, self._begins, self._pending)
+        phase = Phase(self.stage, self._delimiter, self._tainted, self._begins, self._pending, self._closed)
         return Mark(self._anchor, self._start, self._form, human_phase.text_of(phase), self._unit)
 
     def take(self, offset: int, line: bytes) -> None:
@@ -107,7 +123,8 @@ class _Reader:
                 self._delimiter = ""
         elif text and not (self._pending and self._goes_on(self._pending, text)):
             self._read(offset, text)
-            self._begins = False
+            if text[0] not in "╷│╵":  # the box of an error that may be all the new content holds
+                self._begins = False
 
     def _read(self, offset: int, text: str) -> None:
         first = text[0]
@@ -146,7 +163,7 @@ class _Reader:
         """Go to a stage; unless one of the stages `active` is on, a run begins here. Whether the line is believed."""
         if self.stage == _TEST:
             return False
-        goes_on = not self._begins or self.stage == stage == _APPLYING
+        goes_on = not self._closed and (not self._begins or self.stage == stage == _APPLYING)
         if self.stage not in active or not goes_on:
             self._open(offset, text)
         self.stage = stage
@@ -156,15 +173,23 @@ class _Reader:
         self.end()
         seed = f"{self._identity}\0{self._unit}\0{offset}".encode("utf-8", "surrogateescape")
         self._anchor = hashlib.blake2b(seed, digest_size=12).hexdigest()
-        self._start, self._form, self._tainted = offset, Form.HUMAN, False
+        self._start, self._form = offset, Form.HUMAN
+        self._tainted = self._begins = self._closed = False
         tool = "tofu" if "OpenTofu" in text else "terraform"
         self.facts.append(Fact(ev.OperationStarted(tool, "", None, Form.HUMAN), self._anchor, 0, self._unit))
 
     def end(self) -> None:
         """The run that is on has said all it had to say, whatever comes behind it in the log."""
         self.flush()
-        if self._anchor:
+        if self._anchor and not self._closed:
             self.facts.append(Fact(ev.LogClosed(), self._anchor, unit=self._unit))
+
+    def close(self) -> None:
+        """Nobody writes the log any more. Only a run that was under way may yet get its end: a line at a time, by a
+        writer that opens the log for each."""
+        self.flush()
+        self.stage = self.stage if self.stage in _ACTIVE else ""
+        self._delimiter, self._closed = "", True
 
     def add(self, offset: int, *evidence: Evidence) -> None:
         """Evidence from the line at offset, behind what is still pending: a fact that comes late is not heard."""
@@ -173,7 +198,7 @@ class _Reader:
 
     def may_begin(self, *stages: str) -> bool:
         """Whether a line that need not be a run's beginning may be one here."""
-        return self.stage in stages or self._begins
+        return self.stage in stages or self._begins or self._closed
 
     def _position(self, offset: int) -> int:
         return max(1, offset - self._start)  # 0 is the place of OperationStarted
@@ -200,7 +225,7 @@ class _Reader:
         self.flush()
         if self._tells_by_name(summary):
             self._open(offset, text)
-        elif self.stage not in (*_ACTIVE, _FAILED):
+        elif self._closed or self.stage not in (*_ACTIVE, _FAILED):
             return
         self.stage = _FAILED
         if boxed:
@@ -208,7 +233,7 @@ class _Reader:
         self._pending = Pending("error", self._position(offset), summary, boxed=boxed)
 
     def _tells_by_name(self, summary: str) -> bool:
-        first = self._begins or (not self._anchor and not self.stage)
+        first = self._begins or self._closed or (not self._anchor and not self.stage)
         return first and text_of.names_a_run(self._name) and summary not in text_of.NOT_OF_A_RUN
 
     def _goes_on(self, pending: Pending, text: str) -> bool:
@@ -323,10 +348,12 @@ def _plan_over(reader: _Reader, _offset: int, _text: str, _found: re.Match[str])
 
 def _summary(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
     add, change, remove, imported, _ = _counts(found)
-    if reader.stage not in _ACTIVE and (add or change or remove or imported or not reader.may_begin("", _ENDED)):
-        return
-    operation = Operation.DESTROY if text.startswith("Destroy") else Operation.APPLY
-    if reader.enter(offset, text, _APPLYING):
+    if add or change or remove or imported:  # what was done was said before
+        believed = reader.stage == _APPLYING
+    else:
+        believed = (reader.stage in _ACTIVE or reader.may_begin("", _ENDED)) and reader.enter(offset, text, _APPLYING)
+    if believed:
+        operation = Operation.DESTROY if text.startswith("Destroy") else Operation.APPLY
         reader.add(offset, ev.ApplySummarised(add, change, remove, imported, operation))
         reader.stage = _ENDED
 

@@ -18,8 +18,9 @@ class Pending(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
 class Phase(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
     """How far the reader has come, kept as text in `Mark.phase`.
 
-    stage: one of the words below; delimiter: of the heredoc it stands in; tainted: see the module; begins: the file
-    began anew and its first line will tell whether a new run does, too.
+    stage: one of the words of `human_log`; delimiter: of the heredoc it stands in; tainted: see there; begins: the file
+    began anew and its first line will tell whether a new run does, too. closed: nobody wrote the log any more, so that
+    its run has said all it had to say.
     """
 
     stage: str = ""
@@ -27,6 +28,7 @@ class Phase(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
     tainted: bool = False
     begins: bool = False
     pending: Pending | None = None
+    closed: bool = False
 
 
 def phase_of(text: str) -> Phase:

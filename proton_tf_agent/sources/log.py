@@ -6,7 +6,7 @@ stays with that until it begins anew. Each unit has a `Mark` of its own in the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..domain.evidence import ApprovalAwaited, Cursor, Fact, Form, LogClosed, Mark
@@ -32,9 +32,13 @@ class LogFile:
 def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tuple[tuple[Fact, ...], tuple[Mark, ...]]:
     """The facts in what is new, and the marks behind them. complete: nobody writes the log any more."""
     marks = {mark.unit: mark for mark in cursor.marks} if cursor else {}
-    if cursor and new.restarted:
-        marks = {unit: _begun_anew(mark, cursor.offset) for unit, mark in marks.items()}
     facts: list[Fact] = []
+    if cursor and new.restarted:
+        for unit, mark in marks.items():
+            marks[unit] = _begun_anew(mark, cursor.offset)
+            if complete and _is_open(mark):  # its writer may have been gone before the file began anew
+                facts += [*human_log.finish(mark)[0], Fact(LogClosed(), mark.anchor, unit=unit)]
+                marks[unit] = human_log.finish(marks[unit])[1]
     for unit, lines in _parts(file.directory, new.lines, len(marks)).items():
         found, marks[unit] = _read_part(file, lines, marks.get(unit, Mark(unit=unit)), alone=len(marks) < 2)
         facts += found
@@ -50,9 +54,23 @@ def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tup
     return tuple(facts), tuple(mark for unit, mark in marks.items() if not unit or mark.anchor or mark.phase)
 
 
+def still_written(cursor: Cursor, at_work: Collection[str]) -> Cursor:
+    """The cursor of a log that the runs with these anchors are still to be told in, although nobody had it open for a
+    moment: it is opened for every line."""
+    marks = tuple(
+        human_log.reopened(mark) if mark.anchor in at_work and mark.form is Form.HUMAN else mark
+        for mark in cursor.marks
+    )
+    return replace(cursor, marks=marks)
+
+
 def source_of(marks: Sequence[Mark]) -> str:
     """The name of the reader that reads a log with these marks."""
     return "human_log" if any(mark.form is Form.HUMAN for mark in marks) else "json_log"
+
+
+def _is_open(mark: Mark) -> bool:
+    return mark.form is Form.HUMAN and bool(mark.anchor) and not human_log.is_closed(mark)
 
 
 def _begun_anew(mark: Mark, length: int) -> Mark:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from .case import FIRST_APPLIED, HUMAN, Case, fails, succeeds
-from .stage import answer, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
+from .stage import answer, deploy, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
@@ -17,6 +17,9 @@ resource "terraform_data" "liar" {
   }
 }
 """
+_NEXT = "22222222-2222-4222-8222-222222222222"
+_SAVED = "terraform plan -lock=false -out=tfplan"
+_SAVED_FAILS = (run(f"{_SAVED} -var bad=1 > /dev/null"), run("terraform apply -no-color tfplan > apply.log", 1))
 _UNKNOWN = 'output "x" { value = terraform_data.nowhere.id }\n'
 _ASKING = "terraform apply -no-color > apply.log < $GATE"
 _IN_A_TERMINAL = "script --quiet --flush --return --command 'terraform apply' apply.log < $GATE"
@@ -42,6 +45,8 @@ HUMAN_LOGS = (
          (run(f"{HUMAN} > apply.log"), hear("SUCCEEDED"), run("mv apply.log apply.log.old"),
           run(f"{HUMAN} -var rev=2 -var bad=1 > apply.log 2>&1", 1)),
          ("SUCCEEDED", "FAILED"), ("applied", "errored"), "local-exec provisioner error"),
+    succeeds("human: truncated in mid-run, then appended to", start(f"{_GATED} >> apply.log"), *_UNDER_WAY, run(": > apply.log"), *_GO_ON),
+    succeeds("human: truncated in mid-run, then written with a hole", start(f"{_GATED} > apply.log"), *_UNDER_WAY, run(": > apply.log"), *_GO_ON),
     succeeds("human: moved in after the run", run(f"{HUMAN} > $OUTSIDE/a.log; mv $OUTSIDE/a.log apply.log")),
     Case(
         "human: one log for a whole script",
@@ -77,6 +82,31 @@ HUMAN_LOGS = (
           run("terraform plan -no-color > plan.log 2>&1", 1), message="Reference to undeclared resource"),
     fails("human: a provisioner that prints a summary and fails", write("liar.tf", _LIAR),
           run(f"{HUMAN} -no-color > apply.log 2>&1", 1), message="local-exec provisioner error"),
+    Case("human: a saved plan fails unsaid, the next deployment's is applied over its log",
+         (*_SAVED_FAILS, see("undetermined"), deploy(_NEXT), run(f"{_SAVED} -var rev=2 > /dev/null"),
+          run("terraform apply -no-color tfplan > apply.log")),
+         ("SUCCEEDED",), ("undetermined", "applied")),
+    Case("human: killed, and the next deployment's saved plan is appended to its log",
+         (start(f"{_GATED} >> apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy(_NEXT),
+          run(f"{_SAVED} > /dev/null"), run("terraform apply -no-color tfplan >> apply.log")),
+         ("FAILED", "SUCCEEDED"), ("lost", "applied")),
+    Case("human: killed, and the next deployment's saved plan has nothing to do",
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy(_NEXT),
+          run(f"{HUMAN} -lock=false > /dev/null; {_SAVED} > /dev/null"),
+          run("rm apply.log; terraform apply -no-color tfplan | tee apply.log")),
+         ("FAILED", "SUCCEEDED"), ("lost", "applied"), "0 added"),
+    Case("human: two failed plans in one log, then a success",
+         (write("more.tf", _UNKNOWN), run(f"{HUMAN} >> apply.log 2>&1", 1), see("errored"), run(f"{HUMAN} >> apply.log 2>&1", 1),
+          see("errored", 2), write("more.tf", ""), run(f"{HUMAN} >> apply.log 2>&1")),
+         ("FAILED", "FAILED", "SUCCEEDED"), ("errored", "errored", "applied")),
+    Case("human: two failed plans, the second over the first",
+         (write("more.tf", _UNKNOWN), run(f"{HUMAN} > apply.log 2>&1", 1), see("errored"), run(f"{HUMAN} > apply.log 2>&1", 1),
+          see("errored", 2)),
+         ("FAILED", "FAILED"), ("errored", "errored")),
+    Case("human: a provisioner that prints a summary and fails, then is gone and the next run appended",
+         (write("liar.tf", _LIAR), run(f"{HUMAN} -no-color >> apply.log 2>&1", 1), hear("FAILED"), write("liar.tf", ""),
+          run(f"{HUMAN} -no-color >> apply.log 2>&1")),
+         ("FAILED", "SUCCEEDED"), ("errored", "applied")),
     fails("human: a stale plan", run("terraform plan -out=tfplan -lock=false > $OUTSIDE/plan.log"), FIRST_APPLIED,
           run("terraform apply -no-color tfplan > apply.log 2>&1", 1), message="Saved plan is stale"),
     succeeds("human: asked and answered yes", start(_ASKING, TF_INPUT="1"), answer("yes\n"), end(0)),

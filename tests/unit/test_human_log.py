@@ -1,0 +1,157 @@
+"""What a human log says, and whose it is: a real file, looked at as the agent does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.evidence import Cursor, Evidence, Fact
+from proton_tf_agent.sources import log, tail
+
+PLANNING = "Terraform will perform the following actions:\n"
+PLAN = "Plan: 1 to add, 0 to change, 0 to destroy.\n"
+CREATING = "terraform_data.a: Creating...\n"
+CREATED = "terraform_data.a: Creation complete after 0s [id=1]\n"
+SUCCESS = "\nApply complete! Resources: 1 added, 0 changed, 0 destroyed.\n"
+NOTHING_DONE = "\nApply complete! Resources: 0 added, 0 changed, 0 destroyed.\n"
+BOXED_ERROR = "╷\n│ Error: Unsupported argument\n│ \n│   on main.tf line 1:\n╵\n"
+ERROR = "\nError: Unsupported argument\n\n  on main.tf line 1:\n"
+APPLIED = ev.ApplySummarised(1, 0, 0)
+
+
+class HumanLog:
+    """A log, and the agent's looks at it. runs: the anchors of the runs it told of, in their order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cursor: Cursor | None = None
+        self.facts: list[Fact] = []
+
+    def append(self, text: str) -> HumanLog:
+        with self.path.open("a") as file:
+            file.write(text)
+        return self
+
+    def overwrite(self, text: str) -> HumanLog:
+        """Truncate it, as a shell does long before Terraform writes."""
+        self.path.write_text("")
+        return self.look().append(text)
+
+    def look(self, *, complete: bool = False) -> HumanLog:
+        """Look at it; complete: nobody writes it."""
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            new = tail.read_new(
+                lambda offset, length: os.pread(file.fileno(), length, offset), status.st_size, 1, 1, self.cursor
+            )
+        was_looked_at = (self.cursor.generation if self.cursor else 0) + new.restarted
+        file_read = log.LogFile(str(self.path.parent), self.path.name, f"it\0{was_looked_at}", 1000.0)
+        facts, marks = log.read(file_read, new, self.cursor, complete)
+        self.facts += facts
+        self.cursor = Cursor(
+            str(self.path), 1, 1, new.offset, new.head, new.head_length, marks, generation=was_looked_at
+        )  # fmt: skip
+        return self
+
+    def end(self) -> HumanLog:
+        """Look at it when its writer is gone."""
+        return self.look(complete=True)
+
+    @property
+    def runs(self) -> list[str]:
+        return [fact.anchor for fact in self.facts if isinstance(fact.evidence, ev.OperationStarted)]
+
+    def told(self, run: int) -> list[Evidence]:
+        """The outcomes told of one of its runs."""
+        outcomes = ev.ApplySummarised | ev.ErrorReported | ev.ApprovalDeclined | ev.CrashReported
+        anchor = self.runs[run]
+        return [f.evidence for f in self.facts if f.anchor == anchor and isinstance(f.evidence, outcomes)]
+
+
+Again = Callable[[HumanLog, str], HumanLog]
+
+
+@pytest.fixture
+def human(tmp_path: Path) -> HumanLog:
+    return HumanLog(tmp_path / "apply.log")
+
+
+# --- whose a line is ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line_before", ["", "== deploying ==\n"])
+@pytest.mark.parametrize("applied", [CREATING + CREATED + SUCCESS, NOTHING_DONE])
+@pytest.mark.parametrize("again", [HumanLog.append, HumanLog.overwrite])
+def test_a_saved_plan_that_is_applied_after_a_log_was_closed_proves_nothing_of_the_run_before(
+    human: HumanLog, again: Again, applied: str, line_before: str
+) -> None:
+    human.append(CREATING).look().end()
+    again(human, line_before + applied).look().end()
+    assert len(human.runs) == 2
+    assert human.told(0) == []
+    assert len(human.told(1)) == 1
+
+
+def test_a_log_that_was_written_over_and_closed_unseen_proves_nothing_of_the_run_before(human: HumanLog) -> None:
+    human.append(PLANNING + PLAN + CREATING).look()
+    human.path.write_text(CREATING + CREATED + SUCCESS)
+    human.end()
+    assert [human.told(run) for run in range(len(human.runs))] == [[], [APPLIED]]
+    closed = [fact.anchor for fact in human.facts if isinstance(fact.evidence, ev.LogClosed)]
+    assert closed == human.runs
+
+
+def test_a_run_goes_on_in_a_log_that_is_cut_while_it_is_written(human: HumanLog) -> None:
+    human.append(PLANNING + PLAN + CREATING).look()
+    human.overwrite("terraform_data.b: Creating...\n" + CREATED + SUCCESS).look().end()
+    assert len(human.runs) == 1
+    assert human.told(0) == [APPLIED]
+
+
+def test_the_end_of_a_run_is_its_own_although_its_log_was_cut_a_moment_before(human: HumanLog) -> None:
+    human.append(PLANNING + PLAN + CREATING).look()
+    human.path.write_text(CREATED + SUCCESS)
+    human.end()
+    assert len(human.runs) == 1
+    assert human.told(0) == [APPLIED]
+
+
+def test_a_run_goes_on_whose_log_is_opened_for_every_line(human: HumanLog) -> None:
+    for line in (PLANNING + PLAN + CREATING + CREATED + SUCCESS).splitlines(keepends=True):
+        human.append(line).end()
+        assert human.cursor is not None
+        human.cursor = log.still_written(human.cursor, set(human.runs))
+    assert len(human.runs) == 1
+    assert human.told(0) == [APPLIED]
+
+
+@pytest.mark.parametrize("error", [ERROR, BOXED_ERROR])
+@pytest.mark.parametrize("again", [HumanLog.append, HumanLog.overwrite])
+@pytest.mark.parametrize("first", [CREATING + CREATED + SUCCESS, ERROR, BOXED_ERROR])
+def test_an_error_alone_is_the_next_runs_where_the_logs_name_says_what_writes_it(
+    human: HumanLog, first: str, again: Again, error: str
+) -> None:
+    human.append(first).look().end()
+    again(human, error).look().end()
+    assert len(human.runs) == 2
+    assert human.told(1) == [ev.ErrorReported("Unsupported argument")]
+
+
+def test_an_error_alone_is_not_the_last_runs_where_nothing_says_what_writes_it(tmp_path: Path) -> None:
+    job = HumanLog(tmp_path / "job.log").append(PLANNING + PLAN).look().end()
+    job.append(ERROR).look().end()
+    assert len(job.runs) == 1
+    assert job.told(0) == []
+
+
+def test_what_a_provisioner_printed_is_no_reason_to_disbelieve_the_next_writer(human: HumanLog) -> None:
+    human.append(CREATING + "terraform_data.a (local-exec): Apply complete! Resources: 9 added.\n" + ERROR).look().end()
+    human.append(CREATING + CREATED + SUCCESS).look().end()
+    assert [human.told(run)[-1] for run in range(len(human.runs))] == [
+        ev.ErrorReported("Unsupported argument"),
+        APPLIED,
+    ]
