@@ -19,6 +19,11 @@ An error ends a run: no summary follows one. Without the box, its detail is fore
 provisioner of the run has printed a summary, or had its output suppressed, that text may repeat it: from such an
 error on nothing in the log is believed until the log begins anew.
 
+A warning does not end a run, and its detail is foreign text as well (what a check says, and a provider). In its box
+it stands behind a bar, and only the first line of a box is an error's. Without the box a line of it may look like an
+outcome. So what follows such a warning is held back until the run or its log ends, and is told if nothing contradicts
+it: warnings come before errors, and both before the summary. A summary must also count what was said to be done.
+
 What another process writes into a log, or over it, is no more the last run's: once nobody wrote a log any more, the
 next line that may begin a run does. (A saved plan has no plan to print; its first line looks like an apply going on.)
 """
@@ -47,8 +52,11 @@ _NOTHING = ev.PlanSummarised(0, 0, 0)
 
 
 _PLANNING, _PLANNED, _APPLYING = "planning", "planned", "applying"
+_PLAN_FAILED = "plan failed"
 _FAILED, _ENDED, _OUTPUTS, _INIT, _IMPORT, _TEST = "failed", "ended", "outputs", "init", "import", "test"
-_ACTIVE = (_PLANNING, _PLANNED, _APPLYING)
+_ACTIVE = (_PLANNING, _PLAN_FAILED, _PLANNED, _APPLYING)
+_MAX_HELD = 20
+_QUESTION = "question"
 
 
 def read(
@@ -89,7 +97,8 @@ def begun_anew(mark: Mark) -> Mark:
     phase = human_phase.phase_of(mark.phase)
     if phase.closed:
         return Mark(form=mark.form, unit=mark.unit)
-    return with_changes(mark, phase=human_phase.text_of(Phase(phase.stage, begins=True)))
+    kept = Phase(phase.stage, begins=True, due=phase.due, changes=phase.changes, warned=phase.warned, held=phase.held)
+    return with_changes(mark, phase=human_phase.text_of(kept))
 
 
 def awaits_approval(unfinished: bytes, mark: Mark) -> bool:
@@ -109,9 +118,14 @@ class _Reader:
         self._identity, self._name = identity, name
         self._delimiter, self._tainted = phase.delimiter, phase.tainted
         self._begins, self._pending, self._closed = phase.begins, phase.pending, phase.closed
+        self.before, self.due, self._changes = phase.before, phase.due, phase.changes
+        self._warned, self.held = phase.warned, phase.held
 
     def mark(self) -> Mark:
-        phase = Phase(self.stage, self._delimiter, self._tainted, self._begins, self._pending, self._closed)
+        phase = Phase(
+            self.stage, self._delimiter, self._tainted, self._begins, self._pending, self._closed, self.before,
+            self.due, self._changes, self._warned, self.held,
+        )  # fmt: skip
         return Mark(self._anchor, self._start, self._form, human_phase.text_of(phase), self._unit)
 
     def take(self, offset: int, line: bytes) -> None:
@@ -121,15 +135,28 @@ class _Reader:
         if self._delimiter:
             if text.strip() == self._delimiter:
                 self._delimiter = ""
-        elif text and not (self._pending and self._goes_on(self._pending, text)):
-            self._read(offset, text)
-            if text[0] not in "╷│╵":  # the box of an error that may be all the new content holds
-                self._begins = False
+        elif text:
+            if not (self._pending and self._goes_on(self._pending, text)):
+                self._read(offset, text)
+                if self._begins and text[0] not in "╷│╵":  # the box of an error that may be all the new content holds
+                    self._begins = False
+            if self.before or self.held or self.stage == _PLANNED or text[0] == text_of.BOX_TOP:
+                self.before = self._before(text)
+
+    def _before(self, text: str) -> str:
+        first = text[0]
+        if first == text_of.BOX_TOP:
+            return text_of.BOX_TOP
+        if first != " " or not (self.stage == _PLANNED or self.held) or not text.strip().startswith(text_of.QUESTION):
+            return ""
+        self.stage, self.held = _PLANNED, ()  # who asks has not ended: it was the warnings that said so
+        return _QUESTION
 
     def _read(self, offset: int, text: str) -> None:
         first = text[0]
-        if first in "│E" and (error := text_of.ERROR.fullmatch(text[2:] if first == "│" else text)):
-            self._error(offset, text, error["summary"], boxed=first == "│")
+        boxed = first == "│" and self.before == text_of.BOX_TOP
+        if (boxed or first == "E") and (error := text_of.ERROR.fullmatch(text[2:] if boxed else text)):
+            self._error(offset, text, error["summary"], boxed)
         elif first in "│╷╵\t" or self._is_deaf:
             return
         elif first == " ":
@@ -146,6 +173,8 @@ class _Reader:
         """Lines that are no evidence but tell what may be believed."""
         if text_of.SUMMARY_WORDS in text or text_of.SUPPRESSED in text:
             self._tainted = True
+        elif text.startswith(text_of.WARNING):
+            self._warned = self._warned or self.stage in (_PLANNED, _APPLYING)
         elif self.stage not in _ACTIVE:
             if heredoc := text_of.HEREDOC.fullmatch(text):
                 self._delimiter = heredoc["delimiter"]
@@ -174,13 +203,15 @@ class _Reader:
         seed = f"{self._identity}\0{self._unit}\0{offset}".encode("utf-8", "surrogateescape")
         self._anchor = hashlib.blake2b(seed, digest_size=12).hexdigest()
         self._start, self._form = offset, Form.HUMAN
-        self._tainted = self._begins = self._closed = False
+        self._tainted = self._begins = self._closed = self._warned = self.due = False
+        self._changes, self.held = (0, 0, 0), ()
         tool = "tofu" if "OpenTofu" in text else "terraform"
         self.facts.append(Fact(ev.OperationStarted(tool, "", None, Form.HUMAN), self._anchor, 0, self._unit))
 
     def end(self) -> None:
         """The run that is on has said all it had to say, whatever comes behind it in the log."""
         self.flush()
+        self._tell_held()
         if self._anchor and not self._closed:
             self.facts.append(Fact(ev.LogClosed(), self._anchor, unit=self._unit))
 
@@ -188,6 +219,7 @@ class _Reader:
         """Nobody writes the log any more. Only a run that was under way may yet get its end: a line at a time, by a
         writer that opens the log for each."""
         self.flush()
+        self._tell_held()
         self.stage = self.stage if self.stage in _ACTIVE else ""
         self._delimiter, self._closed = "", True
 
@@ -195,6 +227,35 @@ class _Reader:
         """Evidence from the line at offset, behind what is still pending: a fact that comes late is not heard."""
         self.flush()
         self._put(self._position(offset), evidence)
+
+    def count(self, kind: int) -> None:
+        """One more resource was created (0), modified (1) or destroyed (2)."""
+        added, changed, removed = self._changes
+        self._changes = (added + (kind == 0), changed + (kind == 1), removed + (kind == 2))
+
+    def conclude(self, offset: int, outcome: Evidence, stage: str) -> None:
+        """What became of the run, as the line at offset has it; it is held back where it may be foreign text."""
+        if not self._warned:
+            self.add(offset, outcome)
+        elif isinstance(outcome, ev.ApplySummarised):
+            if (outcome.add, outcome.change, outcome.remove) != self._changes:
+                return
+            self._hold(Pending(outcome.operation, self._position(offset), str(outcome.imported)))
+        else:
+            self._hold(Pending("crash", self._position(offset), ""))
+        self.stage = stage
+
+    def _hold(self, outcome: Pending) -> None:
+        if len(self.held) < _MAX_HELD or not _is_summary(self.held[-1]):
+            self.held = (*self.held[: _MAX_HELD - 1], outcome)
+
+    def _tell_held(self) -> None:
+        """Tell what was held back: nothing where a summary and an error contradict each other."""
+        held, self.held = self.held, ()
+        summaries = [one for one in held if _is_summary(one)]
+        if len(summaries) in (0, len(held)):
+            for one in summaries[:1] or held:
+                self._put(one.position, self._evidence_of(one))
 
     def may_begin(self, *stages: str) -> bool:
         """Whether a line that need not be a run's beginning may be one here."""
@@ -225,7 +286,7 @@ class _Reader:
         self.flush()
         if self._tells_by_name(summary):
             self._open(offset, text)
-        elif self._closed or self.stage not in (*_ACTIVE, _FAILED):
+        elif self._closed or not (self.stage in (*_ACTIVE, _FAILED) or self.held):
             return
         self.stage = _FAILED
         if boxed:
@@ -261,9 +322,21 @@ class _Reader:
     def flush(self) -> None:
         """Tell what is pending: nothing that comes now can add to it."""
         pending, self._pending = self._pending, None
-        if pending is not None:
-            tell = _deletion if pending.kind == "deletion" else _diagnostic
-            self._put(pending.position, tell(pending))
+        if pending is not None and pending.kind == "error" and self._warned:
+            self._hold(pending)
+        elif pending is not None:
+            self._put(pending.position, self._evidence_of(pending))
+
+    def _evidence_of(self, told: Pending) -> Iterable[Evidence]:
+        if told.kind == "crash":
+            return (ev.CrashReported(),)
+        if _is_summary(told):
+            return (ev.ApplySummarised(*self._changes, int(told.text), Operation(told.kind)),)
+        return _deletion(told) if told.kind == "deletion" else _diagnostic(told)
+
+
+def _is_summary(told: Pending) -> bool:
+    return told.kind in (Operation.APPLY, Operation.DESTROY)
 
 
 def _deletion(pending: Pending) -> Iterable[Evidence]:
@@ -295,6 +368,7 @@ def _hook(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None
         if reader.stage in _ACTIVE:
             reader.stage = _APPLYING
             reader.add(offset, ev.ResourceApplied(address))
+            reader.count(text_of.CHANGED.index(said))
     elif reader.stage == _IMPORT:
         return
     elif said in text_of.REFRESHING:
@@ -312,6 +386,10 @@ def _planning(reader: _Reader, offset: int, text: str, _found: re.Match[str]) ->
     reader.enter(offset, text, _PLANNING, (_PLANNING,))
 
 
+def _plan_failed(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
+    reader.enter(offset, text, _PLAN_FAILED, (_PLANNING,))
+
+
 def _no_changes(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
     if reader.enter(offset, text, _PLANNED, (_PLANNING,)):
         reader.add(offset, _NOTHING)
@@ -319,7 +397,9 @@ def _no_changes(reader: _Reader, offset: int, text: str, _found: re.Match[str]) 
 
 def _plan(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
     if reader.may_begin(_PLANNING, "") and reader.enter(offset, text, _PLANNED, (_PLANNING,)):
-        reader.add(offset, ev.PlanSummarised(*_counts(found)))
+        add, change, remove, imported, forgotten = _counts(found)
+        reader.due = bool(add or remove or imported)  # an update may turn out to be none
+        reader.add(offset, ev.PlanSummarised(add, change, remove, imported, forgotten))
 
 
 def _only_refreshed(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
@@ -329,8 +409,8 @@ def _only_refreshed(reader: _Reader, offset: int, _text: str, _found: re.Match[s
 
 
 def _outputs_change(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
-    stage = reader.stage if reader.stage in (_PLANNING, _PLANNED) else _PLANNING
-    if reader.enter(offset, text, stage, (_PLANNING, _PLANNED)):
+    stage = reader.stage if reader.stage in (_PLANNING, _PLAN_FAILED, _PLANNED) else _PLANNING
+    if reader.enter(offset, text, stage, (_PLANNING, _PLAN_FAILED, _PLANNED)):
         reader.add(offset, ev.OutputsPlanned(True))
 
 
@@ -348,14 +428,16 @@ def _plan_over(reader: _Reader, _offset: int, _text: str, _found: re.Match[str])
 
 def _summary(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
     add, change, remove, imported, _ = _counts(found)
-    if add or change or remove or imported:  # what was done was said before
+    if reader.held:
+        believed = True
+    elif add or change or remove or imported:  # what was done was said before
         believed = reader.stage == _APPLYING
     else:
-        believed = (reader.stage in _ACTIVE or reader.may_begin("", _ENDED)) and reader.enter(offset, text, _APPLYING)
+        begins = reader.stage in _ACTIVE or reader.may_begin("", _ENDED)
+        believed = begins and not reader.due and reader.enter(offset, text, _APPLYING)
     if believed:
         operation = Operation.DESTROY if text.startswith("Destroy") else Operation.APPLY
-        reader.add(offset, ev.ApplySummarised(add, change, remove, imported, operation))
-        reader.stage = _ENDED
+        reader.conclude(offset, ev.ApplySummarised(add, change, remove, imported, operation), _ENDED)
 
 
 def _outputs(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -> None:
@@ -363,10 +445,20 @@ def _outputs(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -
         reader.stage = _OUTPUTS
 
 
-def _while_active(evidence: Evidence, then: str = "") -> _Make:
+def _declined(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.before == _QUESTION:
+        reader.stage = _ENDED
+        reader.add(offset, ev.ApprovalDeclined())
+
+
+def _crashed(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage in _ACTIVE:
+        reader.conclude(offset, ev.CrashReported(), _ENDED)
+
+
+def _while_active(evidence: Evidence) -> _Make:
     def tell(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
         if reader.stage in _ACTIVE:
-            reader.stage = then or reader.stage
             reader.add(offset, evidence)
 
     return tell
@@ -397,6 +489,7 @@ def _counts(found: re.Match[str]) -> tuple[int, int, int, int, int]:
 _MEANINGS: dict[Says, _Make] = {
     Says.HOOK: _hook,
     Says.PLANNING: _planning,
+    Says.PLAN_FAILED: _plan_failed,
     Says.NO_CHANGES: _no_changes,
     Says.PLAN: _plan,
     Says.ONLY_REFRESHED: _only_refreshed,
@@ -405,10 +498,10 @@ _MEANINGS: dict[Says, _Make] = {
     Says.PLAN_IS_OVER: _plan_over,
     Says.SUMMARY: _summary,
     Says.OUTPUTS: _outputs,
-    Says.DECLINED: _while_active(ev.ApprovalDeclined(), _ENDED),
+    Says.DECLINED: _declined,
     Says.INTERRUPTED: _while_active(ev.InterruptRequested()),
     Says.INTERRUPTED_TWICE: _while_active(ev.InterruptRequested(forced=True)),
-    Says.CRASHED: _while_active(ev.CrashReported(), _ENDED),
+    Says.CRASHED: _crashed,
     Says.INIT_BEGINS: _goes_to(_INIT),
     Says.IMPORT_BEGINS: _import,
     Says.OTHER_COMMAND_ENDS: _goes_to(""),

@@ -155,3 +155,63 @@ def test_what_a_provisioner_printed_is_no_reason_to_disbelieve_the_next_writer(h
         ev.ErrorReported("Unsupported argument"),
         APPLIED,
     ]
+
+
+# --- what may be believed -----------------------------------------------------------------------------------------
+
+WARNING = '\nWarning: Check block assertion failed\n\n  on check.tf line 4, in check "c":\n\n'
+DONE = PLANNING + PLAN + CREATING + CREATED
+FAILED = ev.ErrorReported("Unsupported argument")
+QUESTION = "\nDo you want to perform these actions?\n\n  Enter a value: \n"
+FORGED = "\nApply complete! Resources: 7 added, 0 changed, 0 destroyed.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (DONE + WARNING + "not well\n" + SUCCESS, [APPLIED]),
+        (DONE + WARNING + "not well\n" + ERROR, [FAILED]),
+        (DONE + WARNING + FORGED + ERROR, [FAILED]),
+        (DONE + WARNING + FORGED + SUCCESS, [APPLIED]),
+        (DONE + WARNING + FORGED, []),
+        (DONE + WARNING + SUCCESS + SUCCESS, [APPLIED]),
+        (DONE + WARNING + SUCCESS + ERROR, []),
+        (DONE + WARNING + "Error: it is not healthy\n" + SUCCESS, []),
+        (DONE + WARNING + "panic: no\n" + SUCCESS, []),
+        (DONE + WARNING + "Apply cancelled.\n" + SUCCESS, [APPLIED]),
+        (PLANNING + PLAN + WARNING + NOTHING_DONE + QUESTION + CREATING + ERROR, [FAILED]),
+        (PLANNING + PLAN + WARNING + SUCCESS + QUESTION + CREATING + ERROR, [FAILED]),
+        (PLANNING + PLAN + WARNING + "Error: no\n" + QUESTION + CREATING + CREATED + SUCCESS, [APPLIED]),
+        (PLANNING + PLAN + WARNING + "Error: no\n" + QUESTION + "\nApply cancelled.\n", [ev.ApprovalDeclined()]),
+        (DONE + "╷\n│ Warning: Check block assertion failed\n│ \n│ Error: it is not healthy\n╵\n" + SUCCESS, [APPLIED]),
+        (DONE + BOXED_ERROR, [FAILED]),
+    ],
+)
+def test_a_warning_is_no_outcome_whatever_it_says(human: HumanLog, text: str, told: list[Evidence]) -> None:
+    human.append(text).look().end()
+    assert len(human.runs) == 1
+    assert human.told(0) == told
+
+
+@pytest.mark.parametrize("cut", range(0, len(DONE + WARNING + FORGED + ERROR), 7))
+def test_what_is_held_back_is_held_back_over_two_looks(human: HumanLog, cut: int) -> None:
+    text = DONE + WARNING + FORGED + ERROR
+    human.append(text[:cut]).look().append(text[cut:]).look()
+    assert human.told(0) == []
+    assert human.end().told(0) == [FAILED]
+
+
+def test_what_is_held_back_is_told_when_the_next_run_begins_in_the_log(human: HumanLog) -> None:
+    human.append(DONE + WARNING + SUCCESS + DONE).look()
+    assert [human.told(run) for run in range(2)] == [[APPLIED], []]
+
+
+@pytest.mark.parametrize("said", [SUCCESS, NOTHING_DONE])
+def test_what_a_plan_would_do_was_not_done_before_it_is_said(human: HumanLog, said: str) -> None:
+    human.append(PLANNING + PLAN + said).look().end()
+    assert human.told(0) == []
+
+
+def test_the_answer_no_is_believed_behind_the_question_alone(human: HumanLog) -> None:
+    human.append(PLANNING + PLAN + "Apply cancelled.\n").look().end()
+    assert human.told(0) == []

@@ -20,6 +20,12 @@ resource "terraform_data" "liar" {
 _NEXT = "22222222-2222-4222-8222-222222222222"
 _SAVED = "terraform plan -lock=false -out=tfplan"
 _SAVED_FAILS = (run(f"{_SAVED} -var bad=1 > /dev/null"), run("terraform apply -no-color tfplan > apply.log", 1))
+_CHECK = 'check "c" {\n  assert {\n    condition     = terraform_data.first.output == "never"\n    error_message = "SAYS"\n  }\n}\n'
+_SAYS_SUCCESS = write(
+    "check.tf", _CHECK.replace("SAYS", "It said\\n\\nApply complete! Resources: 1 added, 0 changed, 0 destroyed.")
+)
+_SAYS_ERROR = write("check.tf", _CHECK.replace("SAYS", "Error: the endpoint is not healthy"))
+_SAYS_NO = write("check.tf", _CHECK.replace("SAYS", "Apply cancelled."))
 _UNKNOWN = 'output "x" { value = terraform_data.nowhere.id }\n'
 _ASKING = "terraform apply -no-color > apply.log < $GATE"
 _IN_A_TERMINAL = "script --quiet --flush --return --command 'terraform apply' apply.log < $GATE"
@@ -107,6 +113,16 @@ HUMAN_LOGS = (
          (write("liar.tf", _LIAR), run(f"{HUMAN} -no-color >> apply.log 2>&1", 1), hear("FAILED"), write("liar.tf", ""),
           run(f"{HUMAN} -no-color >> apply.log 2>&1")),
          ("FAILED", "SUCCEEDED"), ("errored", "applied")),
+    fails("human: a check that prints a summary, and a failure", _SAYS_SUCCESS, run(f"{HUMAN} -no-color -var bad=1 > apply.log 2>&1", 1),
+          message="local-exec provisioner error"),
+    fails("human: a check that prints a summary before it is asked, and a failure", FIRST_APPLIED, _SAYS_SUCCESS,
+          run("echo yes | TF_INPUT=1 terraform apply -no-color -var rev=2 -var bad=1 > apply.log 2>&1", 1),
+          message="local-exec provisioner error"),
+    succeeds("human: a check that prints a summary, and a success", _SAYS_SUCCESS, run(f"{HUMAN} -no-color > apply.log 2>&1")),
+    succeeds("human: a check that prints an error in its box", _SAYS_ERROR, run(f"{HUMAN} > apply.log 2>&1")),
+    Case("human: a check that prints an error, without its box", (_SAYS_ERROR, run(f"{HUMAN} -no-color > apply.log 2>&1")),
+         ("IN_PROGRESS",), ("undetermined",)),
+    succeeds("human: a check that prints a refusal", _SAYS_NO, run(f"{HUMAN} -no-color > apply.log 2>&1")),
     fails("human: a stale plan", run("terraform plan -out=tfplan -lock=false > $OUTSIDE/plan.log"), FIRST_APPLIED,
           run("terraform apply -no-color tfplan > apply.log 2>&1", 1), message="Saved plan is stale"),
     succeeds("human: asked and answered yes", start(_ASKING, TF_INPUT="1"), answer("yes\n"), end(0)),
