@@ -55,8 +55,9 @@ _PLANNING, _PLANNED, _APPLYING = "planning", "planned", "applying"
 _PLAN_FAILED = "plan failed"
 _FAILED, _ENDED, _OUTPUTS, _INIT, _IMPORT, _TEST = "failed", "ended", "outputs", "init", "import", "test"
 _ACTIVE = (_PLANNING, _PLAN_FAILED, _PLANNED, _APPLYING)
+_BEGINNINGS = (Says.PLANNING, Says.PLAN_FAILED, Says.NO_CHANGES)
 _MAX_HELD = 20
-_QUESTION = "question"
+_QUESTION, _BLANK = "question", "blank"
 
 
 def read(
@@ -101,6 +102,14 @@ def begun_anew(mark: Mark) -> Mark:
     return with_changes(mark, phase=human_phase.text_of(kept))
 
 
+def begins_run(line: bytes) -> bool:
+    """Whether a line is one that only a run prints, and that another program does not repeat for the JSON UI."""
+    said = text_of.find(text_of.plain(line)) if line.strip() else None
+    if said is None:
+        return False
+    return said[0] in _BEGINNINGS or (said[0] is Says.HOOK and said[1]["said"] in text_of.BEGUN)
+
+
 def awaits_approval(unfinished: bytes, mark: Mark) -> bool:
     """Whether a log whose last line has no newline yet ends with the question whether to apply the plan."""
     asks = text_of.plain(unfinished).strip() == text_of.QUESTION
@@ -142,6 +151,8 @@ class _Reader:
                     self._begins = False
             if self.before or self.held or self.stage == _PLANNED or text[0] == text_of.BOX_TOP:
                 self.before = self._before(text)
+        elif not self.before:
+            self.before = _BLANK
 
     def _before(self, text: str) -> str:
         first = text[0]
@@ -175,7 +186,7 @@ class _Reader:
             self._tainted = True
         elif text.startswith(text_of.WARNING):
             self._warned = self._warned or self.stage in (_PLANNED, _APPLYING)
-        elif self.stage not in _ACTIVE:
+        elif self.stage not in _ACTIVE or self.stage == _PLANNED:  # what a plan quotes is indented
             if heredoc := text_of.HEREDOC.fullmatch(text):
                 self._delimiter = heredoc["delimiter"]
             elif text_of.TEST_FILE.fullmatch(text):
@@ -242,7 +253,7 @@ class _Reader:
                 return
             self._hold(Pending(outcome.operation, self._position(offset), str(outcome.imported)))
         else:
-            self._hold(Pending("crash", self._position(offset), ""))
+            self._hold(Pending("doubt" if self._is_doubtful else "crash", self._position(offset), ""))
         self.stage = stage
 
     def _hold(self, outcome: Pending) -> None:
@@ -255,7 +266,13 @@ class _Reader:
         summaries = [one for one in held if _is_summary(one)]
         if len(summaries) in (0, len(held)):
             for one in summaries[:1] or held:
-                self._put(one.position, self._evidence_of(one))
+                if one.kind != "doubt":
+                    self._put(one.position, self._evidence_of(one))
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether an error may be a warning's text: behind a whole plan nothing else tells that the command failed."""
+        return self._warned and (self.stage == _PLANNED or any(one.kind == "doubt" for one in self.held))
 
     def may_begin(self, *stages: str) -> bool:
         """Whether a line that need not be a run's beginning may be one here."""
@@ -286,12 +303,15 @@ class _Reader:
         self.flush()
         if self._tells_by_name(summary):
             self._open(offset, text)
+        elif not boxed and self.stage == _PLANNED and self.before not in (_BLANK, _QUESTION):
+            return  # Terraform leaves a line free above its errors; other tools that follow a plan need not
         elif self._closed or not (self.stage in (*_ACTIVE, _FAILED) or self.held):
             return
+        kind = "doubt" if self._is_doubtful else "error"
         self.stage = _FAILED
         if boxed:
             self._tainted = False
-        self._pending = Pending("error", self._position(offset), summary, boxed=boxed)
+        self._pending = Pending(kind, self._position(offset), summary, boxed=boxed)
 
     def _tells_by_name(self, summary: str) -> bool:
         first = self._begins or self._closed or (not self._anchor and not self.stage)
@@ -322,7 +342,7 @@ class _Reader:
     def flush(self) -> None:
         """Tell what is pending: nothing that comes now can add to it."""
         pending, self._pending = self._pending, None
-        if pending is not None and pending.kind == "error" and self._warned:
+        if pending is not None and pending.kind != "deletion" and self._warned:
             self._hold(pending)
         elif pending is not None:
             self._put(pending.position, self._evidence_of(pending))

@@ -139,6 +139,7 @@ READING = ("Reading...", "Opening...")
 CHANGING = ("Creating...", "Modifying...", "Destroying...")
 CHANGED = ("Creation complete after", "Modifications complete after", "Destruction complete after")
 IMPORTING = "Importing..."
+BEGUN = (*REFRESHING, *READING, *CHANGING, IMPORTING)
 READ = "Read complete after"
 _HOOKS: tuple[tuple[re.Pattern[str], Says], ...] = (
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,7 @@ WARNING = '\nWarning: Check block assertion failed\n\n  on check.tf line 4, in c
 DONE = PLANNING + PLAN + CREATING + CREATED
 FAILED = ev.ErrorReported("Unsupported argument")
 QUESTION = "\nDo you want to perform these actions?\n\n  Enter a value: \n"
+PLAN_FAILS = "Terraform planned the following actions, but then encountered a problem:\n" + PLAN
 FORGED = "\nApply complete! Resources: 7 added, 0 changed, 0 destroyed.\n"
 
 
@@ -185,6 +187,11 @@ FORGED = "\nApply complete! Resources: 7 added, 0 changed, 0 destroyed.\n"
         (PLANNING + PLAN + WARNING + "Error: no\n" + QUESTION + "\nApply cancelled.\n", [ev.ApprovalDeclined()]),
         (DONE + "╷\n│ Warning: Check block assertion failed\n│ \n│ Error: it is not healthy\n╵\n" + SUCCESS, [APPLIED]),
         (DONE + BOXED_ERROR, [FAILED]),
+        (PLANNING + PLAN + WARNING + "Error: it is not healthy\nError: nor is this\n", []),
+        (PLANNING + PLAN + WARNING + "panic: no\n", []),
+        (PLANNING + PLAN + ERROR, [FAILED]),
+        (PLANNING + PLAN + QUESTION + ERROR.lstrip(), [FAILED]),
+        (PLAN_FAILS + WARNING + ERROR, [FAILED]),
     ],
 )
 def test_a_warning_is_no_outcome_whatever_it_says(human: HumanLog, text: str, told: list[Evidence]) -> None:
@@ -215,3 +222,55 @@ def test_what_a_plan_would_do_was_not_done_before_it_is_said(human: HumanLog, sa
 def test_the_answer_no_is_believed_behind_the_question_alone(human: HumanLog) -> None:
     human.append(PLANNING + PLAN + "Apply cancelled.\n").look().end()
     assert human.told(0) == []
+
+
+def test_what_terraform_output_quotes_behind_a_plan_is_no_outcome(human: HumanLog) -> None:
+    human.append(PLANNING + PLAN + "last_log = <<EOT\nstart\nError: it broke\n" + NOTHING_DONE + "EOT\n").look().end()
+    assert human.told(0) == []
+
+
+def test_an_error_behind_a_plan_that_is_not_set_like_terraforms_is_another_tools(human: HumanLog) -> None:
+    human.append(PLANNING + PLAN + "Error: 3 issues found\n" + CREATING + CREATED + SUCCESS).look().end()
+    assert len(human.runs) == 1
+    assert human.told(0) == [APPLIED]
+
+
+# --- both forms in one log ----------------------------------------------------------------------------------------
+
+
+def ui(kind: str, **members: object) -> str:
+    return json.dumps({"@module": "terraform.ui"} | members | {"type": kind}, separators=(",", ":")) + "\n"
+
+
+VERSION = ui("version", ui="1.2", terraform="1.11.4")
+UI_PLAN = ui("change_summary", changes={"add": 1, "operation": "plan"})
+UI_APPLYING = ui("apply_start", hook={"resource": {"addr": "a.b"}, "action": "create"})
+UI_APPLIED = ui("change_summary", changes={"add": 1, "operation": "apply"})
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        UI_PLAN,
+        UI_PLAN + UI_APPLYING + UI_APPLIED,
+        ui("init_output"),
+        ui("diagnostic", diagnostic={"severity": "error"}),
+    ],
+)
+@pytest.mark.parametrize("told", [DONE + SUCCESS, CREATING + CREATED + SUCCESS])
+def test_a_run_for_people_follows_one_of_the_json_ui_that_is_over(human: HumanLog, before: str, told: str) -> None:
+    human.append(VERSION + before + told + VERSION.replace("1.11.4", "1.12") + UI_PLAN).look().end()
+    assert len(human.runs) == 3
+    assert human.told(1) == [APPLIED]
+
+
+def test_a_run_for_people_follows_one_of_the_json_ui_that_was_killed(human: HumanLog) -> None:
+    human.append(VERSION + UI_PLAN + UI_APPLYING).look().end()
+    human.append(CREATING + CREATED + SUCCESS).look().end()
+    assert [human.told(run) for run in range(2)] == [[], [APPLIED]]
+
+
+def test_what_others_print_while_a_run_of_the_json_ui_is_on_is_no_run(human: HumanLog) -> None:
+    human.append(VERSION + UI_PLAN + PLAN + UI_APPLYING + CREATING + CREATED + UI_APPLIED + SUCCESS).look().end()
+    assert len(human.runs) == 1
+    assert human.told(0) == [APPLIED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from .case import FIRST_APPLIED, HUMAN, Case, fails, succeeds
+from .case import APPLY, FIRST_APPLIED, HUMAN, PLAN, Case, fails, succeeds
 from .stage import answer, deploy, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
@@ -26,6 +26,10 @@ _SAYS_SUCCESS = write(
 )
 _SAYS_ERROR = write("check.tf", _CHECK.replace("SAYS", "Error: the endpoint is not healthy"))
 _SAYS_NO = write("check.tf", _CHECK.replace("SAYS", "Apply cancelled."))
+_OUTPUT = write(
+    "o.tf",
+    'output "last_log" { value = "start\\nApply complete! Resources: 1 added, 0 changed, 0 destroyed.\\nError: no\\n" }\n',
+)
 _UNKNOWN = 'output "x" { value = terraform_data.nowhere.id }\n'
 _ASKING = "terraform apply -no-color > apply.log < $GATE"
 _IN_A_TERMINAL = "script --quiet --flush --return --command 'terraform apply' apply.log < $GATE"
@@ -123,6 +127,26 @@ HUMAN_LOGS = (
     Case("human: a check that prints an error, without its box", (_SAYS_ERROR, run(f"{HUMAN} -no-color > apply.log 2>&1")),
          ("IN_PROGRESS",), ("undetermined",)),
     succeeds("human: a check that prints a refusal", _SAYS_NO, run(f"{HUMAN} -no-color > apply.log 2>&1")),
+    *(Case(f"human: a plan, then {what} that looks like an outcome",
+           (_OUTPUT, FIRST_APPLIED, run(f"exec > job.log 2>&1; terraform plan -no-color; {line}"), see("planned_and_finished")),
+           ("IN_PROGRESS",), ("planned_and_finished",))
+      for what, line in (("an output", "terraform output -no-color"), ("a raw output", "terraform output -raw last_log"))),
+    Case("human: another tool's error between a plan and its apply",
+         (run("exec > job.log 2>&1; terraform plan -no-color -out=tfplan; echo 'Error: 3 issues found'; terraform apply -no-color tfplan"),),
+         ("SUCCEEDED",), ("applied",)),
+    Case("human: a check that prints an error in a plan, without its box",
+         (_SAYS_ERROR, FIRST_APPLIED, run("terraform plan -no-color > plan.log 2>&1"), see("planned_and_finished")),
+         ("IN_PROGRESS",), ("planned_and_finished",)),
+    Case("human: another tool's crash between a JSON plan and its apply",
+         (run(f"exec > job.log 2>&1; {PLAN} -out=tfplan; echo 'panic: no'; terraform apply -json tfplan"),),
+         ("SUCCEEDED",), ("planned_and_finished", "applied")),
+    Case("human: an apply behind a JSON plan",
+         (run(f"{PLAN} -out=tfplan >> job.log; terraform apply -no-color tfplan >> job.log 2>&1"),),
+         ("SUCCEEDED",), ("planned_and_finished", "applied"), lagging=(("SUCCEEDED",), ("undetermined", "applied"))),
+    succeeds("human: an apply behind init -json", run(f"terraform init -json > job.log; {HUMAN} -no-color >> job.log 2>&1")),
+    Case("human: a failed apply behind a JSON apply",
+         (run(f"{APPLY} >> job.log"), hear("SUCCEEDED"), run(f"{HUMAN} -no-color -var bad=1 >> job.log 2>&1", 1)),
+         ("SUCCEEDED", "FAILED"), ("applied", "errored")),
     fails("human: a stale plan", run("terraform plan -out=tfplan -lock=false > $OUTSIDE/plan.log"), FIRST_APPLIED,
           run("terraform apply -no-color tfplan > apply.log 2>&1", 1), message="Saved plan is stale"),
     succeeds("human: asked and answered yes", start(_ASKING, TF_INPUT="1"), answer("yes\n"), end(0)),
