@@ -54,7 +54,7 @@ class HumanLog:
         facts, marks = log.read(file_read, new, self.cursor, complete)
         self.facts += facts
         self.cursor = Cursor(
-            str(self.path), 1, 1, new.offset, new.head, new.head_length, marks, generation=was_looked_at
+            str(self.path), 1, 1, new.offset, new.head, new.head_length, marks, generation=was_looked_at, end=new.end
         )  # fmt: skip
         return self
 
@@ -104,6 +104,14 @@ def test_a_log_that_was_written_over_and_closed_unseen_proves_nothing_of_the_run
     assert [human.told(run) for run in range(len(human.runs))] == [[], [APPLIED]]
     closed = [fact.anchor for fact in human.facts if isinstance(fact.evidence, ev.LogClosed)]
     assert closed == human.runs
+
+
+def test_a_run_that_begins_like_the_last_one_is_another_though_it_was_written_over_it_unseen(human: HumanLog) -> None:
+    alike = PLANNING + "  # terraform_data.a will be created\n" * 100 + PLAN + CREATING
+    human.append(alike + CREATED + SUCCESS).look().end()
+    human.path.write_text(alike + "terraform_data.a: Still creating... [10s elapsed]\n" * 9 + ERROR)
+    human.end()
+    assert [human.told(run) for run in range(len(human.runs))] == [[APPLIED], [FAILED]]
 
 
 def test_a_run_goes_on_in_a_log_that_is_cut_while_it_is_written(human: HumanLog) -> None:
