@@ -26,6 +26,8 @@ it: warnings come before errors, and both before the summary. A summary must als
 
 What another process writes into a log, or over it, is no more the last run's: once nobody wrote a log any more, the
 next line that may begin a run does. (A saved plan has no plan to print; its first line looks like an apply going on.)
+
+The reader and what each line means to it stay in one file, however long: neither is understood without the other.
 """
 
 from __future__ import annotations
@@ -39,15 +41,13 @@ from msgspec.structs import replace
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Form, Mark, Operation
-from . import human_phase
+from . import human_outcome, human_phase
 from . import human_text as text_of
 from .human_phase import Pending, Phase
 from .human_text import Says
 
 _MAX_LINE = 8 * 1024  # longer lines are nothing Terraform says of itself
 _MAX_DETAIL = 2 * 1024
-_LOCK_REFUSED = "Error acquiring the state lock"
-_SAVE_FAILED = ("Failed to save state", "Failed to persist state to backend")
 _NOTHING = ev.PlanSummarised(0, 0, 0)
 
 
@@ -56,7 +56,6 @@ _PLAN_FAILED = "plan failed"
 _FAILED, _ENDED, _OUTPUTS, _INIT, _IMPORT, _TEST = "failed", "ended", "outputs", "init", "import", "test"
 _ACTIVE = (_PLANNING, _PLAN_FAILED, _PLANNED, _APPLYING)
 _BEGINNINGS = (Says.PLANNING, Says.PLAN_FAILED, Says.NO_CHANGES)
-_MAX_HELD = 20
 _QUESTION, _BLANK = "question", "blank"
 
 
@@ -251,23 +250,17 @@ class _Reader:
         elif isinstance(outcome, ev.ApplySummarised):
             if (outcome.add, outcome.change, outcome.remove) != self._changes:
                 return
-            self._hold(Pending(outcome.operation, self._position(offset), str(outcome.imported)))
+            summary = Pending(outcome.operation, self._position(offset), str(outcome.imported))
+            self.held = human_outcome.held_with(self.held, summary)
         else:
-            self._hold(Pending("doubt" if self._is_doubtful else "crash", self._position(offset), ""))
+            crash = Pending("doubt" if self._is_doubtful else "crash", self._position(offset), "")
+            self.held = human_outcome.held_with(self.held, crash)
         self.stage = stage
 
-    def _hold(self, outcome: Pending) -> None:
-        if len(self.held) < _MAX_HELD or not _is_summary(self.held[-1]):
-            self.held = (*self.held[: _MAX_HELD - 1], outcome)
-
     def _tell_held(self) -> None:
-        """Tell what was held back: nothing where a summary and an error contradict each other."""
         held, self.held = self.held, ()
-        summaries = [one for one in held if _is_summary(one)]
-        if len(summaries) in (0, len(held)):
-            for one in summaries[:1] or held:
-                if one.kind != "doubt":
-                    self._put(one.position, self._evidence_of(one))
+        for one in human_outcome.not_contradicted(held):
+            self._put(one.position, human_outcome.evidence_of(one, self._changes))
 
     @property
     def _is_doubtful(self) -> bool:
@@ -331,7 +324,7 @@ class _Reader:
         if not body.strip():
             return True
         self._pending = replace(pending, detail=f"{pending.detail}{body}\n"[:_MAX_DETAIL])
-        if pending.text != _LOCK_REFUSED:
+        if pending.text != human_outcome.LOCK_REFUSED:
             self.flush()
             return text_of.WITH.fullmatch(body) is not None
         ends = text_of.HOLDER.fullmatch(body) or text_of.LOCK_DETAIL_ENDS.fullmatch(body)
@@ -343,35 +336,9 @@ class _Reader:
         """Tell what is pending: nothing that comes now can add to it."""
         pending, self._pending = self._pending, None
         if pending is not None and pending.kind != "deletion" and self._warned:
-            self._hold(pending)
+            self.held = human_outcome.held_with(self.held, pending)
         elif pending is not None:
-            self._put(pending.position, self._evidence_of(pending))
-
-    def _evidence_of(self, told: Pending) -> Iterable[Evidence]:
-        if told.kind == "crash":
-            return (ev.CrashReported(),)
-        if _is_summary(told):
-            return (ev.ApplySummarised(*self._changes, int(told.text), Operation(told.kind)),)
-        return _deletion(told) if told.kind == "deletion" else _diagnostic(told)
-
-
-def _is_summary(told: Pending) -> bool:
-    return told.kind in (Operation.APPLY, Operation.DESTROY)
-
-
-def _deletion(pending: Pending) -> Iterable[Evidence]:
-    yield ev.ChangePlanned(pending.text, "delete", text_of.reason_of(pending.detail))
-
-
-def _diagnostic(pending: Pending) -> Iterable[Evidence]:
-    rows = pending.detail.splitlines()
-    if pending.text == _LOCK_REFUSED and "permission denied" not in " ".join(pending.detail.split()):
-        holder = next((found["lock_id"] for row in rows if (found := text_of.HOLDER.fullmatch(row))), "")
-        yield ev.LockRefused(holder)
-    if pending.text in _SAVE_FAILED:
-        yield ev.StateSaveFailed()
-    located = text_of.WITH.fullmatch(rows[0]) if rows else None
-    yield ev.ErrorReported(pending.text, located["address"] if located else "")
+            self._put(pending.position, human_outcome.evidence_of(pending, self._changes))
 
 
 # --- lines that speak for themselves --------------------------------------------------------------------------

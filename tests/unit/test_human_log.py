@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.evidence import Cursor, Evidence, Fact
-from proton_tf_agent.sources import log, tail
+from proton_tf_agent.domain.evidence import Cursor, Evidence, Fact, Mark
+from proton_tf_agent.sources import human_log, log, tail
 
 PLANNING = "Terraform will perform the following actions:\n"
 PLAN = "Plan: 1 to add, 0 to change, 0 to destroy.\n"
@@ -282,3 +282,38 @@ def test_what_others_print_while_a_run_of_the_json_ui_is_on_is_no_run(human: Hum
     human.append(VERSION + UI_PLAN + PLAN + UI_APPLYING + CREATING + CREATED + UI_APPLIED + SUCCESS).look().end()
     assert len(human.runs) == 1
     assert human.told(0) == [APPLIED]
+
+
+# --- recorded logs ------------------------------------------------------------------------------------------------
+
+RECORDED = Path(__file__).parents[1] / "golden" / "human"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in RECORDED.glob("*.log")))
+def test_a_recorded_log_says_the_same_line_by_line_and_at_once(name: str) -> None:
+    lines, offset = [], 0
+    for line in (RECORDED / name).read_bytes().splitlines(keepends=True):
+        lines.append((offset, line))
+        offset += len(line)
+    at_once, _ = human_log.read(lines, Mark(), "it", name)
+    facts: tuple[Fact, ...] = ()
+    mark = Mark()
+    for one in lines:
+        found, mark = human_log.read([one], mark, "it", name)
+        facts += found
+    assert facts == at_once
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("apply_warns.log", []),
+        ("apply_creates.log", [ev.ApplySummarised(2, 0, 0)]),
+        ("approve_no.log", [ev.ApprovalDeclined()]),
+        ("approval_not_given.log", [ev.ErrorReported("error asking for approval: EOF")]),
+        ("plan_fails_partly.log", [ev.ErrorReported("Unable to find remote state", "data.terraform_remote_state.s")]),
+    ],
+)
+def test_a_recorded_log_tells_its_outcome(tmp_path: Path, name: str, told: list[Evidence]) -> None:
+    log_again = HumanLog(tmp_path / name).append((RECORDED / name).read_bytes().decode(errors="replace")).look().end()
+    assert log_again.told(-1) == told
