@@ -103,7 +103,8 @@ def begun_anew(mark: Mark) -> Mark:
 
 def begins_run(line: bytes) -> bool:
     """Whether a line is one that only a run prints, and that another program does not repeat for the JSON UI."""
-    said = text_of.find(text_of.plain(line)) if line.strip() else None
+    text = text_of.plain(line)
+    said = text_of.find(text) if text else None
     if said is None:
         return False
     return said[0] in _BEGINNINGS or (said[0] is Says.HOOK and said[1]["said"] in text_of.BEGUN)

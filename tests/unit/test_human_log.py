@@ -317,3 +317,10 @@ def test_a_recorded_log_says_the_same_line_by_line_and_at_once(name: str) -> Non
 def test_a_recorded_log_tells_its_outcome(tmp_path: Path, name: str, told: list[Evidence]) -> None:
     log_again = HumanLog(tmp_path / name).append((RECORDED / name).read_bytes().decode(errors="replace")).look().end()
     assert log_again.told(-1) == told
+
+
+@pytest.mark.parametrize("line", ["\n", "\x1b[0m\n", "\0\0\n", "\r\n", "╷\n", "│\n", " \n"])
+def test_a_line_without_words_says_nothing_in_either_form(human: HumanLog, line: str) -> None:
+    human.append(VERSION + line + UI_PLAN + line).look()
+    human.append(line + DONE + line + SUCCESS).end()
+    assert len(human.runs) == 2
