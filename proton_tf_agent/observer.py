@@ -33,6 +33,7 @@ from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
 from .sources.known_logs import KnownLogs, cursor_behind
 from .sources.lock_file import lock_info_path_of
+from .sources.log import still_written
 from .sources.observe import observe
 from .sources.place import Kind
 from .sources.processes import Processes
@@ -214,6 +215,9 @@ class Observer:
                 look = replace(look, place=replace(look.place, directory=self._run_directory(look)))
                 if cursor is None or not cursor.offset:
                     cursor = self._cursor_elsewhere(look, batch) or cursor
+                if cursor is not None:
+                    held = {run.anchor for run in self._pipeline.open_runs if run.anchor and run.lock is Lock.HELD}
+                    cursor = still_written(cursor, held) if held else cursor
             observation = observe(self._opener, look, cursor)
         except _NotYet as reason:
             self._watch.look_again(look.path)

@@ -387,10 +387,10 @@ class Mark:
 class Cursor:
     """How far a file has been read, and which file that was.
 
-    head is a digest of the first `head_length` bytes: it tells a rewritten file from a grown one when
-    truncation went unseen. generation tells what a human log holds from what the same inode held before, and
-    modified_ns is when it had last been written (ns since the epoch); both are 0 for a JSON log. lock_id is the lock
-    last seen in a lock info file.
+    head is a digest of the first `head_length` bytes, end one of the last before `offset`: they tell a rewritten file
+    from a grown one when truncation went unseen. generation tells what a human log holds from what the same inode held
+    before, and modified_ns is when it had last been written (ns since the epoch); both are 0 for a JSON log. lock_id is
+    the lock last seen in a lock info file.
     """
 
     path: str
@@ -403,6 +403,7 @@ class Cursor:
     generation: int = 0
     modified_ns: int = 0
     lock_id: str = ""
+    end: str = ""
 
 
 @dataclass(frozen=True, slots=True)

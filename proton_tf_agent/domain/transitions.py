@@ -29,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from . import evidence as ev
-from .evidence import Evidence, Fact, Operation
+from .evidence import Evidence, Fact, Form, Operation
 from .run import (
     AMENDABLE,
     DECIDABLE,
@@ -425,11 +425,23 @@ def fold(run: Run, evidence: Evidence, now: float, patience: Patience) -> tuple[
     if run.status in FINAL and run.basis is Basis.PROOF:
         # When it was over is worth knowing still: what began later is not of this run.
         return (note(run, evidence) if isinstance(evidence, ev.ProcessExited) else run), None
+    if isinstance(evidence, _OUTCOMES) and _is_a_plan_that_is_over(run):
+        evidence = ev.LogClosed()
     run = note(run, evidence)
     for row in _ROWS_ON.get(type(evidence), ()):
         if run.status in row.sources and row.guard(run):
             return _take(run, row, evidence, now, patience)
     return run, None
+
+
+_OUTCOMES = (ev.ErrorReported, ev.CrashReported, ev.ApplySummarised)
+
+
+def _is_a_plan_that_is_over(run: Run) -> bool:
+    """Whether what a human log says now is another command's: the plan was printed whole and its lock given back. An
+    apply that goes on in the log has a lock of its own, or has said what it changes; a wrapper hears one command."""
+    planned = run.status in (RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED) and run.wrapped is None
+    return planned and run.form is Form.HUMAN and run.operation is Operation.PLAN and run.lock is Lock.RELEASED
 
 
 def is_due(verdict: Verdict, now: float, patience: Patience) -> bool:

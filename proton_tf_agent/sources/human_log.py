@@ -18,6 +18,16 @@ as well do not:
 An error ends a run: no summary follows one. Without the box, its detail is foreign text at the first column. Where a
 provisioner of the run has printed a summary, or had its output suppressed, that text may repeat it: from such an
 error on nothing in the log is believed until the log begins anew.
+
+A warning does not end a run, and its detail is foreign text as well (what a check says, and a provider). In its box
+it stands behind a bar, and only the first line of a box is an error's. Without the box a line of it may look like an
+outcome. So what follows such a warning is held back until the run or its log ends, and is told if nothing contradicts
+it: warnings come before errors, and both before the summary. A summary must also count what was said to be done.
+
+What another process writes into a log, or over it, is no more the last run's: once nobody wrote a log any more, the
+next line that may begin a run does. (A saved plan has no plan to print; its first line looks like an apply going on.)
+
+The reader and what each line means to it stay in one file, however long: neither is understood without the other.
 """
 
 from __future__ import annotations
@@ -31,21 +41,22 @@ from msgspec.structs import replace
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Form, Mark, Operation
-from . import human_phase
+from . import human_outcome, human_phase
 from . import human_text as text_of
 from .human_phase import Pending, Phase
 from .human_text import Says
 
 _MAX_LINE = 8 * 1024  # longer lines are nothing Terraform says of itself
 _MAX_DETAIL = 2 * 1024
-_LOCK_REFUSED = "Error acquiring the state lock"
-_SAVE_FAILED = ("Failed to save state", "Failed to persist state to backend")
 _NOTHING = ev.PlanSummarised(0, 0, 0)
 
 
 _PLANNING, _PLANNED, _APPLYING = "planning", "planned", "applying"
+_PLAN_FAILED = "plan failed"
 _FAILED, _ENDED, _OUTPUTS, _INIT, _IMPORT, _TEST = "failed", "ended", "outputs", "init", "import", "test"
-_ACTIVE = (_PLANNING, _PLANNED, _APPLYING)
+_ACTIVE = (_PLANNING, _PLAN_FAILED, _PLANNED, _APPLYING)
+_BEGINNINGS = (Says.PLANNING, Says.PLAN_FAILED, Says.NO_CHANGES)
+_QUESTION, _BLANK = "question", "blank"
 
 
 def read(
@@ -65,15 +76,38 @@ def read(
 def finish(mark: Mark) -> tuple[tuple[Fact, ...], Mark]:
     """What a log that nobody writes any more has left open: a diagnostic that ends with its first line."""
     reader = _Reader(mark, "", "")
-    reader.flush()
+    reader.close()
     return tuple(reader.facts), reader.mark()
+
+
+def is_closed(mark: Mark) -> bool:
+    """Whether nobody wrote the log any more when it was last read."""
+    return human_phase.phase_of(mark.phase).closed
+
+
+def reopened(mark: Mark) -> Mark:
+    """The mark of a log that was closed, but not by the end of its run."""
+    phase = human_phase.phase_of(mark.phase)
+    return with_changes(mark, phase=human_phase.text_of(replace(phase, closed=False)))
 
 
 def begun_anew(mark: Mark) -> Mark:
     """The mark of a log whose file began anew. If its first line opens a run, that is another run; else the old one
-    goes on, for copytruncate cuts logs anywhere."""
+    goes on, for copytruncate cuts logs anywhere. What was closed does not go on."""
     phase = human_phase.phase_of(mark.phase)
-    return with_changes(mark, phase=human_phase.text_of(Phase(phase.stage, begins=True)))
+    if phase.closed:
+        return Mark(form=mark.form, unit=mark.unit)
+    kept = Phase(phase.stage, begins=True, due=phase.due, changes=phase.changes, warned=phase.warned, held=phase.held)
+    return with_changes(mark, phase=human_phase.text_of(kept))
+
+
+def begins_run(line: bytes) -> bool:
+    """Whether a line is one that only a run prints, and that another program does not repeat for the JSON UI."""
+    text = text_of.plain(line)
+    said = text_of.find(text) if text else None
+    if said is None:
+        return False
+    return said[0] in _BEGINNINGS or (said[0] is Says.HOOK and said[1]["said"] in text_of.BEGUN)
 
 
 def awaits_approval(unfinished: bytes, mark: Mark) -> bool:
@@ -92,10 +126,15 @@ class _Reader:
         self._anchor, self._start, self._form, self._unit = mark.anchor, mark.offset, mark.form, mark.unit
         self._identity, self._name = identity, name
         self._delimiter, self._tainted = phase.delimiter, phase.tainted
-        self._begins, self._pending = phase.begins, phase.pending
+        self._begins, self._pending, self._closed = phase.begins, phase.pending, phase.closed
+        self.before, self.due, self._changes = phase.before, phase.due, phase.changes
+        self._warned, self.held = phase.warned, phase.held
 
     def mark(self) -> Mark:
-        phase = Phase(self.stage, self._delimiter, self._tainted, self._begins, self._pending)
+        phase = Phase(
+            self.stage, self._delimiter, self._tainted, self._begins, self._pending, self._closed, self.before,
+            self.due, self._changes, self._warned, self.held,
+        )  # fmt: skip
         return Mark(self._anchor, self._start, self._form, human_phase.text_of(phase), self._unit)
 
     def take(self, offset: int, line: bytes) -> None:
@@ -105,14 +144,30 @@ class _Reader:
         if self._delimiter:
             if text.strip() == self._delimiter:
                 self._delimiter = ""
-        elif text and not (self._pending and self._goes_on(self._pending, text)):
-            self._read(offset, text)
-            self._begins = False
+        elif text:
+            if not (self._pending and self._goes_on(self._pending, text)):
+                self._read(offset, text)
+                if self._begins and text[0] not in "╷│╵":  # the box of an error that may be all the new content holds
+                    self._begins = False
+            if self.before or self.held or self.stage == _PLANNED or text[0] == text_of.BOX_TOP:
+                self.before = self._before(text)
+        elif not self.before:
+            self.before = _BLANK
+
+    def _before(self, text: str) -> str:
+        first = text[0]
+        if first == text_of.BOX_TOP:
+            return text_of.BOX_TOP
+        if first != " " or not (self.stage == _PLANNED or self.held) or not text.strip().startswith(text_of.QUESTION):
+            return ""
+        self.stage, self.held = _PLANNED, ()  # who asks has not ended: it was the warnings that said so
+        return _QUESTION
 
     def _read(self, offset: int, text: str) -> None:
         first = text[0]
-        if first in "│E" and (error := text_of.ERROR.fullmatch(text[2:] if first == "│" else text)):
-            self._error(offset, text, error["summary"], boxed=first == "│")
+        boxed = first == "│" and self.before == text_of.BOX_TOP
+        if (boxed or first == "E") and (error := text_of.ERROR.fullmatch(text[2:] if boxed else text)):
+            self._error(offset, text, error["summary"], boxed)
         elif first in "│╷╵\t" or self._is_deaf:
             return
         elif first == " ":
@@ -129,7 +184,9 @@ class _Reader:
         """Lines that are no evidence but tell what may be believed."""
         if text_of.SUMMARY_WORDS in text or text_of.SUPPRESSED in text:
             self._tainted = True
-        elif self.stage not in _ACTIVE:
+        elif text.startswith(text_of.WARNING):
+            self._warned = self._warned or self.stage in (_PLANNED, _APPLYING)
+        elif self.stage not in _ACTIVE or self.stage == _PLANNED:  # what a plan quotes is indented
             if heredoc := text_of.HEREDOC.fullmatch(text):
                 self._delimiter = heredoc["delimiter"]
             elif text_of.TEST_FILE.fullmatch(text):
@@ -146,7 +203,7 @@ class _Reader:
         """Go to a stage; unless one of the stages `active` is on, a run begins here. Whether the line is believed."""
         if self.stage == _TEST:
             return False
-        goes_on = not self._begins or self.stage == stage == _APPLYING
+        goes_on = not self._closed and (not self._begins or self.stage == stage == _APPLYING)
         if self.stage not in active or not goes_on:
             self._open(offset, text)
         self.stage = stage
@@ -156,24 +213,64 @@ class _Reader:
         self.end()
         seed = f"{self._identity}\0{self._unit}\0{offset}".encode("utf-8", "surrogateescape")
         self._anchor = hashlib.blake2b(seed, digest_size=12).hexdigest()
-        self._start, self._form, self._tainted = offset, Form.HUMAN, False
+        self._start, self._form = offset, Form.HUMAN
+        self._tainted = self._begins = self._closed = self._warned = self.due = False
+        self._changes, self.held = (0, 0, 0), ()
         tool = "tofu" if "OpenTofu" in text else "terraform"
         self.facts.append(Fact(ev.OperationStarted(tool, "", None, Form.HUMAN), self._anchor, 0, self._unit))
 
     def end(self) -> None:
         """The run that is on has said all it had to say, whatever comes behind it in the log."""
         self.flush()
-        if self._anchor:
+        self._tell_held()
+        if self._anchor and not self._closed:
             self.facts.append(Fact(ev.LogClosed(), self._anchor, unit=self._unit))
+
+    def close(self) -> None:
+        """Nobody writes the log any more. Only a run that was under way may yet get its end: a line at a time, by a
+        writer that opens the log for each."""
+        self.flush()
+        self._tell_held()
+        self.stage = self.stage if self.stage in _ACTIVE else ""
+        self._delimiter, self._closed = "", True
 
     def add(self, offset: int, *evidence: Evidence) -> None:
         """Evidence from the line at offset, behind what is still pending: a fact that comes late is not heard."""
         self.flush()
         self._put(self._position(offset), evidence)
 
+    def count(self, kind: int) -> None:
+        """One more resource was created (0), modified (1) or destroyed (2)."""
+        added, changed, removed = self._changes
+        self._changes = (added + (kind == 0), changed + (kind == 1), removed + (kind == 2))
+
+    def conclude(self, offset: int, outcome: Evidence, stage: str) -> None:
+        """What became of the run, as the line at offset has it; it is held back where it may be foreign text."""
+        if not self._warned:
+            self.add(offset, outcome)
+        elif isinstance(outcome, ev.ApplySummarised):
+            if (outcome.add, outcome.change, outcome.remove) != self._changes:
+                return
+            summary = Pending(outcome.operation, self._position(offset), str(outcome.imported))
+            self.held = human_outcome.held_with(self.held, summary)
+        else:
+            crash = Pending("doubt" if self._is_doubtful else "crash", self._position(offset), "")
+            self.held = human_outcome.held_with(self.held, crash)
+        self.stage = stage
+
+    def _tell_held(self) -> None:
+        held, self.held = self.held, ()
+        for one in human_outcome.not_contradicted(held):
+            self._put(one.position, human_outcome.evidence_of(one, self._changes))
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether an error may be a warning's text: behind a whole plan nothing else tells that the command failed."""
+        return self._warned and (self.stage == _PLANNED or any(one.kind == "doubt" for one in self.held))
+
     def may_begin(self, *stages: str) -> bool:
         """Whether a line that need not be a run's beginning may be one here."""
-        return self.stage in stages or self._begins
+        return self.stage in stages or self._begins or self._closed
 
     def _position(self, offset: int) -> int:
         return max(1, offset - self._start)  # 0 is the place of OperationStarted
@@ -200,15 +297,18 @@ class _Reader:
         self.flush()
         if self._tells_by_name(summary):
             self._open(offset, text)
-        elif self.stage not in (*_ACTIVE, _FAILED):
+        elif not boxed and self.stage == _PLANNED and self.before not in (_BLANK, _QUESTION):
+            return  # Terraform leaves a line free above its errors; other tools that follow a plan need not
+        elif self._closed or not (self.stage in (*_ACTIVE, _FAILED) or self.held):
             return
+        kind = "doubt" if self._is_doubtful else "error"
         self.stage = _FAILED
         if boxed:
             self._tainted = False
-        self._pending = Pending("error", self._position(offset), summary, boxed=boxed)
+        self._pending = Pending(kind, self._position(offset), summary, boxed=boxed)
 
     def _tells_by_name(self, summary: str) -> bool:
-        first = self._begins or (not self._anchor and not self.stage)
+        first = self._begins or self._closed or (not self._anchor and not self.stage)
         return first and text_of.names_a_run(self._name) and summary not in text_of.NOT_OF_A_RUN
 
     def _goes_on(self, pending: Pending, text: str) -> bool:
@@ -225,7 +325,7 @@ class _Reader:
         if not body.strip():
             return True
         self._pending = replace(pending, detail=f"{pending.detail}{body}\n"[:_MAX_DETAIL])
-        if pending.text != _LOCK_REFUSED:
+        if pending.text != human_outcome.LOCK_REFUSED:
             self.flush()
             return text_of.WITH.fullmatch(body) is not None
         ends = text_of.HOLDER.fullmatch(body) or text_of.LOCK_DETAIL_ENDS.fullmatch(body)
@@ -236,24 +336,10 @@ class _Reader:
     def flush(self) -> None:
         """Tell what is pending: nothing that comes now can add to it."""
         pending, self._pending = self._pending, None
-        if pending is not None:
-            tell = _deletion if pending.kind == "deletion" else _diagnostic
-            self._put(pending.position, tell(pending))
-
-
-def _deletion(pending: Pending) -> Iterable[Evidence]:
-    yield ev.ChangePlanned(pending.text, "delete", text_of.reason_of(pending.detail))
-
-
-def _diagnostic(pending: Pending) -> Iterable[Evidence]:
-    rows = pending.detail.splitlines()
-    if pending.text == _LOCK_REFUSED and "permission denied" not in " ".join(pending.detail.split()):
-        holder = next((found["lock_id"] for row in rows if (found := text_of.HOLDER.fullmatch(row))), "")
-        yield ev.LockRefused(holder)
-    if pending.text in _SAVE_FAILED:
-        yield ev.StateSaveFailed()
-    located = text_of.WITH.fullmatch(rows[0]) if rows else None
-    yield ev.ErrorReported(pending.text, located["address"] if located else "")
+        if pending is not None and pending.kind != "deletion" and self._warned:
+            self.held = human_outcome.held_with(self.held, pending)
+        elif pending is not None:
+            self._put(pending.position, human_outcome.evidence_of(pending, self._changes))
 
 
 # --- lines that speak for themselves --------------------------------------------------------------------------
@@ -270,6 +356,7 @@ def _hook(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None
         if reader.stage in _ACTIVE:
             reader.stage = _APPLYING
             reader.add(offset, ev.ResourceApplied(address))
+            reader.count(text_of.CHANGED.index(said))
     elif reader.stage == _IMPORT:
         return
     elif said in text_of.REFRESHING:
@@ -287,6 +374,10 @@ def _planning(reader: _Reader, offset: int, text: str, _found: re.Match[str]) ->
     reader.enter(offset, text, _PLANNING, (_PLANNING,))
 
 
+def _plan_failed(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
+    reader.enter(offset, text, _PLAN_FAILED, (_PLANNING,))
+
+
 def _no_changes(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
     if reader.enter(offset, text, _PLANNED, (_PLANNING,)):
         reader.add(offset, _NOTHING)
@@ -294,7 +385,9 @@ def _no_changes(reader: _Reader, offset: int, text: str, _found: re.Match[str]) 
 
 def _plan(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
     if reader.may_begin(_PLANNING, "") and reader.enter(offset, text, _PLANNED, (_PLANNING,)):
-        reader.add(offset, ev.PlanSummarised(*_counts(found)))
+        add, change, remove, imported, forgotten = _counts(found)
+        reader.due = bool(add or remove or imported)  # an update may turn out to be none
+        reader.add(offset, ev.PlanSummarised(add, change, remove, imported, forgotten))
 
 
 def _only_refreshed(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
@@ -304,8 +397,8 @@ def _only_refreshed(reader: _Reader, offset: int, _text: str, _found: re.Match[s
 
 
 def _outputs_change(reader: _Reader, offset: int, text: str, _found: re.Match[str]) -> None:
-    stage = reader.stage if reader.stage in (_PLANNING, _PLANNED) else _PLANNING
-    if reader.enter(offset, text, stage, (_PLANNING, _PLANNED)):
+    stage = reader.stage if reader.stage in (_PLANNING, _PLAN_FAILED, _PLANNED) else _PLANNING
+    if reader.enter(offset, text, stage, (_PLANNING, _PLAN_FAILED, _PLANNED)):
         reader.add(offset, ev.OutputsPlanned(True))
 
 
@@ -323,12 +416,16 @@ def _plan_over(reader: _Reader, _offset: int, _text: str, _found: re.Match[str])
 
 def _summary(reader: _Reader, offset: int, text: str, found: re.Match[str]) -> None:
     add, change, remove, imported, _ = _counts(found)
-    if reader.stage not in _ACTIVE and (add or change or remove or imported or not reader.may_begin("", _ENDED)):
-        return
-    operation = Operation.DESTROY if text.startswith("Destroy") else Operation.APPLY
-    if reader.enter(offset, text, _APPLYING):
-        reader.add(offset, ev.ApplySummarised(add, change, remove, imported, operation))
-        reader.stage = _ENDED
+    if reader.held:
+        believed = True
+    elif add or change or remove or imported:  # what was done was said before
+        believed = reader.stage == _APPLYING
+    else:
+        begins = reader.stage in _ACTIVE or reader.may_begin("", _ENDED)
+        believed = begins and not reader.due and reader.enter(offset, text, _APPLYING)
+    if believed:
+        operation = Operation.DESTROY if text.startswith("Destroy") else Operation.APPLY
+        reader.conclude(offset, ev.ApplySummarised(add, change, remove, imported, operation), _ENDED)
 
 
 def _outputs(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -> None:
@@ -336,10 +433,20 @@ def _outputs(reader: _Reader, _offset: int, _text: str, _found: re.Match[str]) -
         reader.stage = _OUTPUTS
 
 
-def _while_active(evidence: Evidence, then: str = "") -> _Make:
+def _declined(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.before == _QUESTION:
+        reader.stage = _ENDED
+        reader.add(offset, ev.ApprovalDeclined())
+
+
+def _crashed(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
+    if reader.stage in _ACTIVE:
+        reader.conclude(offset, ev.CrashReported(), _ENDED)
+
+
+def _while_active(evidence: Evidence) -> _Make:
     def tell(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
         if reader.stage in _ACTIVE:
-            reader.stage = then or reader.stage
             reader.add(offset, evidence)
 
     return tell
@@ -370,6 +477,7 @@ def _counts(found: re.Match[str]) -> tuple[int, int, int, int, int]:
 _MEANINGS: dict[Says, _Make] = {
     Says.HOOK: _hook,
     Says.PLANNING: _planning,
+    Says.PLAN_FAILED: _plan_failed,
     Says.NO_CHANGES: _no_changes,
     Says.PLAN: _plan,
     Says.ONLY_REFRESHED: _only_refreshed,
@@ -378,10 +486,10 @@ _MEANINGS: dict[Says, _Make] = {
     Says.PLAN_IS_OVER: _plan_over,
     Says.SUMMARY: _summary,
     Says.OUTPUTS: _outputs,
-    Says.DECLINED: _while_active(ev.ApprovalDeclined(), _ENDED),
+    Says.DECLINED: _declined,
     Says.INTERRUPTED: _while_active(ev.InterruptRequested()),
     Says.INTERRUPTED_TWICE: _while_active(ev.InterruptRequested(forced=True)),
-    Says.CRASHED: _while_active(ev.CrashReported(), _ENDED),
+    Says.CRASHED: _crashed,
     Says.INIT_BEGINS: _goes_to(_INIT),
     Says.IMPORT_BEGINS: _import,
     Says.OTHER_COMMAND_ENDS: _goes_to(""),

@@ -6,7 +6,8 @@ import msgspec
 
 
 class Pending(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
-    """A line whose meaning the lines behind it complete: a diagnostic, or a deletion with its reason."""
+    """A line whose meaning the lines behind it complete: a diagnostic, a deletion with its reason, or an outcome that
+    another may contradict."""
 
     kind: str
     position: int
@@ -18,8 +19,11 @@ class Pending(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
 class Phase(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
     """How far the reader has come, kept as text in `Mark.phase`.
 
-    stage: one of the words below; delimiter: of the heredoc it stands in; tainted: see the module; begins: the file
-    began anew and its first line will tell whether a new run does, too.
+    stage: one of the words of `human_log`; delimiter: of the heredoc it stands in; tainted: see there; begins: the file
+    began anew and its first line will tell whether a new run does, too. closed: nobody wrote the log any more, so that
+    its run has said all it had to say. before: what the last line was (the top of a box, a question). due: the plan
+    creates, destroys or imports something; changes: what was created, modified and destroyed. warned: a warning without
+    a box was printed, and held is what followed it and may be a part of it.
     """
 
     stage: str = ""
@@ -27,6 +31,12 @@ class Phase(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
     tainted: bool = False
     begins: bool = False
     pending: Pending | None = None
+    closed: bool = False
+    before: str = ""
+    due: bool = False
+    changes: tuple[int, int, int] = (0, 0, 0)
+    warned: bool = False
+    held: tuple[Pending, ...] = ()
 
 
 def phase_of(text: str) -> Phase:

@@ -27,6 +27,7 @@ class Says(Enum):
 
     HOOK = auto()
     PLANNING = auto()
+    PLAN_FAILED = auto()
     NO_CHANGES = auto()
     PLAN = auto()
     ONLY_REFRESHED = auto()
@@ -71,9 +72,9 @@ _LINES: tuple[tuple[str, str, str, Says], ...] = (
     ("TO", rf"{_TOOL} will perform the following actions:",
      "internal/command/jsonformat/plan.go, renderHuman", Says.PLANNING),
     ("TO", rf"{_TOOL} planned the following actions, but then encountered a problem:",
-     "internal/command/jsonformat/plan.go, renderHuman", Says.PLANNING),
+     "internal/command/jsonformat/plan.go, renderHuman", Says.PLAN_FAILED),
     ("P", rf"Planning failed\. {_TOOL} encountered an error while generating this plan\.",
-     "internal/command/jsonformat/plan.go, renderHuman", Says.PLANNING),
+     "internal/command/jsonformat/plan.go, renderHuman", Says.PLAN_FAILED),
     ("N", rf"Note: Objects have changed outside of {_TOOL}",
      "internal/command/jsonformat/plan.go, renderHumanDiffDrift", Says.PLANNING),
     ("T", rf"This is a refresh-only plan, so {_TOOL} .*",
@@ -138,6 +139,7 @@ READING = ("Reading...", "Opening...")
 CHANGING = ("Creating...", "Modifying...", "Destroying...")
 CHANGED = ("Creation complete after", "Modifications complete after", "Destruction complete after")
 IMPORTING = "Importing..."
+BEGUN = (*REFRESHING, *READING, *CHANGING, IMPORTING)
 READ = "Read complete after"
 _HOOKS: tuple[tuple[re.Pattern[str], Says], ...] = (
     (
@@ -176,6 +178,8 @@ def find(text: str) -> tuple[Says, re.Match[str]] | None:
 # internal/command/format/diagnostic.go, DiagnosticFromJSON and DiagnosticPlainFromJSON: "Error: " and the summary
 ERROR = re.compile(r"Error: (?P<summary>.+)")
 DIAGNOSTIC = re.compile(r"(?:Error|Warning): .*")
+WARNING = "Warning: "
+BOX_TOP = "╷"
 # The same file, appendSourceSnippets: the first line behind the summary
 WITH = re.compile(r"  with (?P<address>\S.{0,1000}),")
 # internal/states/statemgr/locker.go, LockInfo.String

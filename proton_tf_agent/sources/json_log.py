@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,14 @@ _CRASH = re.compile(
     rb"|(?P<plugin>Stack trace from the )"
 )
 _CRASHED = "crashed"
+_OVER = "over"  # what the command was asked to do is done, as far as its log tells: what else comes may be another's
+_PHASE_AFTER: dict[type, str] = {
+    ev.PlanSummarised: _OVER,
+    ev.ApplyStarted: "",
+    ev.ApplySummarised: _OVER,
+    ev.ErrorReported: _OVER,
+    ev.OtherCommandStarted: _OVER,
+}
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -128,11 +137,22 @@ def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tupl
             position = offset - start
             for index, evidence in enumerate(_evidence(kind, line)):
                 facts.append(Fact(evidence, anchor, position + index, mark.unit))
-        elif anchor and not kind and line[0] in b"pfSg!" and phase != _CRASHED and (crash := _CRASH.match(line)):
+                phase = _PHASE_AFTER.get(type(evidence), phase)
+        elif anchor and not kind and line[0] in b"pfSg!" and not phase and (crash := _CRASH.match(line)):
             phase = _CRASHED
             if not crash["plugin"]:
                 facts.append(Fact(ev.CrashReported(), anchor, offset - start, mark.unit))
     return tuple(facts), Mark(anchor, start, Form.JSON, phase, mark.unit)
+
+
+def is_over(mark: Mark) -> bool:
+    """Whether the command that a log speaks of may have come to its end: another may begin without a `version` line."""
+    return mark.phase == _OVER
+
+
+def finish(mark: Mark) -> Mark:
+    """The mark of a log that nobody writes any more."""
+    return replace(mark, phase=_OVER)
 
 
 def is_message(line: bytes) -> bool:

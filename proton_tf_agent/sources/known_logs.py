@@ -98,4 +98,7 @@ class KnownLogs:
 def cursor_behind(file: OpenFile, original: Cursor) -> Cursor:
     """The cursor with which nothing of a copy is read that its original has told."""
     head, length = tail.head_of(file.read, file.stat.st_size)
-    return Cursor(original.path, file.stat.st_dev, file.stat.st_ino, file.stat.st_size, head, length)
+    size = file.stat.st_size
+    return Cursor(
+        original.path, file.stat.st_dev, file.stat.st_ino, size, head, length, end=tail.end_of(file.read, size)
+    )  # fmt: skip

@@ -1,12 +1,13 @@
 """What a log says, whichever way it speaks: parts it by Terragrunt unit and gives each part to its reader.
 
-Lines before the first `version` line of the JSON UI are for people, from it on they are Terraform's JSON UI; a log
-stays with that until it begins anew. Each unit has a `Mark` of its own in the cursor.
+Lines before the first `version` line of the JSON UI are for people, from it on they are Terraform's JSON UI, until a
+line comes that only a run prints for people and the command before may have come to its end. Each unit has a `Mark` of
+its own in the cursor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ..domain.evidence import ApprovalAwaited, Cursor, Fact, Form, LogClosed, Mark
@@ -32,9 +33,13 @@ class LogFile:
 def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tuple[tuple[Fact, ...], tuple[Mark, ...]]:
     """The facts in what is new, and the marks behind them. complete: nobody writes the log any more."""
     marks = {mark.unit: mark for mark in cursor.marks} if cursor else {}
-    if cursor and new.restarted:
-        marks = {unit: _begun_anew(mark, cursor.offset) for unit, mark in marks.items()}
     facts: list[Fact] = []
+    if cursor and new.restarted:
+        for unit, mark in marks.items():
+            marks[unit] = _begun_anew(mark, cursor.offset)
+            if complete and _is_open(mark):  # its writer may have been gone before the file began anew
+                facts += [*human_log.finish(mark)[0], Fact(LogClosed(), mark.anchor, unit=unit)]
+                marks[unit] = human_log.finish(marks[unit])[1]
     for unit, lines in _parts(file.directory, new.lines, len(marks)).items():
         found, marks[unit] = _read_part(file, lines, marks.get(unit, Mark(unit=unit)), alone=len(marks) < 2)
         facts += found
@@ -43,16 +48,33 @@ def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tup
         facts.append(Fact(ApprovalAwaited(), asked.anchor, new.offset - asked.offset))
     if complete and not new.more:
         for unit, mark in marks.items():
-            left, marks[unit] = human_log.finish(mark) if mark.form is Form.HUMAN else ((), mark)
-            facts += left
+            if mark.form is Form.HUMAN:
+                left, marks[unit] = human_log.finish(mark)
+                facts += left
+            elif mark.form is Form.JSON:
+                marks[unit] = json_log.finish(mark)
             if mark.anchor:
                 facts.append(Fact(LogClosed(file.written_at), mark.anchor, unit=unit))
     return tuple(facts), tuple(mark for unit, mark in marks.items() if not unit or mark.anchor or mark.phase)
 
 
+def still_written(cursor: Cursor, at_work: Collection[str]) -> Cursor:
+    """The cursor of a log that the runs with these anchors are still to be told in, although nobody had it open for a
+    moment: it is opened for every line."""
+    marks = tuple(
+        human_log.reopened(mark) if mark.anchor in at_work and mark.form is Form.HUMAN else mark
+        for mark in cursor.marks
+    )
+    return replace(cursor, marks=marks)
+
+
 def source_of(marks: Sequence[Mark]) -> str:
     """The name of the reader that reads a log with these marks."""
     return "human_log" if any(mark.form is Form.HUMAN for mark in marks) else "json_log"
+
+
+def _is_open(mark: Mark) -> bool:
+    return mark.form is Form.HUMAN and bool(mark.anchor) and not human_log.is_closed(mark)
 
 
 def _begun_anew(mark: Mark, length: int) -> Mark:
@@ -80,18 +102,29 @@ def _parts(directory: str, lines: Sequence[Line], known: int) -> dict[str, Seque
 
 def _read_part(file: LogFile, lines: Sequence[Line], mark: Mark, alone: bool) -> tuple[tuple[Fact, ...], Mark]:
     directory = f"{file.directory}/{mark.unit}" if mark.unit else file.directory
-    if mark.form is Form.JSON:
-        return json_log.read(lines, mark, directory)
-    begin = _json_begins(lines, goes_on=mark.form is None and bool(mark.anchor))
     # Terragrunt ends with a copy of every unit's errors, without prefixes: they are no error of the log's directory.
     name = file.name if mark.unit or alone else ""
-    facts, mark = human_log.read(lines[:begin], mark, file.identity, name)
-    facts = tuple(_dated(fact, file.written_at) for fact in facts)
-    if begin == len(lines):
-        return facts, mark
-    left, mark = human_log.finish(mark)
-    said, mark = json_log.read(lines[begin:], replace(mark, phase=""), directory)
-    return (*facts, *left, *said), mark
+    facts: list[Fact] = []
+    at = 0
+    while at < len(lines):
+        if mark.form is Form.JSON:
+            end = _human_begins(lines, at)
+            found, mark = json_log.read(lines[at:end], mark, directory)
+            facts += found
+            if end < len(lines) and json_log.is_over(mark):
+                facts += [Fact(LogClosed(), mark.anchor, unit=mark.unit)] if mark.anchor else []
+                mark = Mark(form=Form.HUMAN, unit=mark.unit)
+            elif end < len(lines):
+                end += 1  # a command is at work, and speaks in no other form
+        else:
+            end = _json_begins(lines, at, goes_on=mark.form is None and bool(mark.anchor))
+            found, mark = human_log.read(lines[at:end], mark, file.identity, name)
+            if end < len(lines):
+                left, mark = human_log.finish(mark)
+                found, mark = (*found, *left), replace(mark, form=Form.JSON, phase="")
+            facts += (_dated(fact, file.written_at) for fact in found)
+        at = end
+    return tuple(facts), mark
 
 
 def _dated(fact: Fact, written_at: float) -> Fact:
@@ -99,12 +132,16 @@ def _dated(fact: Fact, written_at: float) -> Fact:
     return replace(fact, evidence=LogClosed(written_at)) if isinstance(fact.evidence, LogClosed) else fact
 
 
-def _json_begins(lines: Iterable[Line], goes_on: bool) -> int:
-    """The index of the first line of the JSON UI; goes_on: any will do, else only one that begins a run."""
+def _json_begins(lines: Sequence[Line], at: int, goes_on: bool) -> int:
+    """The index of the next line of the JSON UI; goes_on: any will do, else only one that begins a run."""
     is_ours = json_log.is_message if goes_on else json_log.begins_run
-    count = 0
-    for _, line in lines:
-        if is_ours(line):
-            break
-        count += 1
-    return count
+    return next((index for index in range(at, len(lines)) if is_ours(lines[index][1])), len(lines))
+
+
+def _human_begins(lines: Sequence[Line], at: int) -> int:
+    """The index of the next line that is not of the JSON UI and begins a run."""
+    for index in range(at, len(lines)):
+        line = lines[index][1]
+        if not line.startswith(b"{") and human_log.begins_run(line):
+            return index
+    return len(lines)

@@ -39,7 +39,9 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     readable = log.LogFile(place.directory, os.path.basename(touched.path), identity, status.st_mtime)
     facts, marks = log.read(readable, new, cursor, touched.complete)
     human = any(mark.form is Form.HUMAN for mark in marks)
-    advanced = Cursor(touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks)
+    advanced = Cursor(
+        touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, end=new.end
+    )
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
     return Observation(

@@ -1,8 +1,8 @@
 """What is new in a growing file since a cursor: whole lines only.
 
-A file that shrank, was replaced, or begins with other bytes than before is read from its start again. One look
-reads at most READ_LIMIT bytes (more when one line is longer) and says whether there is more, so that a chatty job
-cannot keep the agent from the others.
+A file that shrank, was replaced, or has other bytes than before where it begins, or where it was read to, is read from
+its start again. One look reads at most READ_LIMIT bytes (more when one line is longer) and says whether there is more,
+so that a chatty job cannot keep the agent from the others.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Tail:
     restarted: bool
     more: bool
     unfinished: bytes = b""
+    end: str = ""
 
 
 def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | None) -> Tail:
@@ -57,13 +58,19 @@ def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | 
     head, head_length = head_of(read, offset)
     more = bool(end) and offset < size and len(block) >= READ_LIMIT
     unfinished = b"" if more else block[end:][-_UNFINISHED:]
-    return Tail(tuple(lines), offset, head, head_length, restarted, more, unfinished)
+    return Tail(tuple(lines), offset, head, head_length, restarted, more, unfinished, end_of(read, offset))
 
 
 def head_of(read: ReadAt, offset: int) -> tuple[str, int]:
     """What tells a file that was read up to an offset from another: a digest of how it begins, and of how much."""
     length = min(offset, _HEAD)
     return _digest(read, length), length
+
+
+def end_of(read: ReadAt, offset: int) -> str:
+    """A digest of the last bytes before an offset; empty where the file's beginning reaches that far. Two runs of one
+    configuration may well begin with the same lines."""
+    return _digest(read, _HEAD, offset - _HEAD) if offset > _HEAD else ""
 
 
 def _split(block: bytes) -> list[bytes]:
@@ -77,9 +84,11 @@ def _is_another(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor
     if size < cursor.offset:
         return True
     if cursor.head_length:
-        return _digest(read, cursor.head_length) != cursor.head
+        if _digest(read, cursor.head_length) != cursor.head:
+            return True
+        return bool(cursor.end) and end_of(read, cursor.offset) != cursor.end
     return (device, inode) != (cursor.device, cursor.inode)
 
 
-def _digest(read: ReadAt, length: int) -> str:
-    return hashlib.blake2b(read(0, length), digest_size=12).hexdigest() if length else ""
+def _digest(read: ReadAt, length: int, offset: int = 0) -> str:
+    return hashlib.blake2b(read(offset, length), digest_size=12).hexdigest() if length else ""

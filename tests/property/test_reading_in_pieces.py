@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.facts import LOGS, facts_of
 
 from proton_tf_agent.domain.binding import Binding, Unbound, from_metadata, from_tfvars, is_resource_arn
-from proton_tf_agent.domain.evidence import Cursor, Fact, Mark
-from proton_tf_agent.sources import json_log, lock_file, state_file, tail
+from proton_tf_agent.domain.evidence import ApprovalAwaited, Cursor, Fact, Mark
+from proton_tf_agent.sources import json_log, lock_file, log, state_file, tail
 
 REAL_LOGS = sorted(path.name for path in LOGS.glob("*.log"))
 NOISE = (
@@ -216,3 +216,47 @@ def test_only_what_matches_from_end_to_end_in_ascii_is_an_arn(text: str) -> None
     arn = f"arn:aws:proton:eu-west-1:123456789012:environment/{text}"
     plain = text.isascii() and text[:1].isalnum() and text.replace("-", "").replace("_", "").isalnum()
     assert is_resource_arn(arn) == (plain and len(text) <= 100)
+
+
+# --- both forms in one log ----------------------------------------------------------------------------------------
+
+HUMAN_LINES = (
+    b"Terraform will perform the following actions:\n",
+    b"Terraform planned the following actions, but then encountered a problem:\n",
+    b"  # a.b will be destroyed\n", b"  # (because a.b is not in configuration)\n",
+    b"Plan: 1 to add, 0 to change, 0 to destroy.\n", b"No changes. Your infrastructure matches the configuration.\n",
+    b"  Enter a value: no\n", b"Apply cancelled.\n", b"a.b: Creating...\n", b"a.b: Creation complete after 0s [id=1]\n",
+    b"a.b: Refreshing state... [id=1]\n", b"Apply complete! Resources: 1 added, 0 changed, 0 destroyed.\n",
+    b"Apply complete! Resources: 0 added, 0 changed, 0 destroyed.\n", b"Outputs:\n", b"x = <<EOT\n", b"EOT\n",
+    b"Warning: Check block assertion failed\n", b"Error: no\n", b"panic: no\n",
+    b"Interrupt received.\n", b"Initializing the backend...\n",
+    *(line.encode() for line in ("╷\n", "│ Error: no\n", "│ \n", "│   with a.b,\n", "╵\n")),
+    b"\x1b[0m\n", b"\0\n",
+)  # fmt: skip
+UI_LINES = tuple(line for name in REAL_LOGS[:3] for line in (LOGS / name).read_bytes().splitlines(keepends=True))
+
+
+def in_both_forms(content: bytes, cuts: list[int]) -> list[Fact]:
+    cursor: Cursor | None = None
+    facts: list[Fact] = []
+    for cut in [*sorted(cuts), len(content)]:
+        part = content[:cut]
+        new = tail.read_new(lambda offset, length, part=part: part[offset : offset + length], cut, 1, 1, cursor)  # type: ignore[misc]
+        found, marks = log.read(log.LogFile("/w", "apply.log", "it", 1.0), new, cursor, False)
+        facts += found
+        cursor = Cursor("p", 1, 1, new.offset, new.head, new.head_length, marks, end=new.end)
+    return facts
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.sampled_from((*HUMAN_LINES, *UI_LINES, *NOISE)) | st.binary(max_size=20), max_size=40),
+    st.lists(st.floats(0, 1), max_size=10),
+)
+def test_a_log_in_both_forms_says_the_same_in_any_pieces_and_breaks_no_reader(
+    lines: list[bytes], cuts: list[float]
+) -> None:
+    content = b"".join(lines)
+    in_pieces = in_both_forms(content, [int(cut * len(content)) for cut in cuts])
+    told = [fact for fact in in_pieces if not isinstance(fact.evidence, ApprovalAwaited)]
+    assert told == in_both_forms(content, [])

@@ -33,7 +33,7 @@ class Reader:
 
             new = read_new(read_at, status.st_size, status.st_dev, status.st_ino, self.cursor)
         self.cursor = Cursor(
-            str(self.path), status.st_dev, status.st_ino, new.offset, new.head, new.head_length
+            str(self.path), status.st_dev, status.st_ino, new.offset, new.head, new.head_length, end=new.end
         )  # fmt: skip
         return new
 
@@ -136,6 +136,14 @@ def test_a_file_rewritten_in_place_between_two_looks_is_read_again_though_it_nev
     reader.lines()
     log.write_bytes(rewritten)
     assert reader.lines() == rewritten.splitlines(keepends=True)
+
+
+def test_a_file_rewritten_in_place_with_the_same_beginning_is_read_again(log: Path, reader: Reader) -> None:
+    beginning = b"the same in every run\n" * 100
+    log.write_bytes(beginning + b"it failed\n")
+    reader.lines()
+    log.write_bytes(beginning + b"it went well and said more\n")
+    assert reader.look().restarted
 
 
 def test_a_file_replaced_by_another_is_read_from_its_start(log: Path, reader: Reader) -> None:

@@ -460,6 +460,23 @@ def test_a_plan_in_a_script_whose_log_stays_open_is_finished_after_the_settle_ti
     assert tale.wait(10).status is RunStatus.PLANNED_AND_FINISHED
 
 
+@pytest.mark.parametrize("said", [FAILED, CRASHED, ev.ApplySummarised(0, 0, 0)])
+def test_what_a_human_log_says_behind_a_plan_that_is_over_is_another_commands(said: ev.Evidence) -> None:
+    began = ev.OperationStarted("terraform", "", None, ev.Form.HUMAN)
+    tale = Tale().tell(began, LOCKED_TO_PLAN, PLANNED, RELEASED, said)
+    assert tale.status is RunStatus.PLANNED_AND_FINISHED
+    assert tale.tell(said, CLOSED).wait(100).status is RunStatus.PLANNED_AND_FINISHED
+
+
+@pytest.mark.parametrize(("said", "status"), [(FAILED, RunStatus.ERRORED), (APPLIED, RunStatus.APPLIED)])
+def test_what_a_human_log_says_of_the_apply_that_follows_a_plan_is_its_own(
+    said: ev.Evidence, status: RunStatus
+) -> None:
+    began = ev.OperationStarted("terraform", "", None, ev.Form.HUMAN)
+    tale = Tale().tell(began, LOCKED_TO_PLAN, PLANNED, RELEASED, ev.ApplyStarted("a.b"), said, CLOSED)
+    assert tale.status is status
+
+
 def test_an_apply_with_no_changes_is_applied_although_no_resource_was_touched() -> None:
     tale = Tale().tell(recorded("apply_no_changes.log"))
     assert statuses(tale) == ["planning", "planned", "applied"]

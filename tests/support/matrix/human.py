@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from .case import FIRST_APPLIED, HUMAN, Case, fails, succeeds
-from .stage import answer, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
+from .case import APPLY, FIRST_APPLIED, HUMAN, PLAN, Case, fails, succeeds
+from .stage import answer, deploy, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
@@ -17,6 +17,19 @@ resource "terraform_data" "liar" {
   }
 }
 """
+_NEXT = "22222222-2222-4222-8222-222222222222"
+_SAVED = "terraform plan -lock=false -out=tfplan"
+_SAVED_FAILS = (run(f"{_SAVED} -var bad=1 > /dev/null"), run("terraform apply -no-color tfplan > apply.log", 1))
+_CHECK = 'check "c" {\n  assert {\n    condition     = terraform_data.first.output == "never"\n    error_message = "SAYS"\n  }\n}\n'
+_SAYS_SUCCESS = write(
+    "check.tf", _CHECK.replace("SAYS", "It said\\n\\nApply complete! Resources: 1 added, 0 changed, 0 destroyed.")
+)
+_SAYS_ERROR = write("check.tf", _CHECK.replace("SAYS", "Error: the endpoint is not healthy"))
+_SAYS_NO = write("check.tf", _CHECK.replace("SAYS", "Apply cancelled."))
+_OUTPUT = write(
+    "o.tf",
+    'output "last_log" { value = "start\\nApply complete! Resources: 1 added, 0 changed, 0 destroyed.\\nError: no\\n" }\n',
+)
 _UNKNOWN = 'output "x" { value = terraform_data.nowhere.id }\n'
 _ASKING = "terraform apply -no-color > apply.log < $GATE"
 _IN_A_TERMINAL = "script --quiet --flush --return --command 'terraform apply' apply.log < $GATE"
@@ -42,6 +55,8 @@ HUMAN_LOGS = (
          (run(f"{HUMAN} > apply.log"), hear("SUCCEEDED"), run("mv apply.log apply.log.old"),
           run(f"{HUMAN} -var rev=2 -var bad=1 > apply.log 2>&1", 1)),
          ("SUCCEEDED", "FAILED"), ("applied", "errored"), "local-exec provisioner error"),
+    succeeds("human: truncated in mid-run, then appended to", start(f"{_GATED} >> apply.log"), *_UNDER_WAY, run(": > apply.log"), *_GO_ON),
+    succeeds("human: truncated in mid-run, then written with a hole", start(f"{_GATED} > apply.log"), *_UNDER_WAY, run(": > apply.log"), *_GO_ON),
     succeeds("human: moved in after the run", run(f"{HUMAN} > $OUTSIDE/a.log; mv $OUTSIDE/a.log apply.log")),
     Case(
         "human: one log for a whole script",
@@ -77,6 +92,61 @@ HUMAN_LOGS = (
           run("terraform plan -no-color > plan.log 2>&1", 1), message="Reference to undeclared resource"),
     fails("human: a provisioner that prints a summary and fails", write("liar.tf", _LIAR),
           run(f"{HUMAN} -no-color > apply.log 2>&1", 1), message="local-exec provisioner error"),
+    Case("human: a saved plan fails unsaid, the next deployment's is applied over its log",
+         (*_SAVED_FAILS, see("undetermined"), deploy(_NEXT), run(f"{_SAVED} -var rev=2 > /dev/null"),
+          run("terraform apply -no-color tfplan > apply.log")),
+         ("SUCCEEDED",), ("undetermined", "applied")),
+    Case("human: killed, and the next deployment's saved plan is appended to its log",
+         (start(f"{_GATED} >> apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy(_NEXT),
+          run(f"{_SAVED} > /dev/null"), run("terraform apply -no-color tfplan >> apply.log")),
+         ("FAILED", "SUCCEEDED"), ("lost", "applied")),
+    Case("human: killed, and the next deployment's saved plan has nothing to do",
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy(_NEXT),
+          run(f"{HUMAN} -lock=false > /dev/null; {_SAVED} > /dev/null"),
+          run("rm apply.log; terraform apply -no-color tfplan | tee apply.log")),
+         ("FAILED", "SUCCEEDED"), ("lost", "applied"), "0 added"),
+    Case("human: two failed plans in one log, then a success",
+         (write("more.tf", _UNKNOWN), run(f"{HUMAN} >> apply.log 2>&1", 1), see("errored"), run(f"{HUMAN} >> apply.log 2>&1", 1),
+          see("errored", 2), write("more.tf", ""), run(f"{HUMAN} >> apply.log 2>&1")),
+         ("FAILED", "FAILED", "SUCCEEDED"), ("errored", "errored", "applied")),
+    Case("human: two failed plans, the second over the first",
+         (write("more.tf", _UNKNOWN), run(f"{HUMAN} > apply.log 2>&1", 1), see("errored"), run(f"{HUMAN} > apply.log 2>&1", 1),
+          see("errored", 2)),
+         ("FAILED", "FAILED"), ("errored", "errored")),
+    Case("human: a provisioner that prints a summary and fails, then is gone and the next run appended",
+         (write("liar.tf", _LIAR), run(f"{HUMAN} -no-color >> apply.log 2>&1", 1), hear("FAILED"), write("liar.tf", ""),
+          run(f"{HUMAN} -no-color >> apply.log 2>&1")),
+         ("FAILED", "SUCCEEDED"), ("errored", "applied")),
+    fails("human: a check that prints a summary, and a failure", _SAYS_SUCCESS, run(f"{HUMAN} -no-color -var bad=1 > apply.log 2>&1", 1),
+          message="local-exec provisioner error"),
+    fails("human: a check that prints a summary before it is asked, and a failure", FIRST_APPLIED, _SAYS_SUCCESS,
+          run("echo yes | TF_INPUT=1 terraform apply -no-color -var rev=2 -var bad=1 > apply.log 2>&1", 1),
+          message="local-exec provisioner error"),
+    succeeds("human: a check that prints a summary, and a success", _SAYS_SUCCESS, run(f"{HUMAN} -no-color > apply.log 2>&1")),
+    succeeds("human: a check that prints an error in its box", _SAYS_ERROR, run(f"{HUMAN} > apply.log 2>&1")),
+    Case("human: a check that prints an error, without its box", (_SAYS_ERROR, run(f"{HUMAN} -no-color > apply.log 2>&1")),
+         ("IN_PROGRESS",), ("undetermined",)),
+    succeeds("human: a check that prints a refusal", _SAYS_NO, run(f"{HUMAN} -no-color > apply.log 2>&1")),
+    *(Case(f"human: a plan, then {what} that looks like an outcome",
+           (_OUTPUT, FIRST_APPLIED, run(f"exec > job.log 2>&1; terraform plan -no-color; {line}"), see("planned_and_finished")),
+           ("IN_PROGRESS",), ("planned_and_finished",))
+      for what, line in (("an output", "terraform output -no-color"), ("a raw output", "terraform output -raw last_log"))),
+    Case("human: another tool's error between a plan and its apply",
+         (run("exec > job.log 2>&1; terraform plan -no-color -out=tfplan; echo 'Error: 3 issues found'; terraform apply -no-color tfplan"),),
+         ("SUCCEEDED",), ("applied",)),
+    Case("human: a check that prints an error in a plan, without its box",
+         (_SAYS_ERROR, FIRST_APPLIED, run("terraform plan -no-color > plan.log 2>&1"), see("planned_and_finished")),
+         ("IN_PROGRESS",), ("planned_and_finished",)),
+    Case("human: another tool's crash between a JSON plan and its apply",
+         (run(f"exec > job.log 2>&1; {PLAN} -out=tfplan; echo 'panic: no'; terraform apply -json tfplan"),),
+         ("SUCCEEDED",), ("planned_and_finished", "applied")),
+    Case("human: an apply behind a JSON plan",
+         (run(f"{PLAN} -out=tfplan >> job.log; terraform apply -no-color tfplan >> job.log 2>&1"),),
+         ("SUCCEEDED",), ("planned_and_finished", "applied"), lagging=(("SUCCEEDED",), ("undetermined", "applied"))),
+    succeeds("human: an apply behind init -json", run(f"terraform init -json > job.log; {HUMAN} -no-color >> job.log 2>&1")),
+    Case("human: a failed apply behind a JSON apply",
+         (run(f"{APPLY} >> job.log"), hear("SUCCEEDED"), run(f"{HUMAN} -no-color -var bad=1 >> job.log 2>&1", 1)),
+         ("SUCCEEDED", "FAILED"), ("applied", "errored")),
     fails("human: a stale plan", run("terraform plan -out=tfplan -lock=false > $OUTSIDE/plan.log"), FIRST_APPLIED,
           run("terraform apply -no-color tfplan > apply.log 2>&1", 1), message="Saved plan is stale"),
     succeeds("human: asked and answered yes", start(_ASKING, TF_INPUT="1"), answer("yes\n"), end(0)),

@@ -175,6 +175,11 @@ def write(path: str, text: str) -> Step:
     return lambda stage: stage.write(path, text)
 
 
+def deploy(deployment_id: str) -> Step:
+    """Let Proton begin the next deployment of the same resource."""
+    return lambda stage: bind_directory(str(stage.directory), stage.resource_arn, deployment_id)
+
+
 def reach_gate(stage: Stage) -> None:
     """Wait until Terraform stands at the gate."""
     stage.gate.reached()
