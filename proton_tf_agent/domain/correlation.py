@@ -120,15 +120,19 @@ def _with_log(run: Run, anchor: str, log_path: str, form: Form) -> Run:
 def _speaks_twice(run: Run, directory: str, started: ev.OperationStarted) -> bool:
     """Whether a log of the other form that begins now tells of a run that is on: `-json-into=FILE`.
 
-    A second command beside a run would be refused the lock, so it is the same one as long as the run has the lock or
-    has come no further than the beginning.
+    OpenTofu alone has that option, and it prints the `version` line before anything else: a JSON log that begins behind
+    the run's lock, or behind its first words for people, is a second command's (refused, or in another workspace).
     """
     here = run.is_open and run.directory == directory and run.anchor and not run.echo
     if not here or run.form in (None, started.form) or run.log is not Log.OPEN or run.summary or run.errors:
         return False
-    if run.lock not in (Lock.UNSEEN, Lock.HELD):
+    tool = started.tool if started.form is Form.JSON else run.tool  # a human log need not say whose it is
+    if tool != "tofu" or run.lock not in (Lock.UNSEEN, Lock.HELD):
         return False
-    return run.lock is Lock.HELD or started.at is None or abs(started.at - run.started_at) <= ECHO_WINDOW
+    if started.at is None:
+        return True
+    since = started.at - run.started_at
+    return since <= VERSION_LINE_SLACK and (run.lock is Lock.HELD or since >= -ECHO_WINDOW)
 
 
 def _one(candidates: object) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .beside import SECOND_COMMANDS
 from .case import Case
 from .ends import FAILED_APPLIES, FAILED_PLANS, INTERRUPTED, LOCKS, NO_RUNS, SUCCESSES
 from .human import HUMAN_LOGS
@@ -20,4 +21,5 @@ CASES: tuple[Case, ...] = (
     *LOCKS,
     *NO_RUNS,
     *HUMAN_LOGS,
+    *SECOND_COMMANDS,
 )

@@ -1,0 +1,31 @@
+"""What lies or happens beside a run: second commands, logs of other runs, the next deployment."""
+
+from __future__ import annotations
+
+from .case import APPLY, GATED, HUMAN, PLAN, Case
+from .stage import end, hear, pass_gate, reach_gate, read, run, see, start, still_open
+
+_GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
+_UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
+_GO_ON = (pass_gate, end(0))
+_WORKSPACES = run("terraform workspace new a > /dev/null; terraform workspace new b > /dev/null")
+
+SECOND_COMMANDS = (
+    Case("human apply, and a json apply that is refused its lock",
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, run(f"{APPLY} > second.log", 1), see("errored"), *_GO_ON,
+          hear("SUCCEEDED")),
+         ("SUCCEEDED",), ("applied", "errored"), "2 added"),
+    Case("human apply that fails, and a json plan that is refused its lock",
+         (start(f"{_GATED} -var bad=1 > apply.log 2>&1"), *_UNDER_WAY, run(f"{PLAN} > plan.log", 1), see("errored"),
+          still_open, pass_gate, end(1), hear("FAILED")),
+         ("FAILED",), ("errored", "errored"), "local-exec provisioner error"),
+    Case("human apply, and a json plan without a lock",
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, run(f"{PLAN} -lock=false > plan.log"),
+          see("planned_and_finished"), *_GO_ON, hear("SUCCEEDED")),
+         ("SUCCEEDED",), ("applied", "planned_and_finished"), "2 added"),
+    Case("human apply, and a json apply that waits for its lock and fails",
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY,
+          start(f"exec {APPLY} -var rev=2 -var bad=1 -lock-timeout=30s > second.log 2>&1"),
+          read("state_lock_acquire", "second.log"), pass_gate, end(1)),
+         ("SUCCEEDED", "FAILED"), ("applied", "errored"), "local-exec provisioner error"),
+)  # fmt: skip
