@@ -43,8 +43,9 @@ _SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more th
 class Surroundings(Protocol):
     """What the pipeline asks of the world around a run."""
 
-    def binding(self, run: Run) -> Binding | Unbound:
-        """Whose run it is, as its directory and the settings tell now."""
+    def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
+        """Whose run it is, as its directory and the settings tell now; until: when it was over, for what was written
+        later is about another."""
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
@@ -127,6 +128,7 @@ class Pipeline:
                 since = born(observation.path)
                 old = observation.modified_at != 0 and observation.modified_at < since
                 over = _over_before(since, observation.facts)
+                batch.last_words |= _last_words(observation)
                 for fact in observation.facts:
                     batch.take(fact, observation, old or fact.anchor in over)
                 batch.advance_cursor(observation)
@@ -233,6 +235,7 @@ class _Batch:
         self._told: list[Told] = []
         self._by_anchor = {r.run.anchor: run_id for run_id, r in self._runs.items() if r.run.anchor}
         self._taints: dict[str, Taint] = {}
+        self.last_words: dict[str, float] = {}  # by anchor: when the log had got its last line of the run
 
     # --- facts ---------------------------------------------------------------------------------------------
 
@@ -472,7 +475,7 @@ class _Batch:
         """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
         found = self._runs[run.run_id].binding
         if isinstance(found, Unbound):
-            found = self._around.binding(run)
+            found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
             self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
         return found
 
@@ -531,6 +534,21 @@ def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
         for last, first in pairwise(facts)
         if isinstance(first.evidence, ev.OperationStarted) and (first.evidence.at or since) < since
     )
+
+
+def _last_words(observation: Observation) -> dict[str, float]:
+    """By anchor: when a run had said its last, as far as a look at its log tells. Of a run that another follows in the
+    log only its beginning is known."""
+    at = observation.spoke_at
+    words = {fact.anchor: at for fact in observation.facts if fact.anchor and at is not None}
+    begun: dict[str, Fact] = {}
+    for fact in observation.facts:
+        if isinstance(fact.evidence, ev.OperationStarted):
+            before = begun.get(fact.unit)
+            if before and isinstance(before.evidence, ev.OperationStarted) and before.evidence.at is not None:
+                words[before.anchor] = before.evidence.at
+            begun[fact.unit] = fact
+    return words
 
 
 def _only_told(outputs: Sequence[Output], mapping: OutputMapping, taint: Taint) -> tuple[Output, ...]:

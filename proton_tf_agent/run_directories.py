@@ -43,24 +43,29 @@ class RunDirectories:
         self._allowed = settings.allow.resource_arns
         self._bound = {bind.directory: bind for bind in settings.bind}
 
-    def binding(self, run: Run) -> Binding | Unbound:
-        """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars."""
+    def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
+        """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars.
+
+        until: when a run was over; files that were written later are about another deployment.
+        """
         reason: Unbound | None = None
         for directory in run.directories:
-            found = self._binding_of(directory)
+            found = self._binding_of(directory, until)
             if isinstance(found, Binding):
                 return found
             reason = reason or found
         return reason or Unbound("no deployment metadata and no [[bind]] for this directory")
 
-    def _binding_of(self, directory: str) -> Binding | Unbound | None:
+    def _binding_of(self, directory: str, until: float | None) -> Binding | Unbound | None:
         reason: Unbound | None = None
         try:
             metadata, tfvars = read_binding_files(self._opener, directory)
         except Unreadable as error:
             metadata, tfvars, reason = None, None, Unbound(f"deployment metadata cannot be read: {error.code}")
+        if until is not None and any(file and file.modified_at > until for file in (metadata, tfvars)):
+            metadata, tfvars, reason = None, None, Unbound("the deployment metadata is newer than the run")
         if metadata is not None:
-            found = from_metadata(metadata, self._allowed)
+            found = from_metadata(metadata.content, self._allowed)
             if isinstance(found, Binding):
                 return found
             reason = found
@@ -68,7 +73,7 @@ class RunDirectories:
         if bind is not None:
             return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]")
         if tfvars is not None and reason is None:
-            return from_tfvars(tfvars, self._allowed)
+            return from_tfvars(tfvars.content, self._allowed)
         return reason
 
     def state_path(self, run: Run) -> str | None:

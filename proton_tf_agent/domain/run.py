@@ -180,6 +180,14 @@ class Run:
         return tuple(dict.fromkeys(place for place in places if place))
 
     @property
+    def over_at(self) -> float | None:
+        """When the run was over at the latest, as far as it tells by itself; None while it may go on."""
+        if self.log is Log.CLOSED:
+            return self.log_written_at or self.started_at
+        held = self.log is Log.OPEN or self.lock in (Lock.UNSEEN, Lock.HELD)
+        return None if held else self.started_at
+
+    @property
     def has_changes(self) -> bool:
         """Whether the plan changes anything; counts alone do not tell (outputs, moves, imports)."""
         return bool(self.planned or self.outputs_change or (self.plan and self.plan.total))
@@ -269,6 +277,12 @@ def _state_written(run: Run, e: ev.StateWritten) -> Run:
     return replace(run, lineage=e.lineage, serial=e.serial)
 
 
+def _log_closed(run: Run, e: ev.LogClosed) -> Run:
+    # Who finds the end once more may know less of it: a copy has another time.
+    known = run.log_written_at if run.log is Log.CLOSED else None
+    return replace(run, log=Log.CLOSED, log_written_at=e.written_at if known is None else known)
+
+
 def _decision_taken(run: Run, e: ev.DecisionTaken) -> Run:
     # The first counts, and only where there is something to decide.
     return replace(run, decision=e) if run.status in AMENDABLE and run.decision is None else run
@@ -292,7 +306,7 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.CrashReported: lambda run, e: replace(run, crashed=True),
     ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
-    ev.LogClosed: lambda run, e: replace(run, log=Log.CLOSED, log_written_at=e.written_at),
+    ev.LogClosed: _log_closed,
     ev.LockTaken: _lock_taken,
     ev.LockReleased: lambda run, e: _lock_ended(run, Lock.RELEASED),
     ev.LockReplaced: lambda run, e: _lock_ended(run, Lock.REPLACED),

@@ -12,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..domain.binding import MAX_METADATA, METADATA_PATH, TFVARS_PATH
-from ..domain.evidence import Cursor, Fact, Form, Observation, StateWritten
+from ..domain.evidence import Cursor, Fact, Form, LogClosed, Observation, StateWritten
 from ..domain.redaction import Taint
-from . import lock_file, log, state_file, tail
+from . import json_log, lock_file, log, state_file, tail
 from .backend import Backend
 from .place import Kind
 from .s3_state import OutOfReach, S3States
 from .safe_open import OpenFile, SafeOpener, Unreadable
 from .watch import Touched
+
+_LAST_LINES = 64 * 1024  # bytes of a log in which its last line with a time is looked for
 
 Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
 
@@ -43,11 +45,22 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     facts, marks = log.read(readable, new, cursor, touched.complete)
     human = any(mark.form is Form.HUMAN for mark in marks)
     advanced = Cursor(touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks)
+    spoke_at = status.st_mtime if touched.complete else None
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
+    elif (said_at := _said_at(file)) is not None:
+        spoke_at = min(said_at, status.st_mtime)  # a copy is written later than what it tells of
+        closed = LogClosed(status.st_mtime)
+        facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
-        log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more
-    )
+        log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more,
+        spoke_at,
+    )  # fmt: skip
+
+
+def _said_at(file: OpenFile) -> float | None:
+    """When the last line of a JSON log was written, by the log's own clock."""
+    return json_log.spoke_at(file.read(max(0, file.stat.st_size - _LAST_LINES), _LAST_LINES).split(b"\n"))
 
 
 def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Observation | None:
@@ -186,9 +199,24 @@ def is_locked(path: str) -> bool:
     return os.path.lexists(lock_file.lock_info_path_of(path))
 
 
-def read_binding_files(opener: SafeOpener, directory: str) -> tuple[bytes | None, bytes | None]:
-    """The deployment metadata and Proton's tfvars of a run directory, as bytes; None where there is none."""
-    return (
-        opener.read_small(f"{directory}/{METADATA_PATH}", MAX_METADATA),
-        opener.read_small(f"{directory}/{TFVARS_PATH}", MAX_METADATA),
-    )
+@dataclass(frozen=True, slots=True)
+class BindingFile:
+    """What names a resource, as bytes, and when it was written."""
+
+    content: bytes
+    modified_at: float
+
+
+def read_binding_files(opener: SafeOpener, directory: str) -> tuple[BindingFile | None, BindingFile | None]:
+    """The deployment metadata and Proton's tfvars of a run directory; None where there is none."""
+    return _binding_file(opener, f"{directory}/{METADATA_PATH}"), _binding_file(opener, f"{directory}/{TFVARS_PATH}")
+
+
+def _binding_file(opener: SafeOpener, path: str) -> BindingFile | None:
+    try:
+        with opener.open(path) as file:
+            if file.stat.st_size > MAX_METADATA:
+                raise Unreadable("E_TOO_LARGE", path)
+            return BindingFile(file.read(0, MAX_METADATA), file.stat.st_mtime)
+    except FileNotFoundError:
+        return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .case import APPLY, GATED, HUMAN, PLAN, Case
-from .stage import end, hear, pass_gate, reach_gate, read, run, see, start, still_open
+from .case import APPLY, HUMAN, PLAN, Case
+from .stage import deploy_again, end, hear, pass_gate, reach_gate, read, run, see, start, still_open
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
@@ -28,4 +28,17 @@ SECOND_COMMANDS = (
           start(f"exec {APPLY} -var rev=2 -var bad=1 -lock-timeout=30s > second.log 2>&1"),
           read("state_lock_acquire", "second.log"), pass_gate, end(1)),
          ("SUCCEEDED", "FAILED"), ("applied", "errored"), "local-exec provisioner error"),
+)  # fmt: skip
+
+_ELSEWHERE = "mkdir $OUTSIDE/x; cp main.tf $OUTSIDE/x; cd $OUTSIDE/x;"
+
+NEXT_DEPLOYMENTS = (
+    Case("a log of old that is restored under new metadata",
+         (run(f"{_ELSEWHERE} {APPLY} > apply.log"), deploy_again(), run("cp $OUTSIDE/x/apply.log apply.log"),
+          see("applied"), still_open),
+         (), ("applied",)),
+    Case("a log that is archived under new metadata, and the run under it fails",
+         (run(f"{_ELSEWHERE} {APPLY} > apply.log"), deploy_again(), run("cp $OUTSIDE/x/apply.log apply-1.log"),
+          see("applied"), run(f"{APPLY} -var bad=1 > apply.log", 1), hear("FAILED")),
+         ("FAILED",), ("applied", "errored"), "local-exec provisioner error"),
 )  # fmt: skip

@@ -40,6 +40,7 @@ class Stage:
             directory.mkdir(parents=True)
         self.resource_arn = _ARN + name
         self.deployment_id = str(uuid5(NAMESPACE_URL, name))
+        self.deployments = 1
         bind_directory(str(self.directory), self.resource_arn, self.deployment_id)
         self.terraform = Terraform(terraform_path)
         self.gate = Gate(self.outside / "gate")
@@ -168,6 +169,17 @@ def start(line: str, **environment: str) -> Step:
 def write(path: str, text: str) -> Step:
     """Put a file into the run directory."""
     return lambda stage: stage.write(path, text)
+
+
+def deploy_again(below: str = ".") -> Step:
+    """Let Proton begin another deployment of the resource: new metadata, in the run directory or in one below."""
+
+    def step(stage: Stage) -> None:
+        stage.deployments += 1
+        deployment_id = str(uuid5(NAMESPACE_URL, f"{stage.deployment_id}-{stage.deployments}"))
+        bind_directory(str(stage.directory / below), stage.resource_arn, deployment_id, written_at=None)
+
+    return step
 
 
 def reach_gate(stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .beside import SECOND_COMMANDS
+from .beside import NEXT_DEPLOYMENTS, SECOND_COMMANDS
 from .case import Case
 from .ends import FAILED_APPLIES, FAILED_PLANS, INTERRUPTED, LOCKS, NO_RUNS, SUCCESSES
 from .human import HUMAN_LOGS
@@ -22,4 +22,5 @@ CASES: tuple[Case, ...] = (
     *NO_RUNS,
     *HUMAN_LOGS,
     *SECOND_COMMANDS,
+    *NEXT_DEPLOYMENTS,
 )
