@@ -18,7 +18,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from itertools import chain, islice
 
-from .domain.evidence import Cursor, LockReplaced, LockTaken, LogClosed, Observation, OperationStarted, TracesGone
+from .domain.evidence import (
+    Cursor,
+    ErrorReported,
+    Form,
+    LockRefused,
+    LockReplaced,
+    LockTaken,
+    LogClosed,
+    Observation,
+    OperationStarted,
+    TracesGone,
+)
 from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
 from .sources.known_logs import KnownLogs, cursor_behind
@@ -63,6 +74,7 @@ class Observer:
         self._run_directories: dict[str, str] = {}
         self._closed_logs: set[str] = set()
         self._vanished: set[str] = set()
+        self._held_back: set[str] = set()
         self._backlog: dict[str, Touched] = {}
         self._overflows = 0
         self._rescan_asked = False
@@ -86,7 +98,8 @@ class Observer:
             self._rescan(self._rescan_asked)
         else:
             self._backlog |= {look.path: look for look in self._watch.scan_new()}
-        looks = {look.path: look for look in touched}
+        looks = {look.path: look for look in (*self._watch.touched(sorted(self._held_back)), *touched)}
+        self._held_back.clear()
         for look in touched:
             self._backlog.pop(look.path, None)
             (self._closed_logs.add if look.closed else self._closed_logs.discard)(look.path)
@@ -160,6 +173,9 @@ class Observer:
                 if cursor is None or not cursor.offset:
                     cursor = self._cursor_elsewhere(look, batch) or cursor
             observation = observe(self._opener, look, cursor)
+            if observation is not None and not look.complete and self._may_be_a_refusal(observation):
+                self._held_back.add(look.path)
+                return False
         except _NotYet as reason:
             self._watch.look_again(look.path)
             return reason.soon
@@ -177,6 +193,17 @@ class Observer:
             self._run_directories.setdefault(look.path, look.place.directory)
         batch.add(observation)
         return observation.more
+
+    def _may_be_a_refusal(self, observation: Observation) -> bool:
+        """Whether a human log begins with an error, or with nothing to go by yet, while a run whose log is not known is
+        at work: is it that run's, or was it refused the lock? Where it ends will tell."""
+        first, *rest = observation.facts or (None,)
+        opens = first is not None and isinstance(first.evidence, OperationStarted) and first.evidence.form is Form.HUMAN
+        if not opens or not all(isinstance(fact.evidence, ErrorReported | LockRefused) for fact in rest):
+            return False
+        surroundings = self._pipeline.surroundings
+        logless = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD and run.log is Log.ABSENT]
+        return any(surroundings.is_held(run) for run in logless if _is_around(observation.directory, run))
 
     def _run_directory(self, look: Touched) -> str:
         """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
@@ -337,6 +364,10 @@ def _is_behind(look: Touched, left: Sequence[Touched]) -> bool:
     """Whether a look must wait for what is left of a log in its directory or above it."""
     place = f"{look.place.directory}/"
     return any(place.startswith(f"{other.place.directory}/") for other in left)
+
+
+def _is_around(directory: str, run: Run) -> bool:
+    return any(f"{place}/".startswith(f"{directory}/") for place in run.directories)
 
 
 def _is_complete(observation: Observation) -> bool:

@@ -25,7 +25,7 @@ from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations
 from .domain.outputs import OutputMapping, map_outputs
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
-from .domain.run import FINAL, Basis, Lock, Patience, Run, RunStatus, Transition, objection_to_deciding
+from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
 from .journal import Journal, Recorded
 
@@ -33,6 +33,8 @@ from .journal import Journal, Recorded
 _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
 # Facts that tell of an end and are no sign of life, however late they are found out.
 _DEPARTURES = (ev.LogClosed, ev.HolderGone, ev.TracesGone)
+# What a log may say of the outcome.
+_PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashReported, ev.ApprovalDeclined)
 
 
 _JUST_ENDED = 4  # newest runs of a directory that may still have to be given their lock or their log
@@ -46,6 +48,9 @@ class Surroundings(Protocol):
     def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
         """Whose run it is, as its directory and the settings tell now; until: when it was over, for what was written
         later is about another."""
+
+    def is_held(self, run: Run) -> bool:
+        """Whether a process certainly holds the run's lock now."""
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
@@ -123,6 +128,7 @@ class Pipeline:
         recorded and not told.
         """
         batch = _Batch(self, now)
+        batch.foresee(observations)
         with self.journal.transaction():
             for observation in observations:
                 since = born(observation.path)
@@ -236,8 +242,22 @@ class _Batch:
         self._by_anchor = {r.run.anchor: run_id for run_id, r in self._runs.items() if r.run.anchor}
         self._taints: dict[str, Taint] = {}
         self.last_words: dict[str, float] = {}  # by anchor: when the log had got its last line of the run
+        self._over: set[str] = set()
+        self._succeeds: set[str] = set()
+        self._refused_by: dict[str, str] = {}
 
     # --- facts ---------------------------------------------------------------------------------------------
+
+    def foresee(self, observations: Sequence[Observation]) -> None:
+        """Note what must be known of a log when it opens a run, and is said further down in it: by anchor, whether it
+        is over, tells a success, was refused whose lock."""
+        for fact in (fact for observation in observations for fact in observation.facts):
+            if isinstance(fact.evidence, ev.LogClosed | ev.ApplySummarised):
+                self._over.add(fact.anchor)
+            if isinstance(fact.evidence, ev.ApplySummarised):
+                self._succeeds.add(fact.anchor)
+            if isinstance(fact.evidence, ev.LockRefused):
+                self._refused_by[fact.anchor] = fact.evidence.holder
 
     def take(self, fact: Fact, observation: Observation, old: bool) -> None:
         run = self._run_of(fact, observation, old)
@@ -248,6 +268,12 @@ class _Batch:
             self.catch_up(run.run_id)
         if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
             self._conclude_before(run, observation)
+        if isinstance(fact.evidence, ev.ApplySummarised) and run.lock is Lock.HELD and self._around.is_held(run):
+            # Terraform gives its lock back before it prints its summary: this is another's.
+            run = replace(run, misled=True)
+            self._put(run)
+        if run.misled and isinstance(fact.evidence, _PROOFS):
+            return
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
         if isinstance(fact.evidence, ev.ApplySummarised):
             self._take_outputs_of_state(run.run_id)
@@ -281,11 +307,15 @@ class _Batch:
         runs = [recorded.run for recorded in self._runs.values()]
         if isinstance(fact.evidence, ev.LockPassed):
             runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
+        at_work = self._at_work(fact) if isinstance(fact.evidence, ev.OperationStarted) else []
+        runs = [run for run in runs if run not in at_work]
         recorded = self._around.recorded_state(directory) if isinstance(fact.evidence, ev.OperationStarted) else ""
         run = correlate(runs, fact, directory, workspace, recorded, observation.modified_at or None)
         if run is None:
             if not opens_run(fact):
                 return None
+            if fact.anchor in self._succeeds and any(directory in other.directories for other in at_work):
+                return None  # it had the lock of nobody here and tells of a success: a log of old was copied in
             at = min(self._now, observation.modified_at or self._now)
             run = replace(begin(fact, directory, workspace, log_path, at, recorded), historic=old)
             if run.run_id in self._dropped:
@@ -293,6 +323,18 @@ class _Batch:
         run = tie(run, fact, directory, workspace, log_path)
         self._put(run)
         return run
+
+    def _at_work(self, started: Fact) -> list[Run]:
+        """The runs without a log whose log this is certainly not, although it has no clock to tell so: those that are
+        still at work when it is over, and the one whose lock it was refused."""
+        if getattr(started.evidence, "form", None) is not Form.HUMAN:
+            return []
+        logless = [r.run for r in self._runs.values() if r.run.log is Log.ABSENT and r.run.lock_id]
+        refused_by, over = self._refused_by.get(started.anchor), started.anchor in self._over
+        return [
+            run for run in logless
+            if run.lock_id == refused_by or (over and run.lock is Lock.HELD and self._around.is_held(run))
+        ]  # fmt: skip
 
     def _load_ended(self, fact: Fact, directory: str) -> None:
         """Facts about an ended run find it too: a verdict may be amended, and nothing is begun twice."""

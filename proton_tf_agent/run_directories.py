@@ -13,9 +13,11 @@ from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
 from .settings import Settings
-from .sources import backend
+from .sources import backend, lock_file
 from .sources.backend import Backend
+from .sources.lock_file import lock_info_path_of
 from .sources.observe import TORN, is_locked, read_binding_files, read_state, read_state_in_s3
+from .sources.processes import Processes
 from .sources.s3_state import S3States
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.state_place import backend_of, workspace_of
@@ -39,6 +41,7 @@ class RunDirectories:
 
     def __init__(self, opener: SafeOpener, settings: Settings, states: S3States | None = None) -> None:
         self._opener = opener
+        self._processes = Processes(opener)
         self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
         self._bound = {bind.directory: bind for bind in settings.bind}
@@ -79,6 +82,15 @@ class RunDirectories:
     def state_path(self, run: Run) -> str | None:
         """The local state a run works on: beside its lock, else where `init` has recorded it; None: none we know."""
         return self._place_of_state(run)[2]
+
+    def is_held(self, run: Run) -> bool:
+        """Whether a process certainly holds the very lock that was seen to be the run's."""
+        try:
+            info = self._opener.read_small(lock_info_path_of(run.state_path), lock_file.MAX_SIZE)
+        except Unreadable:
+            return False
+        same = info is not None and lock_file.read(info, run.lock_id, run.state_path)[1] == run.lock_id
+        return same and self._processes.is_alive(run)
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""

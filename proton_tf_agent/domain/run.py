@@ -115,7 +115,8 @@ class Run:
 
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
     again, under another name or after a truncation, adds nothing twice. echo is the anchor of a human log beside the
-    run's JSON log (OpenTofu's -json-into): the same words a second time, which say nothing. state_path is the state its
+    run's JSON log (OpenTofu's -json-into): the same words a second time, which say nothing. misled: its log speaks of
+    another run, too, and what it says proves nothing. state_path is the state its
     lock was seen on, recorded_state the one that `init` has written down for its directory. log_written_at is when its
     closed log was last written.
     """
@@ -136,6 +137,7 @@ class Run:
     version: str = ""
     anchor: str = ""
     echo: str = ""
+    misled: bool = False
     log_path: str = ""
     log: Log = Log.ABSENT
     log_written_at: float | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from .case import APPLY, HUMAN, PLAN, Case
-from .stage import deploy_again, end, hear, pass_gate, reach_gate, read, run, see, start, still_open
+import signal
+
+from .case import APPLY, CONFIGURATION, GATED, HUMAN, PLAN, Case
+from .stage import deploy_again, end, hear, pass_gate, reach_gate, read, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
@@ -41,4 +43,27 @@ NEXT_DEPLOYMENTS = (
          (run(f"{_ELSEWHERE} {APPLY} > apply.log"), deploy_again(), run("cp $OUTSIDE/x/apply.log apply-1.log"),
           see("applied"), run(f"{APPLY} -var bad=1 > apply.log", 1), hear("FAILED")),
          ("FAILED",), ("applied", "errored"), "local-exec provisioner error"),
+)  # fmt: skip
+
+_AT_WORK = (start(f"{GATED} -var bad=1 > /dev/null"), reach_gate, hear("IN_PROGRESS"))
+_FAILS = (pass_gate, end(1), see("undetermined"))
+
+BESIDE_A_RUN_WITHOUT_LOG = (
+    Case("no log, and a human log of old is copied in",
+         (run(f"{_ELSEWHERE} {HUMAN} > apply.log"), *_AT_WORK, run("cp $OUTSIDE/x/apply.log last.log"), still_open, *_FAILS),
+         ("IN_PROGRESS",), ("undetermined",)),
+    Case("no log, and a human apply of another directory without a lock, its log above",
+         (write("a/main.tf", CONFIGURATION), write("b/main.tf", CONFIGURATION), run("mv .proton a/"),
+          start("exec terraform -chdir=a apply -json -auto-approve -var gate=$GATE -var bad=1 > /dev/null"), reach_gate,
+          hear("IN_PROGRESS"), run(f"{HUMAN} -no-color -lock=false > b.log".replace("apply", "-chdir=b apply", 1)),
+          lambda stage: stage.let_time_pass(), *_FAILS),
+         ("IN_PROGRESS",), ("undetermined",)),
+    Case("no log, and a human plan with a syntax error",
+         (*_AT_WORK, write("more.tf", 'output "x" {'), run("terraform plan -no-color > plan.log 2>&1", 1), hear("FAILED"),
+          *_FAILS),
+         ("FAILED",), ("undetermined", "errored"), "Plan failed"),
+    Case("no log, and a human apply that is refused the lock before it is killed",
+         (start(f"{GATED} > /dev/null"), reach_gate, hear("IN_PROGRESS"), run(f"{HUMAN} > apply-2.log 2>&1", 1),
+          see("errored"), still_open, send(signal.SIGKILL), end(-9), hear("FAILED")),
+         ("FAILED",), ("lost", "errored"), "inferred"),
 )  # fmt: skip

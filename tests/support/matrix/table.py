@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .beside import NEXT_DEPLOYMENTS, SECOND_COMMANDS
+from .beside import BESIDE_A_RUN_WITHOUT_LOG, NEXT_DEPLOYMENTS, SECOND_COMMANDS
 from .case import Case
 from .ends import FAILED_APPLIES, FAILED_PLANS, INTERRUPTED, LOCKS, NO_RUNS, SUCCESSES
 from .human import HUMAN_LOGS
@@ -23,4 +23,5 @@ CASES: tuple[Case, ...] = (
     *HUMAN_LOGS,
     *SECOND_COMMANDS,
     *NEXT_DEPLOYMENTS,
+    *BESIDE_A_RUN_WITHOUT_LOG,
 )
