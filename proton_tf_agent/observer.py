@@ -12,6 +12,7 @@ look once more at the logs around it, a log that opens a run is one to look at t
 
 from __future__ import annotations
 
+import os
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -209,11 +210,15 @@ class Observer:
         """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
         return self._run_directories.get(look.path) or self._watch.run_directory(look.place.directory)
 
+    def _run_directory_of(self, path: str) -> str:
+        return self._run_directories.get(path) or self._watch.run_directory(os.path.dirname(path))
+
     def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
-        A copy is one only for the deployment that its original was for: two runs may print the same. _NotYet when that
-        cannot be known yet.
+        Two runs may print the same: under another deployment a human log is a copy only if it is complete when it is
+        found, and no run awaits its log. A JSON log in another directory is one for the same deployment only.
+        _NotYet when that cannot be known yet.
         """
         if batch.known_logs is None:
             being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
@@ -223,13 +228,23 @@ class Observer:
                 former = batch.known_logs.former(file)
                 if former is not None:
                     return former
+                directory = look.place.directory
                 for original in batch.known_logs.originals(file):
-                    if original.cursor.path in batch.looked_at:
+                    if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
                         raise _NotYet(soon=True)  # its run is not journaled yet
-                    if self._told_of(original.cursor, look.place.directory):
-                        if original.grows and not look.complete:
-                            raise _NotYet(soon=False)  # it may grow and become another
-                        return cursor_behind(file, original.cursor)
+                    same = self._told_of(original.cursor, directory)
+                    if not same and (original.grows or self._pipeline.awaits_log(directory, self._clock())):
+                        continue
+                    if (original.grows or not same) and not look.complete:
+                        raise _NotYet(soon=False)  # it may grow and become another
+                    return cursor_behind(file, original.cursor)
+                for cursor in batch.known_logs.json_originals(file):
+                    if self._run_directory_of(cursor.path) == directory:
+                        continue  # an anchor tells the same
+                    if cursor.path in batch.looked_at and batch.holds(cursor):
+                        raise _NotYet(soon=True)
+                    if self._told_of(cursor, directory):
+                        return batch.known_logs.json_cursor(file, cursor)
         except FileNotFoundError:
             pass
         return None
@@ -320,6 +335,10 @@ class _Batch:
         """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given
         to the next one."""
         return chain.from_iterable(cursors.values() for cursors in reversed(self.cursors.maps))
+
+    def holds(self, cursor: Cursor) -> bool:
+        """Whether a cursor is the newest of its file, and not one that this batch has replaced."""
+        return self.cursors.get(cursor.path) == cursor
 
     def add(self, observation: Observation) -> None:
         """Keep an observation, and read on behind it from now on."""

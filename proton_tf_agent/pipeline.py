@@ -174,6 +174,15 @@ class Pipeline:
                 return True
         return False
 
+    def awaits_log(self, directory: str, now: float) -> bool:
+        """Whether a run in a directory has given its lock back, and the log that is to tell how it went may yet come."""
+        known = [*self.open.values(), *self.journal.runs(_JUST_ENDED, directory)]
+        return any(
+            run.log is Log.ABSENT and run.lock_id and directory in run.directories
+            and now - (run.ended_at or now) < LINK_WINDOW and not self.surroundings.is_held(run)
+            for run in (recorded.run for recorded in known)
+        )  # fmt: skip
+
     def forget(self, paths: Sequence[str]) -> None:
         """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""
         if not paths:

@@ -26,6 +26,7 @@ FIRST, SECOND = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222
 APPLY, FAILING, DESTROY = (
     (LOGS / name).read_bytes() for name in ("apply_ok.log", "apply_partial_failure.log", "destroy.log")
 )
+LOCK = ".terraform.tfstate.lock.info"
 HUMAN = (LOGS.parent / "human" / "apply_creates.log").read_bytes()
 
 
@@ -189,3 +190,76 @@ def test_of_two_runs_in_one_log_the_first_is_not_told_for_the_deployment_of_the_
     run(root, first + second)
     assert len({n.run_id for n in root.notifications()}) == 1
     assert unbound(root) == ["the deployment metadata is newer than the run"]
+
+
+# --- logs that are copied under the next deployment, directories that are moved ---------------------------------
+
+
+def complete(root: ObservedRoot, *names: str) -> None:
+    looks = root.watch.touched([f"{root.directory}/{name}" for name in names])
+    root.observer.read([replace(look, complete=True) for look in looks])
+
+
+def human_success(root: ObservedRoot, name: str = "apply.log") -> None:
+    bind_directory(root.directory, NETWORK, FIRST)
+    root.write(name, HUMAN)
+    complete(root, name)
+    root.wait(60.0)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED)]
+
+
+@pytest.mark.parametrize("where", ["apply-1.log", "two/apply.log"])
+@pytest.mark.parametrize("written_over", [True, False])
+def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
+    root: ObservedRoot, where: str, written_over: bool
+) -> None:
+    """Archived, copied with its directory as a template, or copied away before the next run writes over it."""
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    bind_directory(f"{root.directory}/two", INSTANCE, SECOND)
+    root.write("two/main.tf", b"")
+    root.write(where, HUMAN)
+    if written_over:
+        root.write("apply.log", HUMAN[: len(HUMAN) // 2])
+    root.look(where)
+    complete(root, where)
+    root.wait(60.0)
+    assert len(root.runs()) == 1
+    assert len(ends(root.notifications())) == 1
+
+
+def test_the_same_words_are_a_run_of_the_next_deployment_where_one_awaits_its_log(root: ObservedRoot) -> None:
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    root.lock("second")
+    root.look(LOCK)
+    os.remove(f"{root.directory}/{LOCK}")
+    root.write("apply-2.log", HUMAN)
+    root.look(LOCK)
+    complete(root, "apply-2.log")
+    root.wait(60.0)
+    assert ends(root.notifications())[-1] == (NETWORK, SECOND, Status.SUCCEEDED)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_run_directory_that_is_moved_or_archived_holds_no_other_runs(root: ObservedRoot, moved: bool) -> None:
+    for name in ("one", "two"):
+        bind_directory(f"{root.directory}/{name}", NETWORK, FIRST)
+    run(root, APPLY, "one/apply.log")
+    root.write("two/apply.log", APPLY)
+    if moved:
+        os.remove(f"{root.directory}/one/apply.log")
+    root.look("two/apply.log")
+    assert len(root.runs()) == 1
+    root.write("two/apply.log", FAILING, "ab")
+    root.look("two/apply.log")
+    root.wait(60.0)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED), (NETWORK, FIRST, Status.FAILED)]
+
+
+def test_a_json_log_in_the_directory_of_another_deployment_is_another_run(root: ObservedRoot) -> None:
+    bind_directory(f"{root.directory}/one", NETWORK, FIRST)
+    bind_directory(f"{root.directory}/two", INSTANCE, SECOND)
+    run(root, APPLY, "one/apply.log")
+    run(root, APPLY, "two/apply.log")
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED), (INSTANCE, SECOND, Status.SUCCEEDED)]
