@@ -19,7 +19,7 @@ from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import Binding, Unbound
-from .domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
+from .domain.correlation import LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations
@@ -175,7 +175,7 @@ class Pipeline:
         return False
 
     def awaits_log(self, directory: str, now: float) -> bool:
-        """Whether a run in a directory has given its lock back, and the log that is to tell how it went may yet come."""
+        """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come."""
         known = [*self.open.values(), *self.journal.runs(_JUST_ENDED, directory)]
         return any(
             run.log is Log.ABSENT and run.lock_id and directory in run.directories
@@ -492,7 +492,10 @@ class _Batch:
             deleted = "; the resource is deleted there" if notification.resource_deleted else ""
             return f"{addressee.name} takes no such notification{deleted}"
         objection = addressee.objection(notification)
-        seq, superseded = self._journal.enqueue(notification, addressee.name, self._now, objection)
+        run = self._runs[notification.run_id].run
+        seq, superseded = self._journal.enqueue(
+            notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later)
+        )
         keys: dict[str, object] = {
             "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name,
             "resource_arn": notification.resource_arn, "deployment_id": notification.deployment_id,
@@ -512,6 +515,16 @@ class _Batch:
         if notification.notification_id in superseded:
             return f"not told to {addressee.name}: a later run of this resource had told its outcome already"
         return ""
+
+    def _was_over(self, run: Run, later_id: str) -> bool:
+        """Whether a run was over when another began that began later, as far as is known."""
+        later = self._runs.get(later_id) or self._journal.run(later_id)
+        if later is None:
+            return True
+        over_at = run.log_written_at if run.log is Log.CLOSED else self.last_words.get(run.anchor)
+        if over_at is None or run.lock is Lock.ABANDONED:  # it may have been silent before it was killed
+            over_at = self._journal.last_seen(run.run_id, ev.LockReleased, ev.HolderGone)
+        return follows(later.run, run, over_at)
 
     def catch_up(self, run_id: str) -> None:
         """Tell the present status of a run that has only now become one to be told."""

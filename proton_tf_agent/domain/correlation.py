@@ -103,6 +103,21 @@ def tie(run: Run, fact: Fact, directory: str, workspace: str | None, log_path: s
     return run
 
 
+def follows(later: Run, run: Run, over_at: float | None) -> bool:
+    """Whether a run that began later than another began behind its end; over_at is when that was, as far as known.
+
+    Runs of one state take turns at its lock. Others may overlap: workspaces, directories, a run inside of a run. Where
+    neither the states nor the time tell, runs of one directory and workspace are taken for runs of one state.
+    """
+    if later.state_path and run.state_path:
+        if later.state_path == run.state_path:
+            return True
+    elif over_at is None or run.lock is Lock.ABANDONED:
+        same_workspace = None in (later.workspace, run.workspace) or later.workspace == run.workspace
+        return later.directory == run.directory and same_workspace
+    return over_at is not None and over_at < later.started_at
+
+
 def _with_log(run: Run, anchor: str, log_path: str, form: Form) -> Run:
     """The run with its log; of two that tell the same the JSON log counts, for it tells it without loss."""
     if not run.anchor:

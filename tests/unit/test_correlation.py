@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, correlate, opens_run, tie
+from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from proton_tf_agent.domain.evidence import Evidence, Fact, Form
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
@@ -418,3 +418,29 @@ def test_a_log_is_of_the_run_whose_lock_far_away_was_seen_first() -> None:
     found = correlate(watched.runs, started, "/net", None, "/srv/terraform.tfstate")
     assert found is not None
     assert found.run_id == run_id
+
+
+# --- whose word is the last ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("later", "over_at", "expected"),
+    [
+        ({"state_path": "/w/s"}, None, True),
+        ({"state_path": "/w/s"}, 500.0, True),
+        ({"state_path": "/w/b/s", "workspace": "b"}, None, False),
+        ({"state_path": "/w/b/s", "workspace": "b"}, 500.0, False),
+        ({"state_path": "/w/b/s", "workspace": "b"}, 150.0, True),
+        ({"workspace": None}, None, True),
+        ({"workspace": None}, 500.0, False),
+        ({"workspace": "b"}, None, False),
+        ({"directory": "/v"}, 500.0, False),
+        ({"directory": "/v"}, 150.0, True),
+    ],
+)
+def test_runs_of_one_state_take_turns_and_others_may_overlap(
+    later: dict[str, str], over_at: float | None, expected: bool
+) -> None:
+    run = Run("run-1", "/w", 100.0, workspace="a", state_path="/w/s")
+    other = replace(Run("run-2", "/w", 200.0, workspace="a"), **later)
+    assert follows(other, run, over_at) is expected

@@ -88,3 +88,40 @@ BESIDE_A_RUN_WITHOUT_LOG = (
           see("errored"), still_open, send(signal.SIGKILL), end(-9), hear("FAILED")),
          ("FAILED",), ("lost", "errored"), "inferred"),
 )  # fmt: skip
+
+_IN_A = f"exec env TF_WORKSPACE=a {HUMAN} -no-color"
+_CHILD = 'resource "terraform_data" "child" {}\n'
+_NESTED = """
+resource "terraform_data" "outer" {
+  provisioner "local-exec" { command = "terraform -chdir=child apply -json -auto-approve > child.log" }
+}
+resource "terraform_data" "after" {
+  depends_on = [terraform_data.outer]
+  provisioner "local-exec" { command = "exit 1" }
+}
+"""
+
+AT_ONCE = (
+    Case("two workspaces at once, the first is killed after the second",
+         (_WORKSPACES, start(f"exec env TF_WORKSPACE=a {APPLY} -var gate=$GATE > a.log"), *_UNDER_WAY,
+          run(f"{APPLY} > b.log", TF_WORKSPACE="b"), hear("SUCCEEDED"), send(signal.SIGKILL), end(-9), hear("FAILED")),
+         ("SUCCEEDED", "FAILED"), ("lost", "applied"), "inferred"),
+    Case("two workspaces at once in human logs, the first is killed after the second",
+         (_WORKSPACES, start(f"{_IN_A} -var gate=$GATE > a.log"), *_UNDER_WAY,
+          run(f"{HUMAN} > b.log", TF_WORKSPACE="b"), hear("SUCCEEDED"), send(signal.SIGKILL), end(-9), hear("FAILED")),
+         ("SUCCEEDED", "FAILED"), ("lost", "applied"), "inferred"),
+    Case("human apply of a workspace that fails behind a json apply of another",
+         (_WORKSPACES, start(f"{_IN_A} -var gate=$GATE -var bad=1 > a.log 2>&1"), *_UNDER_WAY,
+          run(f"{APPLY} > b.log", TF_WORKSPACE="b"), hear("SUCCEEDED"), pass_gate, end(1), hear("FAILED")),
+         ("SUCCEEDED", "FAILED"), ("errored", "applied"), "local-exec provisioner error"),
+    Case("two deployments of two directories at once, their logs above, the first fails behind the second",
+         (write("a/main.tf", CONFIGURATION), write("b/main.tf", CONFIGURATION), deploy_again("a"), deploy_again("b"),
+          run("rm -r .proton"),
+          start("exec terraform -chdir=a apply -json -auto-approve -var gate=$GATE -var bad=1 > a.log"), reach_gate,
+          hear("IN_PROGRESS", "Applying"), run("terraform -chdir=b apply -json -auto-approve > b.log"), hear("SUCCEEDED"),
+          pass_gate, end(1), hear("FAILED")),
+         ("SUCCEEDED", "FAILED"), ("errored", "applied"), "local-exec provisioner error"),
+    Case("a run inside of a run, and only the inner one goes well",
+         (write("child/main.tf", _CHILD), write("more.tf", _NESTED), run(f"{APPLY} > apply.log", 1), hear("FAILED")),
+         ("SUCCEEDED", "FAILED"), ("errored", "applied"), "local-exec provisioner error"),
+)  # fmt: skip
