@@ -161,10 +161,13 @@ def test_a_run_that_was_on_when_the_machine_was_restarted_is_lost(
         ("modules/a/main.tf", "apply.log", "."),
         ("modules/a/main.tf", "modules/a/apply.log", "modules/a"),
         ("main.tofu", "logs/apply.log", "."),
-        ("README.md", "logs/apply.log", "logs"),
+        ("README.md", "logs/apply.log", "."),
+        ("infra/main.tf", "logs/apply.log", "."),
+        (".proton/deployment-metadata.json", "artifacts/1/apply.log", "."),
+        ("artifacts/1/.proton/deployment-metadata.json", "artifacts/1/apply.log", "artifacts/1"),
     ],
 )
-def test_a_log_below_the_configuration_speaks_for_the_configurations_directory(
+def test_a_log_below_the_configuration_or_the_metadata_speaks_for_their_directory(
     scene: ObservedRoot, configuration: str, log: str, expected: str
 ) -> None:
     scene.write(configuration, b"")
