@@ -254,6 +254,7 @@ class _Batch:
         self._over: set[str] = set()
         self._succeeds: set[str] = set()
         self._refused_by: dict[str, str] = {}
+        self._not_its_own = ("", 0)
 
     # --- facts ---------------------------------------------------------------------------------------------
 
@@ -270,22 +271,51 @@ class _Batch:
 
     def take(self, fact: Fact, observation: Observation, old: bool) -> None:
         run = self._run_of(fact, observation, old)
-        if run is None or (fact.anchor and fact.anchor == run.echo):
+        if run is None or (fact.anchor and fact.anchor == run.echo) or self._is_anothers_refusal(run, fact):
             return
+        if (holder := self._handed_back(run, fact, observation.path)) is not None:
+            run, fact = holder, replace(fact, position=None)  # its positions are those of the other's lines
+            self._put(run)
         alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
         if run.historic and alive and not old:
             self.catch_up(run.run_id)
         if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted):
             self._conclude_before(run, observation)
-        if isinstance(fact.evidence, ev.ApplySummarised) and run.lock is Lock.HELD and self._around.is_held(run):
-            # Terraform gives its lock back before it prints its summary: this is another's.
+        if not run.misled and self._is_misled(run, fact, observation.path):
             run = replace(run, misled=True)
             self._put(run)
-        if run.misled and isinstance(fact.evidence, _PROOFS):
-            return
+        if run.misled and isinstance(fact.evidence, _PROOFS) and not (run.refused and not run.errors):
+            return  # but for the error that says that it was refused
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
         if isinstance(fact.evidence, ev.ApplySummarised):
             self._take_outputs_of_state(run.run_id)
+
+    def _is_misled(self, run: Run, fact: Fact, path: str) -> bool:
+        """Whether a fact shows that two processes write a run's log, so that nobody can tell whose its lines are."""
+        if isinstance(fact.evidence, ev.ApplySummarised):  # Terraform gives its lock back before it prints its summary
+            return run.lock is Lock.HELD and self._around.is_held(run)
+        if not isinstance(fact.evidence, ev.OperationStarted) or run.position >= 0:
+            return False
+        before = [r.run for r in self._runs.values() if r.run.log_path == path and r.run.run_id != run.run_id]
+        return any(other.lock is Lock.HELD and self._around.is_held(other) for other in before)
+
+    def _handed_back(self, run: Run, fact: Fact, path: str) -> Run | None:
+        """The run whose log another wrote into that was refused its lock and has said so: the log is its own again."""
+        ours = isinstance(fact.evidence, ev.OperationStarted | ev.LogClosed) or fact.position is None
+        if ours or not run.misled or not run.refused or not run.errors:
+            return None
+        for recorded in self._journal.runs_known_as("", run.refused_by):
+            self._runs.setdefault(recorded.run.run_id, recorded)
+        holders = (r.run for r in self._runs.values() if run.refused_by and r.run.lock_id == run.refused_by)
+        unproven = (other for other in holders if other.log_path == path and other.basis is not Basis.PROOF)
+        return next((replace(other, log=Log.OPEN) for other in unproven), None)
+
+    def _is_anothers_refusal(self, run: Run, fact: Fact) -> bool:
+        """Whether a second command in a run's log was refused the run's own lock; the error that says so comes next."""
+        if isinstance(fact.evidence, ev.LockRefused) and run.lock_id and fact.evidence.holder == run.lock_id:
+            self._not_its_own = (fact.anchor, (fact.position or 0) + 1)
+            return True
+        return isinstance(fact.evidence, ev.ErrorReported) and (fact.anchor, fact.position) == self._not_its_own
 
     def _take_outputs_of_state(self, run_id: str) -> None:
         """What a human log prints of the outputs is lossy: the state was written before it said that all is well."""

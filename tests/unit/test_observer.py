@@ -274,3 +274,73 @@ def test_a_refusal_is_never_the_run_that_holds_the_lock(scene: ObservedRoot) -> 
     complete(scene, "apply-2.log")
     scene.wait(60.0)
     assert sorted(run.status for run in scene.runs()) == [RunStatus.ERRORED, RunStatus.UNDETERMINED]
+
+
+# --- two processes that write one log -----------------------------------------------------------------------------
+
+
+def let_go(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.remove(f"{scene.directory}/{LOCK}")
+    at_work(scene, monkeypatch)
+    scene.look(LOCK)
+
+
+def test_of_two_runs_that_write_one_log_nothing_is_proven(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary of the first stands behind the `version` line of the second."""
+    begun, end = recorded("apply_ok.log", b'"operation":"apply"')
+    with written(scene.write("apply.log", begun)):
+        scene.lock("first")
+        scene.look("apply.log", LOCK)
+        at_work(scene, monkeypatch, "first")
+        scene.write("apply.log", b"".join(OTHER[:6]), "ab")
+        scene.look("apply.log")
+        let_go(scene, monkeypatch)
+        scene.write("apply.log", end, "ab")
+        scene.look("apply.log")
+        scene.wait(60.0)
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert "SUCCEEDED" not in scene.statuses()
+    assert not {RunStatus.APPLIED} & {run.status for run in scene.runs()}
+
+
+def test_a_log_is_handed_back_by_a_run_that_was_refused_the_lock(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = recorded("apply_ok.log", b'"operation":"apply"')
+    refusal = (LOGS / "lock_refused.log").read_bytes()
+    holder = re.search(rb"ID: +([0-9a-f-]+)", refusal)
+    assert holder is not None
+    lock_id = holder[1].decode()
+    with written(scene.write("apply.log", begun)):
+        scene.lock(lock_id)
+        scene.look("apply.log", LOCK)
+        at_work(scene, monkeypatch, lock_id)
+        scene.write("apply.log", refusal, "ab")
+        scene.look("apply.log")
+        let_go(scene, monkeypatch)
+        scene.write("apply.log", end, "ab")
+        scene.look("apply.log")
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert sorted((run.status, run.lock_id) for run in scene.runs()) == [
+        (RunStatus.APPLIED, lock_id),
+        (RunStatus.ERRORED, ""),
+    ]
+    assert [status for status in scene.statuses() if status != "IN_PROGRESS"] == ["SUCCEEDED"]
+
+
+def test_a_run_is_not_refused_its_own_lock(scene: ObservedRoot) -> None:
+    """A second command wrote into its human log."""
+    refusal = (HUMAN / "lock_refused_plain.log").read_bytes()
+    holder = re.search(rb"ID: +(\S+)", refusal)
+    assert holder is not None
+    begun, _, _ = (HUMAN / "apply_creates.log").read_bytes().partition(b"Apply complete!")
+    scene.lock(holder[1].decode())
+    with written(scene.write("apply.log", begun)):
+        scene.look(LOCK, "apply.log")
+        scene.write("apply.log", refusal, "ab")
+        scene.look("apply.log")
+        scene.wait(60.0)
+    (run,) = scene.runs()
+    assert (run.is_open, run.refused, run.errors) == (True, False, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from .case import APPLY, CONFIGURATION, GATED, HUMAN, PLAN, Case
-from .stage import deploy_again, end, hear, pass_gate, reach_gate, read, run, see, send, start, still_open, write
+from .stage import Step, deploy_again, end, hear, pass_gate, reach_gate, read, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
@@ -124,4 +124,39 @@ AT_ONCE = (
     Case("a run inside of a run, and only the inner one goes well",
          (write("child/main.tf", _CHILD), write("more.tf", _NESTED), run(f"{APPLY} > apply.log", 1), hear("FAILED")),
          ("SUCCEEDED", "FAILED"), ("errored", "applied"), "local-exec provisioner error"),
+)  # fmt: skip
+
+_BOTH_UNDETERMINED = (("IN_PROGRESS",), ("undetermined", "undetermined"))
+_SECOND_FAILS = """
+resource "terraform_data" "second" {
+  provisioner "local-exec" { command = terraform.workspace == "b" ? "cat $SECOND; exit 1" : "true" }
+}
+"""
+
+
+def _two_workspaces(command: str) -> tuple[Step, ...]:
+    """The first waits at the gate and succeeds while the second waits at another, which then fails."""
+    return (
+        *(write("second.tf", _SECOND_FAILS), _WORKSPACES, run("mkfifo $OUTSIDE/second")),
+        start(f"TF_WORKSPACE=a {command} -var gate=$GATE >> apply.log 2>&1"), *_UNDER_WAY,
+        start(f"SECOND=$OUTSIDE/second TF_WORKSPACE=b {command} >> apply.log 2>&1"), see("applying", 2), pass_gate,
+        see("undetermined"), run(": > $OUTSIDE/second"), end(1), see("undetermined", 2),
+    )  # fmt: skip
+
+
+ONE_LOG = (
+    Case("two workspaces at once into one log", _two_workspaces(APPLY), *_BOTH_UNDETERMINED),
+    Case("two workspaces at once into one human log", _two_workspaces(f"{HUMAN} -no-color"), *_BOTH_UNDETERMINED),
+    Case("two applies into one log, the second waits for the lock and fails",
+         (start(f"{GATED} >> apply.log"), *_UNDER_WAY,
+          start(f"exec {APPLY} -var rev=2 -var bad=1 -lock-timeout=30s >> apply.log"), read("state_lock_acquire"),
+          see("planning", 1), pass_gate, end(1), see("undetermined", 2)),
+         *_BOTH_UNDETERMINED),
+    Case("a second apply into the log is refused the lock",
+         (start(f"{GATED} >> apply.log"), *_UNDER_WAY, run(f"{APPLY} >> apply.log", 1), see("errored"), *_GO_ON),
+         ("SUCCEEDED",), ("applied", "errored"), "0 changed"),
+    Case("a plan into the log of an apply that fails is refused the lock",
+         (start(f"{GATED} -var bad=1 >> apply.log"), *_UNDER_WAY, run(f"{PLAN} >> apply.log", 1), see("errored"),
+          pass_gate, end(1)),
+         ("FAILED",), ("errored", "errored"), "local-exec provisioner error"),
 )  # fmt: skip
