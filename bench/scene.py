@@ -63,7 +63,9 @@ class Scene:
             "isResourceDeleted": False,
             "resourceMetadata": {"arn": directory.resource_arn},
         }
-        _write(os.path.join(directory.path, ".proton", "deployment-metadata.json"), json.dumps(metadata))
+        metadata_path = os.path.join(directory.path, ".proton", "deployment-metadata.json")
+        _write(metadata_path, json.dumps(metadata))
+        os.utime(metadata_path, (0, 0))  # older than what was recorded
         return directory
 
     def command(self, *arguments: str) -> list[str]:

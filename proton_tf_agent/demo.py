@@ -120,7 +120,9 @@ class _Demo:
             "isResourceDeleted": False,
             "resourceMetadata": {"arn": RESOURCE_ARN, "templateMajorVersion": "1", "templateMinorVersion": "0"},
         }
-        _write(os.path.join(self._directory, ".proton", "deployment-metadata.json"), json.dumps(metadata, indent=2))
+        path = os.path.join(self._directory, ".proton", "deployment-metadata.json")
+        _write(path, json.dumps(metadata, indent=2))
+        os.utime(path, (0, 0))  # older than what was recorded
         _write(os.path.join(self._directory, "main.tf"), _MAIN_TF)
         _write(self._config, self._settings())
 

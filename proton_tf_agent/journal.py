@@ -18,7 +18,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -333,24 +333,37 @@ class Journal:
         """A run's story, oldest first."""
         return self._all("evidence_of_run", run_id=run_id)
 
+    def last_seen(self, run_id: str, *kinds: type) -> float | None:
+        """When facts of these kinds were last noted of a run; None when none was."""
+        found = (self._one("last_of_kind", run_id=run_id, kind=kind.__name__) for kind in kinds)
+        return max((row["at"] for row in found if row and row["at"] is not None), default=None)
+
     # --- the outbox --------------------------------------------------------------------------------------
 
-    def enqueue(self, notification: Notification, sink: str, now: float, objection: str = "") -> tuple[int, list[str]]:
+    def enqueue(
+        self,
+        notification: Notification,
+        sink: str,
+        now: float,
+        objection: str = "",
+        was_over: Callable[[str], bool] = lambda _later: True,
+    ) -> tuple[int, list[str]]:
         """Add a notification for a sink, unless it is there already; call inside a transaction.
 
         On an idle line the daemon's entry is written as `sending` at once: one commit between disk and wire. objection
-        parks it; what is not sent supersedes nothing. Once a run that began later has told its end, what an earlier
-        run has to say is kept as superseded; so is what a plan has to say of a deployment whose end was told since the
-        plan began. Returns the seq of an entry that is to be told (0 when there is none)
-        and the notifications that were superseded.
+        parks it; what is not sent supersedes nothing. was_over: whether the run was over when another began, by its id.
+        Once a run that began then has told its end, what the earlier run has to say is kept as superseded; so is what
+        a plan has to say of a deployment whose end was told since the plan began. Returns the seq of an entry that is
+        to be told (0 when there is none) and the notifications that were superseded.
         """
         if self._one("notification_exists", notification_id=notification.notification_id, sink=sink):
             return 0, []
         line = {"sink": sink, "resource_arn": notification.resource_arn}
-        later = self._one(
+        ends = self._all(
             "overtaken_by", **line, run_id=notification.run_id, deployment_id=notification.deployment_id,
             run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS,
         )  # fmt: skip
+        later = next((row for row in ends if row["done"] or was_over(row["run_id"])), None)
         if later:
             superseded = EntryState.SUPERSEDED
             self._insert_entry(notification, sink, superseded, now, "superseded", superseded_by=later["seq"])

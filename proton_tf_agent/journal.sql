@@ -188,12 +188,13 @@ WHERE sink = :sink AND resource_arn = :resource_arn AND seq < :seq AND state = '
     AND told.seq < outbox.seq AND told.deployment_id IS :deployment_id AND told.replay_of IS NULL) END
 RETURNING seq, notification_id
 -- name: overtaken_by
--- A run that began later has told its end already: what an earlier one has to say comes too late. So does what a mere
--- plan has to say of a deployment that has ended since the plan began.
-SELECT seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
+-- Runs that began later and have told their end already: if the earlier one was over by then, what it has to say comes
+-- too late. So does what a mere plan has to say of a deployment that has ended since the plan began (`done`).
+SELECT seq, run_id, (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at) AS done
+FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND (run_started_at > :run_started_at
        OR (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at AND run_id <> :run_id))
-  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC LIMIT 1
+  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') LIMIT 1

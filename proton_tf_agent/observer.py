@@ -12,6 +12,7 @@ look once more at the logs around it, a log that opens a run is one to look at t
 
 from __future__ import annotations
 
+import os
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ from itertools import chain, islice
 from . import spool_directory
 from .domain.evidence import (
     Cursor,
+    ErrorReported,
+    Form,
+    LockRefused,
     LockReplaced,
     LockTaken,
     LogClosed,
@@ -77,6 +81,7 @@ class Observer:
         self._run_directories: dict[str, str] = {}
         self._closed_logs: set[str] = set()
         self._vanished: set[str] = set()
+        self._held_back: set[str] = set()
         self._backlog: dict[str, Touched] = {}
         self._overflows = 0
         self._rescan_asked = False
@@ -105,7 +110,8 @@ class Observer:
             self._rescan(self._rescan_asked)
         else:
             self._backlog |= {look.path: look for look in self._watch.scan_new()}
-        looks = {look.path: look for look in touched}
+        looks = {look.path: look for look in (*self._watch.touched(sorted(self._held_back)), *touched)}
+        self._held_back.clear()
         for look in touched:
             self._backlog.pop(look.path, None)
             (self._closed_logs.add if look.closed else self._closed_logs.discard)(look.path)
@@ -213,12 +219,11 @@ class Observer:
         try:
             if look.place.kind is Kind.LOG:
                 look = replace(look, place=replace(look.place, directory=self._run_directory(look)))
-                if cursor is None or not cursor.offset:
-                    cursor = self._cursor_elsewhere(look, batch) or cursor
-                if cursor is not None:
-                    held = {run.anchor for run in self._pipeline.open_runs if run.anchor and run.lock is Lock.HELD}
-                    cursor = still_written(cursor, held) if held else cursor
+                cursor = self._cursor_of_log(look, cursor, batch)
             observation = observe(self._opener, look, cursor)
+            if observation is not None and not look.complete and self._may_be_a_refusal(observation):
+                self._held_back.add(look.path)
+                return False
         except _NotYet as reason:
             self._watch.look_again(look.path)
             return reason.soon
@@ -237,15 +242,39 @@ class Observer:
         batch.add(observation)
         return observation.more
 
+    def _cursor_of_log(self, look: Touched, cursor: Cursor | None, batch: _Batch) -> Cursor | None:
+        """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""
+        if cursor is None or not cursor.offset:
+            cursor = self._cursor_elsewhere(look, batch) or cursor
+        if cursor is None:
+            return None
+        held = {run.anchor for run in self._pipeline.open_runs if run.anchor and run.lock is Lock.HELD}
+        return still_written(cursor, held) if held else cursor
+
+    def _may_be_a_refusal(self, observation: Observation) -> bool:
+        """Whether a human log begins with an error, or with nothing to go by yet, while a run whose log is not known is
+        at work: is it that run's, or was it refused the lock? Where it ends will tell."""
+        first, *rest = observation.facts or (None,)
+        opens = first is not None and isinstance(first.evidence, OperationStarted) and first.evidence.form is Form.HUMAN
+        if not opens or not all(isinstance(fact.evidence, ErrorReported | LockRefused) for fact in rest):
+            return False
+        surroundings = self._pipeline.surroundings
+        logless = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD and run.log is Log.ABSENT]
+        return any(surroundings.is_held(run) for run in logless if _is_around(observation.directory, run))
+
     def _run_directory(self, look: Touched) -> str:
         """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
         return self._run_directories.get(look.path) or self._watch.run_directory(look.place.directory)
 
+    def _run_directory_of(self, path: str) -> str:
+        return self._run_directories.get(path) or self._watch.run_directory(os.path.dirname(path))
+
     def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
-        A copy is one only for the deployment that its original was for: two runs may print the same. _NotYet when that
-        cannot be known yet.
+        Two runs may print the same: under another deployment a human log is a copy only if it is complete when it is
+        found, and no run awaits its log. A JSON log in another directory is one for the same deployment only.
+        _NotYet when that cannot be known yet.
         """
         if batch.known_logs is None:
             being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
@@ -255,13 +284,23 @@ class Observer:
                 former = batch.known_logs.former(file)
                 if former is not None:
                     return former
+                directory = look.place.directory
                 for original in batch.known_logs.originals(file):
-                    if original.cursor.path in batch.looked_at:
+                    if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
                         raise _NotYet(soon=True)  # its run is not journaled yet
-                    if self._told_of(original.cursor, look.place.directory):
-                        if original.grows and not look.complete:
-                            raise _NotYet(soon=False)  # it may grow and become another
-                        return cursor_behind(file, original.cursor)
+                    same = self._told_of(original.cursor, directory)
+                    if not same and (original.grows or self._pipeline.awaits_log(directory, self._clock())):
+                        continue
+                    if (original.grows or not same) and not look.complete:
+                        raise _NotYet(soon=False)  # it may grow and become another
+                    return cursor_behind(file, original.cursor)
+                for cursor in batch.known_logs.json_originals(file):
+                    if self._run_directory_of(cursor.path) == directory:
+                        continue  # an anchor tells the same
+                    if cursor.path in batch.looked_at and batch.holds(cursor):
+                        raise _NotYet(soon=True)
+                    if self._told_of(cursor, directory):
+                        return batch.known_logs.json_cursor(file, cursor)
         except FileNotFoundError:
             pass
         return None
@@ -358,6 +397,10 @@ class _Batch:
         to the next one."""
         return chain.from_iterable(cursors.values() for cursors in reversed(self.cursors.maps))
 
+    def holds(self, cursor: Cursor) -> bool:
+        """Whether a cursor is the newest of its file, and not one that this batch has replaced."""
+        return self.cursors.get(cursor.path) == cursor
+
     def add(self, observation: Observation) -> None:
         """Keep an observation, and read on behind it from now on."""
         self.observations.append(observation)
@@ -401,6 +444,10 @@ def _is_behind(look: Touched, left: Sequence[Touched]) -> bool:
     """Whether a look must wait for what is left of a log in its directory or above it."""
     place = f"{look.place.directory}/"
     return any(place.startswith(f"{other.place.directory}/") for other in left)
+
+
+def _is_around(directory: str, run: Run) -> bool:
+    return any(f"{place}/".startswith(f"{directory}/") for place in run.directories)
 
 
 def _is_complete(observation: Observation) -> bool:

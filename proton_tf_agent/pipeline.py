@@ -19,13 +19,13 @@ from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import Binding, Unbound
-from .domain.correlation import LINK_WINDOW, begin, correlate, opens_run, tie
+from .domain.correlation import LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations
 from .domain.outputs import OutputMapping, map_outputs, only_told
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
-from .domain.run import FINAL, Basis, Lock, Patience, Run, RunStatus, Transition, objection_to_deciding
+from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
 from .journal import Journal, Recorded
 
@@ -33,6 +33,8 @@ from .journal import Journal, Recorded
 _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
 # Facts that tell of an end and are no sign of life, however late they are found out.
 _DEPARTURES = (ev.LogClosed, ev.HolderGone, ev.TracesGone)
+# What a log may say of the outcome.
+_PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashReported, ev.ApprovalDeclined)
 
 
 _JUST_ENDED = 16  # newest runs of a directory that may still have to be given their lock or their log
@@ -43,8 +45,12 @@ _SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more th
 class Surroundings(Protocol):
     """What the pipeline asks of the world around a run."""
 
-    def binding(self, run: Run) -> Binding | Unbound:
-        """Whose run it is, as its directory and the settings tell now."""
+    def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
+        """Whose run it is, as its directory and the settings tell now; until: when it was over, for what was written
+        later is about another."""
+
+    def is_held(self, run: Run) -> bool:
+        """Whether a process certainly holds the run's lock now."""
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
@@ -122,11 +128,13 @@ class Pipeline:
         recorded and not told.
         """
         batch = _Batch(self, now)
+        batch.foresee(observations)
         with self.journal.transaction():
             for observation in observations:
                 since = born(observation.path)
                 old = observation.modified_at != 0 and observation.modified_at < since
                 over = _over_before(since, observation.facts)
+                batch.last_words |= _last_words(observation)
                 for fact in observation.facts:
                     batch.take(fact, observation, old or fact.anchor in over)
                 batch.advance_cursor(observation)
@@ -165,6 +173,15 @@ class Pipeline:
             if isinstance(recorded.binding, Binding) and recorded.binding.deployment_id and now == recorded.binding:
                 return True
         return False
+
+    def awaits_log(self, directory: str, now: float) -> bool:
+        """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come."""
+        known = [*self.open.values(), *self.journal.runs(_JUST_ENDED, directory)]
+        return any(
+            run.log is Log.ABSENT and run.lock_id and directory in run.directories
+            and now - (run.ended_at or now) < LINK_WINDOW and not self.surroundings.is_held(run)
+            for run in (recorded.run for recorded in known)
+        )  # fmt: skip
 
     def forget(self, paths: Sequence[str]) -> None:
         """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""
@@ -233,21 +250,75 @@ class _Batch:
         self._told: list[Told] = []
         self._by_anchor = {r.run.anchor: run_id for run_id, r in self._runs.items() if r.run.anchor}
         self._taints: dict[str, Taint] = {}
+        self.last_words: dict[str, float] = {}  # by anchor: when the log had got its last line of the run
+        self._over: set[str] = set()
+        self._succeeds: set[str] = set()
+        self._refused_by: dict[str, str] = {}
+        self._not_its_own = ("", 0)
 
     # --- facts ---------------------------------------------------------------------------------------------
+
+    def foresee(self, observations: Sequence[Observation]) -> None:
+        """Note what must be known of a log when it opens a run, and is said further down in it: by anchor, whether it
+        is over, tells a success, was refused whose lock."""
+        for fact in (fact for observation in observations for fact in observation.facts):
+            if isinstance(fact.evidence, ev.LogClosed | ev.ApplySummarised):
+                self._over.add(fact.anchor)
+            if isinstance(fact.evidence, ev.ApplySummarised):
+                self._succeeds.add(fact.anchor)
+            if isinstance(fact.evidence, ev.LockRefused):
+                self._refused_by[fact.anchor] = fact.evidence.holder
 
     def take(self, fact: Fact, observation: Observation, old: bool) -> None:
         run = self._run_of(fact, observation, old)
         if run is None or (fact.anchor and fact.anchor == run.echo):
             return
+        if not fact.record_id and self._is_anothers_refusal(run, fact):
+            return  # a wrapper hears one command alone
+        if (holder := self._handed_back(run, fact, observation.path)) is not None:
+            run, fact = holder, replace(fact, position=None)  # its positions are those of the other's lines
+            self._put(run)
         alive = run.is_open and not isinstance(fact.evidence, _DEPARTURES)
         if run.historic and alive and not old:
             self.catch_up(run.run_id)
         if isinstance(fact.evidence, ev.LockTaken | ev.OperationStarted | ev.CommandStarted):
             self._conclude_before(run, observation)
+        if not run.misled and not fact.record_id and self._is_misled(run, fact, observation.path):
+            run = replace(run, misled=True)
+            self._put(run)
+        misleads = run.misled and not fact.record_id and isinstance(fact.evidence, _PROOFS)
+        if misleads and not (run.refused and not run.errors):
+            return  # but for the error that says that it was refused
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
         if isinstance(fact.evidence, ev.ApplySummarised):
             self._take_outputs_of_state(run.run_id)
+
+    def _is_misled(self, run: Run, fact: Fact, path: str) -> bool:
+        """Whether a fact shows that two processes write a run's log, so that nobody can tell whose its lines are."""
+        if isinstance(fact.evidence, ev.ApplySummarised):  # Terraform gives its lock back before it prints its summary
+            return run.lock is Lock.HELD and self._around.is_held(run)
+        if not isinstance(fact.evidence, ev.OperationStarted) or run.position >= 0:
+            return False
+        before = [r.run for r in self._runs.values() if r.run.log_path == path and r.run.run_id != run.run_id]
+        return any(other.lock is Lock.HELD and self._around.is_held(other) for other in before)
+
+    def _handed_back(self, run: Run, fact: Fact, path: str) -> Run | None:
+        """The run whose log another wrote into that was refused its lock and has said so: the log is its own again."""
+        ours = isinstance(fact.evidence, ev.OperationStarted | ev.LogClosed) or fact.position is None
+        if ours or not run.misled or not run.refused or not run.errors:
+            return None
+        for recorded in self._journal.runs_known_as("", run.refused_by):
+            self._runs.setdefault(recorded.run.run_id, recorded)
+        holders = (r.run for r in self._runs.values() if run.refused_by and r.run.lock_id == run.refused_by)
+        unproven = (other for other in holders if other.log_path == path and other.basis is not Basis.PROOF)
+        return next((replace(other, log=Log.OPEN) for other in unproven), None)
+
+    def _is_anothers_refusal(self, run: Run, fact: Fact) -> bool:
+        """Whether a second command in a run's log was refused the run's own lock; the error that says so comes next."""
+        if isinstance(fact.evidence, ev.LockRefused) and run.lock_id and fact.evidence.holder == run.lock_id:
+            self._not_its_own = (fact.anchor, (fact.position or 0) + 1)
+            return True
+        return isinstance(fact.evidence, ev.ErrorReported) and (fact.anchor, fact.position) == self._not_its_own
 
     def _take_outputs_of_state(self, run_id: str) -> None:
         """What a human log prints of the outputs is lossy: the state was written before it said that all is well."""
@@ -279,11 +350,15 @@ class _Batch:
         runs = [recorded.run for recorded in self._runs.values()]
         if isinstance(fact.evidence, ev.LockPassed):
             runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
+        at_work = self._at_work(fact) if isinstance(fact.evidence, ev.OperationStarted) else []
+        runs = [run for run in runs if run not in at_work]
         recorded = self._around.recorded_state(directory) if isinstance(fact.evidence, ev.OperationStarted) else ""
         run = correlate(runs, fact, directory, workspace, recorded, observation.modified_at or None)
         if run is None:
             if not opens_run(fact):
                 return None
+            if fact.anchor in self._succeeds and any(directory in other.directories for other in at_work):
+                return None  # it had the lock of nobody here and tells of a success: a log of old was copied in
             at = min(self._now, observation.modified_at or self._now)
             run = replace(begin(fact, directory, workspace, log_path, at, recorded), historic=old)
             if run.run_id in self._dropped:
@@ -291,6 +366,18 @@ class _Batch:
         run = tie(run, fact, directory, workspace, log_path)
         self._put(run)
         return run
+
+    def _at_work(self, started: Fact) -> list[Run]:
+        """The runs without a log whose log this is certainly not, although it has no clock to tell so: those that are
+        still at work when it is over, and the one whose lock it was refused."""
+        if getattr(started.evidence, "form", None) is not Form.HUMAN:
+            return []
+        logless = [r.run for r in self._runs.values() if r.run.log is Log.ABSENT and r.run.lock_id]
+        refused_by, over = self._refused_by.get(started.anchor), started.anchor in self._over
+        return [
+            run for run in logless
+            if run.lock_id == refused_by or (over and run.lock is Lock.HELD and self._around.is_held(run))
+        ]  # fmt: skip
 
     def _load_ended(self, fact: Fact, directory: str, written_at: float | None) -> None:
         """Facts about an ended run find it too: a verdict may be amended, and nothing is begun twice."""
@@ -445,7 +532,10 @@ class _Batch:
             deleted = "; the resource is deleted there" if notification.resource_deleted else ""
             return f"{addressee.name} takes no such notification{deleted}"
         objection = addressee.objection(notification)
-        seq, superseded = self._journal.enqueue(notification, addressee.name, self._now, objection)
+        run = self._runs[notification.run_id].run
+        seq, superseded = self._journal.enqueue(
+            notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later)
+        )
         keys: dict[str, object] = {
             "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name,
             "resource_arn": notification.resource_arn, "deployment_id": notification.deployment_id,
@@ -466,6 +556,16 @@ class _Batch:
             return f"not told to {addressee.name}: a later run of this resource had told its outcome already"
         return ""
 
+    def _was_over(self, run: Run, later_id: str) -> bool:
+        """Whether a run was over when another began that began later, as far as is known."""
+        later = self._runs.get(later_id) or self._journal.run(later_id)
+        if later is None:
+            return True
+        over_at = run.log_written_at if run.log is Log.CLOSED else self.last_words.get(run.anchor)
+        if over_at is None or run.lock is Lock.ABANDONED:  # it may have been silent before it was killed
+            over_at = self._journal.last_seen(run.run_id, ev.LockReleased, ev.HolderGone)
+        return follows(later.run, run, over_at)
+
     def catch_up(self, run_id: str) -> None:
         """Tell the present status of a run that has only now become one to be told."""
         run = replace(self._runs[run_id].run, historic=False)
@@ -479,7 +579,7 @@ class _Batch:
         """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
         found = self._runs[run.run_id].binding
         if isinstance(found, Unbound):
-            found = self._around.binding(run)
+            found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
             self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
         return found
 
@@ -538,6 +638,21 @@ def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
         for last, first in pairwise(facts)
         if isinstance(first.evidence, ev.OperationStarted) and (first.evidence.at or since) < since
     )
+
+
+def _last_words(observation: Observation) -> dict[str, float]:
+    """By anchor: when a run had said its last, as far as a look at its log tells. Of a run that another follows in the
+    log only its beginning is known."""
+    at = observation.spoke_at
+    words = {fact.anchor: at for fact in observation.facts if fact.anchor and at is not None}
+    begun: dict[str, Fact] = {}
+    for fact in observation.facts:
+        if isinstance(fact.evidence, ev.OperationStarted):
+            before = begun.get(fact.unit)
+            if before and isinstance(before.evidence, ev.OperationStarted) and before.evidence.at is not None:
+                words[before.anchor] = before.evidence.at
+            begun[fact.unit] = fact
+    return words
 
 
 def _harmless(started: ev.CommandStarted) -> ev.CommandStarted:

@@ -13,8 +13,10 @@ from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
 from .settings import Settings
-from .sources import backend
+from .sources import backend, lock_file
 from .sources.backend import Backend
+from .sources.lock_file import lock_info_path_of
+from .sources.processes import Processes
 from .sources.s3_state import S3States, read_state_in_s3
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.spool import Spool
@@ -43,16 +45,20 @@ class RunDirectories:
     ) -> None:
         self._opener = opener
         self._spool = spool
+        self._processes = Processes(opener)
         self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
         self._bound = {bind.directory: bind for bind in settings.bind}
 
-    def binding(self, run: Run) -> Binding | Unbound:
+    def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
         """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars.
 
         A wrapper has written down the metadata as it was when the command began; that may be gone from disk by now.
+        until: when a run was over; files that were written later are about another deployment.
         """
         recorded = self._spool.record(run.wrapped.record_id) if self._spool and run.wrapped else None
+        if until is None and run.wrapped is not None:
+            until = run.wrapped.exited_at
         reason: Unbound | None = None
         if recorded is not None and recorded.metadata is not None:
             frozen = from_metadata(recorded.metadata.encode("utf-8", "replace"), self._allowed)
@@ -60,7 +66,7 @@ class RunDirectories:
                 return frozen
             reason = frozen
         for directory in run.directories:
-            found = self._binding_of(directory)
+            found = self._binding_of(directory, until)
             if isinstance(found, Binding):
                 return found
             reason = reason or found
@@ -68,14 +74,16 @@ class RunDirectories:
             return from_tfvars_arn(recorded.tfvars_arn, self._allowed)
         return reason or Unbound("no deployment metadata and no [[bind]] for this directory")
 
-    def _binding_of(self, directory: str) -> Binding | Unbound | None:
+    def _binding_of(self, directory: str, until: float | None) -> Binding | Unbound | None:
         reason: Unbound | None = None
         try:
             metadata, tfvars = read_binding_files(self._opener, directory)
         except Unreadable as error:
             metadata, tfvars, reason = None, None, Unbound(f"deployment metadata cannot be read: {error.code}")
+        if until is not None and any(file and file.modified_at > until for file in (metadata, tfvars)):
+            metadata, tfvars, reason = None, None, Unbound("the deployment metadata is newer than the run")
         if metadata is not None:
-            found = from_metadata(metadata, self._allowed)
+            found = from_metadata(metadata.content, self._allowed)
             if isinstance(found, Binding):
                 return found
             reason = found
@@ -83,12 +91,21 @@ class RunDirectories:
         if bind is not None:
             return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]")
         if tfvars is not None and reason is None:
-            return from_tfvars(tfvars, self._allowed)
+            return from_tfvars(tfvars.content, self._allowed)
         return reason
 
     def state_path(self, run: Run) -> str | None:
         """The local state a run works on: beside its lock, else where `init` has recorded it; None: none we know."""
         return self._place_of_state(run)[2]
+
+    def is_held(self, run: Run) -> bool:
+        """Whether a process certainly holds the very lock that was seen to be the run's."""
+        try:
+            info = self._opener.read_small(lock_info_path_of(run.state_path), lock_file.MAX_SIZE)
+        except Unreadable:
+            return False
+        same = info is not None and lock_file.read(info, run.lock_id, run.state_path)[1] == run.lock_id
+        return same and self._processes.is_alive(run)
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""

@@ -5,6 +5,8 @@ Looked for in this order and frozen once found: `.proton/deployment-metadata.jso
 they are parsed strictly here (bytes in, `Binding` or `Unbound` out), and an ARN read from one must match
 `[allow] resource_arns`. The published pattern of AWS accepts IAM roles and `..`; the grammar below does not.
 
+What was written after a run was over is about another deployment: it binds nothing (`run_directories`).
+
 Source of the shapes: the files AWS Proton committed between 2022 and 2023; `isResourceDeleted` is missing in
 the older ones, a deleted resource carries the literal `<proton-resource-deleted>` for its deployment ID.
 """

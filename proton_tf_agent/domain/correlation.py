@@ -121,6 +121,21 @@ def tie(run: Run, fact: Fact, directory: str, workspace: str | None, log_path: s
     return run
 
 
+def follows(later: Run, run: Run, over_at: float | None) -> bool:
+    """Whether a run that began later than another began behind its end; over_at is when that was, as far as known.
+
+    Runs of one state take turns at its lock. Others may overlap: workspaces, directories, a run inside of a run. Where
+    neither the states nor the time tell, runs of one directory and workspace are taken for runs of one state.
+    """
+    if later.state_path and run.state_path:
+        if later.state_path == run.state_path:
+            return True
+    elif over_at is None or run.lock is Lock.ABANDONED:
+        same_workspace = None in (later.workspace, run.workspace) or later.workspace == run.workspace
+        return later.directory == run.directory and same_workspace
+    return over_at is not None and over_at < later.started_at
+
+
 def _with_log(run: Run, anchor: str, log_path: str, form: Form) -> Run:
     """The run with its log; of two that tell the same the JSON log counts, for it tells it without loss."""
     if not run.anchor:
@@ -173,15 +188,19 @@ def _was_wrapped(run: Run, directory: str, started: ev.OperationStarted, written
 def _speaks_twice(run: Run, directory: str, started: ev.OperationStarted) -> bool:
     """Whether a log of the other form that begins now tells of a run that is on: `-json-into=FILE`.
 
-    A second command beside a run would be refused the lock, so it is the same one as long as the run has the lock or
-    has come no further than the beginning.
+    OpenTofu alone has that option, and it prints the `version` line before anything else: a JSON log that begins behind
+    the run's lock, or behind its first words for people, is a second command's (refused, or in another workspace).
     """
     here = run.is_open and run.directory == directory and run.anchor and not run.echo
     if not here or run.form in (None, started.form) or run.log is not Log.OPEN or run.summary or run.errors:
         return False
-    if run.lock not in (Lock.UNSEEN, Lock.HELD):
+    tool = started.tool if started.form is Form.JSON else run.tool  # a human log need not say whose it is
+    if tool != "tofu" or run.lock not in (Lock.UNSEEN, Lock.HELD):
         return False
-    return run.lock is Lock.HELD or started.at is None or abs(started.at - run.started_at) <= ECHO_WINDOW
+    if started.at is None:
+        return True
+    since = started.at - run.started_at
+    return since <= VERSION_LINE_SLACK and (run.lock is Lock.HELD or since >= -ECHO_WINDOW)
 
 
 def _one(candidates: object) -> Run | None:

@@ -428,7 +428,8 @@ class Observation:
 
     directory is the run directory the file speaks for, workspace its Terraform workspace where the place
     tells (None: unknown). modified_at is the file's own time, used only to tell old runs from new ones and to date
-    runs whose log has no clock.
+    runs whose log has no clock. spoke_at is when a log had got its last line: by its own clock, else by the file's once
+    nobody writes it any more; None: not known.
     more says that the file holds further bytes which this look left alone to bound its work.
     """
 
@@ -440,3 +441,4 @@ class Observation:
     cursor: Cursor | None
     modified_at: float = 0.0
     more: bool = False
+    spoke_at: float | None = None

@@ -149,9 +149,9 @@ class Run:
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
     again, under another name or after a truncation, adds nothing twice. echo is the anchor of a human log beside the
     run's JSON log (OpenTofu's -json-into), or of any log of a run whose wrapper listens: the same words a second time,
-    which say nothing. state_path is the state its lock was seen on, recorded_state the one that `init` has written down
-    for its directory. log_started_at is when its log says that it began, log_written_at when it was last written, once
-    it is closed.
+    which say nothing. misled: its log speaks of another run, too, and what it says proves nothing. state_path is the
+    state its lock was seen on, recorded_state the one that `init` has written down for its directory. log_started_at is
+    when its log says that it began, log_written_at when it was last written, once it is closed.
     """
 
     run_id: str
@@ -170,6 +170,7 @@ class Run:
     version: str = ""
     anchor: str = ""
     echo: str = ""
+    misled: bool = False
     log_path: str = ""
     log: Log = Log.ABSENT
     log_started_at: float | None = None
@@ -214,6 +215,14 @@ class Run:
         """Every directory that may be the run's: where it was first seen, where its lock is, where its log is."""
         places = (self.directory, self.lock_directory, self.log_path.rpartition("/")[0])
         return tuple(dict.fromkeys(place for place in places if place))
+
+    @property
+    def over_at(self) -> float | None:
+        """When the run was over at the latest, as far as it tells by itself; None while it may go on."""
+        if self.log is Log.CLOSED:
+            return self.log_written_at or self.started_at
+        held = self.log is Log.OPEN or self.lock in (Lock.UNSEEN, Lock.HELD)
+        return None if held else self.started_at
 
     @property
     def has_changes(self) -> bool:
@@ -356,6 +365,12 @@ def _state_written(run: Run, e: ev.StateWritten) -> Run:
     return replace(run, lineage=e.lineage, serial=e.serial)
 
 
+def _log_closed(run: Run, e: ev.LogClosed) -> Run:
+    # Who finds the end once more may know less of it: a copy has another time.
+    known = run.log_written_at if run.log is Log.CLOSED else None
+    return replace(run, log=Log.CLOSED, log_written_at=e.written_at if known is None else known)
+
+
 def _decision_taken(run: Run, e: ev.DecisionTaken) -> Run:
     # The first counts, and only where there is something to decide.
     return replace(run, decision=e) if run.status in AMENDABLE and run.decision is None else run
@@ -382,7 +397,7 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.CrashReported: lambda run, e: replace(run, crashed=True),
     ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
-    ev.LogClosed: lambda run, e: replace(run, log=Log.CLOSED, log_written_at=e.written_at),
+    ev.LogClosed: _log_closed,
     ev.LockTaken: _lock_taken,
     ev.LockReleased: lambda run, e: _lock_ended(run, Lock.RELEASED),
     ev.LockReplaced: lambda run, e: _lock_ended(run, Lock.REPLACED),

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -48,6 +49,10 @@ _PHASE_AFTER: dict[type, str] = {
 class _Head(msgspec.Struct, gc=False):
     type: str = ""
     module: str = msgspec.field(default="", name="@module")
+
+
+class _Stamp(msgspec.Struct, gc=False):
+    timestamp: str = msgspec.field(default="", name="@timestamp")
 
 
 class _Version(_Head, gc=False):
@@ -163,6 +168,15 @@ def is_message(line: bytes) -> bool:
 def begins_run(line: bytes) -> bool:
     """Whether a line is the `version` line a log of the JSON UI begins with."""
     return line.startswith(b"{") and _kind(line) == b"version"
+
+
+def spoke_at(lines: Sequence[bytes]) -> float | None:
+    """When the last of these lines was written, as they tell themselves; None where none of them does."""
+    for line in reversed(lines):
+        if is_message(line):
+            with suppress(msgspec.MsgspecError, ValueError):
+                return _seconds(msgspec.json.decode(line, type=_Stamp).timestamp)
+    return None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode

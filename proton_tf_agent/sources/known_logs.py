@@ -1,7 +1,8 @@
 """Whether a log is one that is known already: renamed, or a copy.
 
 A human log carries nothing by which one run could be told from another that printed the same, so what was read of it
-in one place must not be read again in another. (A JSON log is known by its first line.) The kernel's own notice of a
+in one place must not be read again in another. A JSON log is known by its first line, and to be the same run in another
+directory by how it begins: its lines carry microseconds. The kernel's own notice of a
 rename is not relied on: a rescan may be faster than it, and the agent may not have been there.
 """
 
@@ -28,13 +29,14 @@ class Original:
 
 
 class KnownLogs:
-    """The human logs among the files that have cursors. being_written: the paths of those whose run is open."""
+    """The logs among the files that have cursors. being_written: the paths of those whose run is open."""
 
     def __init__(self, opener: SafeOpener, cursors: Iterable[Cursor], being_written: Collection[str]) -> None:
         self._opener = opener
         self._being_written = being_written
         self._by_file: dict[tuple[int, int], Cursor] = {}
         self._by_head: dict[str, list[Cursor]] = {}
+        self._json_by_head: dict[str, list[Cursor]] = {}
         for cursor in cursors:
             self.add(cursor)
 
@@ -43,6 +45,8 @@ class KnownLogs:
         if cursor.generation:
             self._by_file.setdefault((cursor.device, cursor.inode), cursor)
             self._by_head.setdefault(cursor.head, []).append(cursor)
+        elif cursor.head_length and any(mark.anchor for mark in cursor.marks):
+            self._json_by_head.setdefault(cursor.head, []).append(cursor)
 
     def former(self, file: OpenFile) -> Cursor | None:
         """The cursor a file had under another name; None when it is new to us.
@@ -63,12 +67,42 @@ class KnownLogs:
             return
         head, _ = tail.head_of(file.read, file.stat.st_size)
         for cursor in self._by_head.get(head, []):
-            if cursor.path != file.path and self._begins_with(cursor, file, whole=True):
+            if cursor.path != file.path and (
+                self._begins_with(cursor, file, whole=True) or self._is_lost(cursor, file)
+            ):
                 yield Original(cursor, grows=False)
         for cursor in self._by_file.values():
             later = cursor.path in self._being_written or cursor.modified_ns > file.stat.st_mtime_ns
             if later and cursor.path != file.path and self._begins_with(cursor, file, whole=False):
                 yield Original(cursor, grows=True)
+
+    def json_originals(self, file: OpenFile) -> list[Cursor]:
+        """The cursors of other JSON logs that begin as a file does."""
+        head, _ = tail.head_of(file.read, file.stat.st_size)
+        return [cursor for cursor in self._json_by_head.get(head, []) if cursor.path != file.path]
+
+    def json_cursor(self, file: OpenFile, original: Cursor) -> Cursor:
+        """The cursor with which a JSON log is read on behind what is known of it: where that has stopped if it was
+        moved, else behind all that its original has, which is read there."""
+        size = file.stat.st_size
+        try:
+            with self._opener.open(original.path) as there:
+                size = min(size, there.stat.st_size)
+        except (FileNotFoundError, Unreadable):
+            if original.offset <= size:
+                return original
+        return cursor_behind(file, original, size)
+
+    def _is_lost(self, cursor: Cursor, file: OpenFile) -> bool:
+        """Whether all that is known of a log is how it began and how long it was, and a file is that: it was copied
+        away before it was written over."""
+        if cursor.offset != file.stat.st_size or self._begins_with(cursor, file):
+            return False
+        try:
+            with self._opener.open(cursor.path) as original:
+                return original.stat.st_mtime_ns != cursor.modified_ns
+        except (FileNotFoundError, Unreadable):
+            return False
 
     def _leads_to_its_file(self, cursor: Cursor) -> bool:
         try:
@@ -95,10 +129,10 @@ class KnownLogs:
             return False
 
 
-def cursor_behind(file: OpenFile, original: Cursor) -> Cursor:
-    """The cursor with which nothing of a copy is read that its original has told."""
-    head, length = tail.head_of(file.read, file.stat.st_size)
-    size = file.stat.st_size
+def cursor_behind(file: OpenFile, original: Cursor, size: int | None = None) -> Cursor:
+    """The cursor with which nothing of a copy is read that its original has told; size: of how much it is one."""
+    size = file.stat.st_size if size is None else size
+    head, length = tail.head_of(file.read, size)
     return Cursor(
         original.path, file.stat.st_dev, file.stat.st_ino, size, head, length, end=tail.end_of(file.read, size)
     )  # fmt: skip

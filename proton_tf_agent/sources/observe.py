@@ -11,12 +11,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..domain.evidence import Cursor, Fact, Form, Observation, StateWritten
-from . import lock_file, log, state_file, tail
+from ..domain.evidence import Cursor, Fact, Form, LogClosed, Observation, StateWritten
+from . import json_log, lock_file, log, state_file, tail
 from .place import Kind
 from .safe_open import OpenFile, SafeOpener
 from .states import is_locked
 from .watch import Touched
+
+_LAST_LINES = 64 * 1024  # bytes of a log in which its last line with a time is looked for
 
 Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
 
@@ -42,11 +44,22 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     advanced = Cursor(
         touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, end=new.end
     )
+    spoke_at = status.st_mtime if touched.complete else None
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
+    elif (said_at := _said_at(file)) is not None:
+        spoke_at = min(said_at, status.st_mtime)  # a copy is written later than what it tells of
+        closed = LogClosed(status.st_mtime)
+        facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
-        log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more
-    )
+        log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more,
+        spoke_at,
+    )  # fmt: skip
+
+
+def _said_at(file: OpenFile) -> float | None:
+    """When the last line of a JSON log was written, by the log's own clock."""
+    return json_log.spoke_at(file.read(max(0, file.stat.st_size - _LAST_LINES), _LAST_LINES).split(b"\n"))
 
 
 def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Observation | None:

@@ -84,9 +84,24 @@ def is_locked(path: str) -> bool:
     return os.path.lexists(lock_file.lock_info_path_of(path))
 
 
-def read_binding_files(opener: SafeOpener, directory: str) -> tuple[bytes | None, bytes | None]:
-    """The deployment metadata and Proton's tfvars of a run directory, as bytes; None where there is none."""
-    return (
-        opener.read_small(f"{directory}/{METADATA_PATH}", MAX_METADATA),
-        opener.read_small(f"{directory}/{TFVARS_PATH}", MAX_METADATA),
-    )
+@dataclass(frozen=True, slots=True)
+class BindingFile:
+    """What names a resource, as bytes, and when it was written."""
+
+    content: bytes
+    modified_at: float
+
+
+def read_binding_files(opener: SafeOpener, directory: str) -> tuple[BindingFile | None, BindingFile | None]:
+    """The deployment metadata and Proton's tfvars of a run directory; None where there is none."""
+    return _binding_file(opener, f"{directory}/{METADATA_PATH}"), _binding_file(opener, f"{directory}/{TFVARS_PATH}")
+
+
+def _binding_file(opener: SafeOpener, path: str) -> BindingFile | None:
+    try:
+        with opener.open(path) as file:
+            if file.stat.st_size > MAX_METADATA:
+                raise Unreadable("E_TOO_LARGE", path)
+            return BindingFile(file.read(0, MAX_METADATA), file.stat.st_mtime)
+    except FileNotFoundError:
+        return None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from ..domain.binding import METADATA_PATH
 from ..domain.evidence import Cursor
 from .hints import UNWATCHED_DIRECTORIES, Hints, KernelWatch
 from .place import Kind, Place, place_of
@@ -182,10 +183,10 @@ class Watch:
 
     def run_directory(self, directory: str) -> str:
         """The run directory of a log that lies in `directory`: itself, unless a directory above it holds the
-        configuration and it does not, as in `terraform apply > logs/apply.log`."""
+        configuration, or the deployment metadata, and it does not: `terraform -chdir=infra apply > logs/apply.log`."""
         root = self._root_of(directory)
         above = directory
-        while root is not None and not _holds_configuration(above):
+        while root is not None and not _is_run_directory(above):
             above = os.path.dirname(above)
             if not f"{above}/".startswith(_below(root.path)):
                 return directory
@@ -212,8 +213,11 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def _holds_configuration(directory: str) -> bool:
-    """Whether Terraform or OpenTofu could have been started here (terraform internal/configs/parser_config_dir.go)."""
+def _is_run_directory(directory: str) -> bool:
+    """Whether Terraform or OpenTofu could have been started here (terraform internal/configs/parser_config_dir.go), or
+    Proton has a deployment here."""
+    if os.path.lexists(f"{directory}/{METADATA_PATH}"):
+        return True
     try:
         with os.scandir(directory) as entries:
             return any(entry.name.endswith(_CONFIGURATION) for entry in islice(entries, _MAX_ENTRIES))

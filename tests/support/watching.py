@@ -43,8 +43,13 @@ _KINDS: tuple[tuple[str, type[FileSystemEvent]], ...] = (
 )
 
 
-def bind_directory(directory: str, resource_arn: str, deployment_id: str, *, deleted: bool = False) -> None:
-    """Put deployment metadata into a run directory, as Proton does before it starts a job."""
+def bind_directory(
+    directory: str, resource_arn: str, deployment_id: str, *, deleted: bool = False, written_at: float | None = 0.0
+) -> None:
+    """Put deployment metadata into a run directory, as Proton does before it starts a job.
+
+    They are older than any recording, or were written at another time; None: now.
+    """
     os.makedirs(f"{directory}/.proton", exist_ok=True)
     document = {
         "deploymentId": deployment_id,
@@ -54,6 +59,8 @@ def bind_directory(directory: str, resource_arn: str, deployment_id: str, *, del
     written = f"{directory}/.proton/.new"
     with open(written, "w", encoding="utf-8") as file:
         json.dump(document, file)
+    if written_at is not None:
+        os.utime(written, (written_at, written_at))
     os.rename(written, f"{directory}/.proton/deployment-metadata.json")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, correlate, opens_run, tie
+from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from proton_tf_agent.domain.evidence import Evidence, Fact, Form
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
@@ -32,8 +32,8 @@ class Watched:
         self.runs = [other for other in self.runs if other.run_id != run.run_id] + [after]
         return run.run_id
 
-    def log(self, anchor: str, at: float, directory: str = "/w") -> str | None:
-        fact = Fact(ev.OperationStarted("terraform", "1.11.4", at), anchor, 0)
+    def log(self, anchor: str, at: float, directory: str = "/w", tool: str = "terraform") -> str | None:
+        fact = Fact(ev.OperationStarted(tool, "1.11.4", at), anchor, 0)
         return self.see(fact, directory, None, f"{directory}/{anchor}.log")
 
     def human_log(self, anchor: str, directory: str = "/w") -> str | None:
@@ -347,7 +347,7 @@ def test_a_lock_taken_before_the_last_word_of_a_human_log_is_its_own() -> None:
 def test_a_run_that_speaks_in_two_logs_is_one_run_and_its_json_log_counts(json_first: bool) -> None:
     """OpenTofu's -json-into=FILE: the human words on stdout, the JSON UI in a file."""
     watched = Watched()
-    both = (lambda: watched.log("j", 1999.5), lambda: watched.human_log("h"))
+    both = (lambda: watched.log("j", 1999.5, tool="tofu"), lambda: watched.human_log("h"))
     first, second = (begin() for begin in (both if json_first else both[::-1]))
     assert first == second
     (run,) = watched.runs
@@ -359,14 +359,32 @@ def test_what_the_human_log_had_told_is_not_counted_twice_when_the_json_log_is_f
     run_id = watched.human_log("h")
     watched.line("h", ev.ChangePlanned("a.b", "create"))
     assert watched.run(run_id).planned == 1
-    watched.log("j", 1999.5)
+    watched.log("j", 1999.5, tool="tofu")
     watched.line("j", ev.ChangePlanned("a.b", "create"))
     assert watched.run(run_id).planned == 1
 
 
-def test_a_human_log_beside_a_run_that_has_ended_is_another_run() -> None:
+@pytest.mark.parametrize(("tool", "at"), [("terraform", 1999.5), ("terraform", 2003.0), ("tofu", 2003.0)])
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_json_log_that_begins_beside_a_human_one_is_a_second_command(tool: str, at: float, locked: bool) -> None:
+    """It is refused the lock, plans without one, or works on another workspace; and Terraform has no -json-into."""
+    watched = Watched()
+    first = watched.human_log("h")
+    if locked:
+        assert watched.lock("L", 1999.9) == first
+    assert watched.log("j", at, tool=tool) != first
+
+
+def test_a_human_log_that_begins_beside_a_json_log_of_terraform_is_a_second_command() -> None:
     watched = Watched()
     first = watched.log("j", 1999.5)
+    watched.lock("L", 1999.6)
+    assert watched.human_log("h") != first
+
+
+def test_a_human_log_beside_a_run_that_has_ended_is_another_run() -> None:
+    watched = Watched()
+    first = watched.log("j", 1999.5, tool="tofu")
     watched.lock("L", 1999.6)
     watched.see(Fact(ev.LockReleased("L")), workspace="default")
     assert watched.human_log("h") != first
@@ -400,3 +418,29 @@ def test_a_log_is_of_the_run_whose_lock_far_away_was_seen_first() -> None:
     found = correlate(watched.runs, started, "/net", None, "/srv/terraform.tfstate")
     assert found is not None
     assert found.run_id == run_id
+
+
+# --- whose word is the last ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("later", "over_at", "expected"),
+    [
+        ({"state_path": "/w/s"}, None, True),
+        ({"state_path": "/w/s"}, 500.0, True),
+        ({"state_path": "/w/b/s", "workspace": "b"}, None, False),
+        ({"state_path": "/w/b/s", "workspace": "b"}, 500.0, False),
+        ({"state_path": "/w/b/s", "workspace": "b"}, 150.0, True),
+        ({"workspace": None}, None, True),
+        ({"workspace": None}, 500.0, False),
+        ({"workspace": "b"}, None, False),
+        ({"directory": "/v"}, 500.0, False),
+        ({"directory": "/v"}, 150.0, True),
+    ],
+)
+def test_runs_of_one_state_take_turns_and_others_may_overlap(
+    later: dict[str, str], over_at: float | None, expected: bool
+) -> None:
+    run = Run("run-1", "/w", 100.0, workspace="a", state_path="/w/s")
+    other = replace(Run("run-2", "/w", 200.0, workspace="a"), **later)
+    assert follows(other, run, over_at) is expected

@@ -668,6 +668,18 @@ def test_what_a_run_has_to_say_after_a_later_one_has_told_its_end_is_kept_and_no
     assert len(states(journal)) == 2
 
 
+def test_a_run_that_was_not_over_when_a_later_one_began_tells_its_end(journal: Journal) -> None:
+    """Two workspaces, or two directories, of one resource: both ends count."""
+    enqueued(journal, notification(1, SUCCEEDED, run_id="run-later", began=20.0))
+    asked: list[str] = []
+    with journal.transaction():
+        seq, _ = journal.enqueue(
+            notification(2, FAILED, began=10.0), "proton", 1002.0, "", lambda later: bool(asked.append(later))
+        )
+    assert asked == ["run-later"]
+    assert row_of(journal, seq)["state"] == "pending"
+
+
 def test_a_mere_plan_is_not_in_progress_once_its_deployment_has_ended(journal: Journal) -> None:
     """A plan beside an apply is done after it: Proton must not be left with IN_PROGRESS."""
     (end,) = enqueued(journal, notification(1, SUCCEEDED, run_id="run-apply", began=10.0))

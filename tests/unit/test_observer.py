@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,10 +161,13 @@ def test_a_run_that_was_on_when_the_machine_was_restarted_is_lost(
         ("modules/a/main.tf", "apply.log", "."),
         ("modules/a/main.tf", "modules/a/apply.log", "modules/a"),
         ("main.tofu", "logs/apply.log", "."),
-        ("README.md", "logs/apply.log", "logs"),
+        ("README.md", "logs/apply.log", "."),
+        ("infra/main.tf", "logs/apply.log", "."),
+        (".proton/deployment-metadata.json", "artifacts/1/apply.log", "."),
+        ("artifacts/1/.proton/deployment-metadata.json", "artifacts/1/apply.log", "artifacts/1"),
     ],
 )
-def test_a_log_below_the_configuration_speaks_for_the_configurations_directory(
+def test_a_log_below_the_configuration_or_the_metadata_speaks_for_their_directory(
     scene: ObservedRoot, configuration: str, log: str, expected: str
 ) -> None:
     scene.write(configuration, b"")
@@ -171,3 +176,171 @@ def test_a_log_below_the_configuration_speaks_for_the_configurations_directory(
     (run,) = scene.runs()
     assert run.directory == os.path.normpath(f"{scene.directory}/{expected}")
     assert run.log_path == f"{scene.directory}/{log}"
+
+
+# --- human logs beside a run whose log is not known ---------------------------------------------------------------
+
+
+HUMAN = LOGS.parent / "human"
+LOCK = ".terraform.tfstate.lock.info"
+
+
+def at_work(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch, *lock_ids: str) -> None:
+    """Let these locks be held, and no others."""
+    monkeypatch.setattr(scene.pipeline.surroundings, "is_held", lambda run: run.lock_id in lock_ids)
+
+
+def complete(scene: ObservedRoot, name: str) -> None:
+    """Somebody finds that nobody writes this log any more."""
+    scene.observer.read([replace(look, complete=True) for look in scene.watch.touched([f"{scene.directory}/{name}"])])
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_success_that_is_over_while_a_run_without_a_log_is_at_work_is_nobodys(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    """A log of old was copied in; how the run ends nobody knows."""
+    at_work(scene, monkeypatch, "first")
+    scene.lock("first")
+    scene.look(LOCK)
+    scene.write("old.log", (HUMAN / "apply_creates.log").read_bytes())
+    complete(scene, "old.log") if closed else scene.look("old.log")
+    os.remove(f"{scene.directory}/{LOCK}")
+    at_work(scene, monkeypatch)
+    scene.look(LOCK, "old.log")
+    scene.wait(60.0)
+    assert [run.status for run in scene.runs()] == [RunStatus.UNDETERMINED]
+    assert scene.statuses() == ["IN_PROGRESS"]
+
+
+def test_a_summary_while_the_lock_is_held_proves_nothing_and_neither_does_what_comes_behind_it(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terraform gives its lock back before it says that all is well."""
+    text = (HUMAN / "apply_creates.log").read_bytes()
+    begun, _, _ = text.partition(b"Apply complete!")
+    scene.lock("first")
+    scene.look(LOCK)
+    with written(scene.write("apply.log", begun)):
+        scene.look("apply.log")
+        at_work(scene, monkeypatch, "first")
+        scene.write("apply.log", text)
+        scene.look("apply.log")
+    os.remove(f"{scene.directory}/{LOCK}")
+    at_work(scene, monkeypatch)
+    scene.look(LOCK)
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert [run.status for run in scene.runs()] == [RunStatus.UNDETERMINED]
+    assert set(scene.statuses()) == {"IN_PROGRESS"}
+
+
+@pytest.mark.parametrize("log", ["lock_refused_plain.log", "fails_reference_plain.log"])
+def test_an_error_alone_waits_for_its_end_to_tell_whose_it_is(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
+    at_work(scene, monkeypatch, "first")
+    scene.lock("first")
+    scene.look(LOCK)
+    with written(scene.write("apply-2.log", (HUMAN / log).read_bytes())):
+        scene.look("apply-2.log")
+        assert len(scene.runs()) == 1
+    complete(scene, "apply-2.log")
+    scene.wait(60.0)
+    assert sorted((run.lock_id, run.is_open) for run in scene.runs()) == [("", False), ("first", True)]
+
+
+def test_an_error_alone_is_the_runs_that_has_given_its_lock_back(scene: ObservedRoot) -> None:
+    scene.lock("first")
+    scene.look(LOCK)
+    os.remove(f"{scene.directory}/{LOCK}")
+    scene.write("apply.log", (HUMAN / "fails_reference_plain.log").read_bytes())
+    scene.look(LOCK)
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert [(run.lock_id, run.status) for run in scene.runs()] == [("first", RunStatus.ERRORED)]
+
+
+def test_a_refusal_is_never_the_run_that_holds_the_lock(scene: ObservedRoot) -> None:
+    """Although that has given it back by the time the log is read."""
+    refusal = (HUMAN / "lock_refused_plain.log").read_bytes()
+    holder = re.search(rb"ID: +(\S+)", refusal)
+    assert holder is not None
+    scene.lock(holder[1].decode())
+    scene.look(LOCK)
+    os.remove(f"{scene.directory}/{LOCK}")
+    scene.write("apply-2.log", refusal)
+    scene.look(LOCK)
+    complete(scene, "apply-2.log")
+    scene.wait(60.0)
+    assert sorted(run.status for run in scene.runs()) == [RunStatus.ERRORED, RunStatus.UNDETERMINED]
+
+
+# --- two processes that write one log -----------------------------------------------------------------------------
+
+
+def let_go(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.remove(f"{scene.directory}/{LOCK}")
+    at_work(scene, monkeypatch)
+    scene.look(LOCK)
+
+
+def test_of_two_runs_that_write_one_log_nothing_is_proven(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary of the first stands behind the `version` line of the second."""
+    begun, end = recorded("apply_ok.log", b'"operation":"apply"')
+    with written(scene.write("apply.log", begun)):
+        scene.lock("first")
+        scene.look("apply.log", LOCK)
+        at_work(scene, monkeypatch, "first")
+        scene.write("apply.log", b"".join(OTHER[:6]), "ab")
+        scene.look("apply.log")
+        let_go(scene, monkeypatch)
+        scene.write("apply.log", end, "ab")
+        scene.look("apply.log")
+        scene.wait(60.0)
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert "SUCCEEDED" not in scene.statuses()
+    assert not {RunStatus.APPLIED} & {run.status for run in scene.runs()}
+
+
+def test_a_log_is_handed_back_by_a_run_that_was_refused_the_lock(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = recorded("apply_ok.log", b'"operation":"apply"')
+    refusal = (LOGS / "lock_refused.log").read_bytes()
+    holder = re.search(rb"ID: +([0-9a-f-]+)", refusal)
+    assert holder is not None
+    lock_id = holder[1].decode()
+    with written(scene.write("apply.log", begun)):
+        scene.lock(lock_id)
+        scene.look("apply.log", LOCK)
+        at_work(scene, monkeypatch, lock_id)
+        scene.write("apply.log", refusal, "ab")
+        scene.look("apply.log")
+        let_go(scene, monkeypatch)
+        scene.write("apply.log", end, "ab")
+        scene.look("apply.log")
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert sorted((run.status, run.lock_id) for run in scene.runs()) == [
+        (RunStatus.APPLIED, lock_id),
+        (RunStatus.ERRORED, ""),
+    ]
+    assert [status for status in scene.statuses() if status != "IN_PROGRESS"] == ["SUCCEEDED"]
+
+
+def test_a_run_is_not_refused_its_own_lock(scene: ObservedRoot) -> None:
+    """A second command wrote into its human log."""
+    refusal = (HUMAN / "lock_refused_plain.log").read_bytes()
+    holder = re.search(rb"ID: +(\S+)", refusal)
+    assert holder is not None
+    begun, _, _ = (HUMAN / "apply_creates.log").read_bytes().partition(b"Apply complete!")
+    scene.lock(holder[1].decode())
+    with written(scene.write("apply.log", begun)):
+        scene.look(LOCK, "apply.log")
+        scene.write("apply.log", refusal, "ab")
+        scene.look("apply.log")
+        scene.wait(60.0)
+    (run,) = scene.runs()
+    assert (run.is_open, run.refused, run.errors) == (True, False, 0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.facts import LOGS
-from support.observing import ObservedRoot
+from support.observing import ObservedRoot, began_at
 from support.watching import bind_directory
 
+from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.journal import Journal
@@ -24,6 +26,8 @@ FIRST, SECOND = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222
 APPLY, FAILING, DESTROY = (
     (LOGS / name).read_bytes() for name in ("apply_ok.log", "apply_partial_failure.log", "destroy.log")
 )
+LOCK = ".terraform.tfstate.lock.info"
+HUMAN = (LOGS.parent / "human" / "apply_creates.log").read_bytes()
 
 
 @pytest.fixture
@@ -122,7 +126,7 @@ def test_metadata_binds_in_every_shape_it_was_ever_written_in_and_in_no_other(
     root: ObservedRoot, metadata: object, bound: tuple[str, str] | None
 ) -> None:
     os.makedirs(f"{root.directory}/.proton")
-    root.write(".proton/deployment-metadata.json", json.dumps(metadata).encode())
+    os.utime(root.write(".proton/deployment-metadata.json", json.dumps(metadata).encode()), (0.0, 0.0))
     run(root, APPLY)
     told = {(n.resource_arn, n.deployment_id) for n in root.notifications()}
     assert told == ({bound} if bound else set())
@@ -145,3 +149,117 @@ def test_a_newer_deployment_takes_the_place_of_what_an_older_one_has_not_told_ye
     waiting = [(row["deployment_id"], row["status"]) for row in rows if row["state"] == "pending"]
     assert (FIRST, "SUCCEEDED") not in waiting
     assert waiting[-1] == (SECOND, "FAILED")
+
+
+# --- runs that were over before there was a deployment to tell them for -----------------------------------------
+
+
+def unbound(root: ObservedRoot) -> list[str]:
+    recorded = root.journal.runs(10)
+    return [r.binding.reason for r in recorded if isinstance(r.binding, Unbound)]
+
+
+@pytest.mark.parametrize("settled_late", [True, False])
+def test_a_run_that_was_over_before_the_metadata_was_written_is_nobodys(root: ObservedRoot, settled_late: bool) -> None:
+    """An agent that was down meanwhile, or a log of old that is restored: the next deployment has not run."""
+    bind_directory(root.directory, NETWORK, FIRST, written_at=began_at(APPLY) + 3600.0)
+    lines = APPLY.splitlines(keepends=True)
+    run(root, b"".join(lines[:-2]) if settled_late else APPLY)
+    assert root.notifications() == []
+    assert unbound(root) == ["the deployment metadata is newer than the run"]
+
+
+def test_a_human_log_that_was_complete_before_the_metadata_was_written_is_nobodys(root: ObservedRoot) -> None:
+    os.utime(root.write("apply.log", HUMAN), (2000.0, 2000.0))
+    bind_directory(root.directory, NETWORK, FIRST, written_at=2001.0)
+    root.observer.read([replace(look, complete=True) for look in root.watch.touched([f"{root.directory}/apply.log"])])
+    root.wait(60.0)
+    assert root.notifications() == []
+    assert unbound(root) == ["the deployment metadata is newer than the run"]
+
+
+def test_metadata_that_was_written_in_mid_run_is_the_runs(root: ObservedRoot) -> None:
+    bind_directory(root.directory, NETWORK, FIRST, written_at=began_at(APPLY) + 0.1)
+    run(root, APPLY)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED)]
+
+
+def test_of_two_runs_in_one_log_the_first_is_not_told_for_the_deployment_of_the_second(root: ObservedRoot) -> None:
+    first, second = sorted((APPLY, FAILING), key=began_at)
+    bind_directory(root.directory, NETWORK, SECOND, written_at=began_at(second) - 1.0)
+    run(root, first + second)
+    assert len({n.run_id for n in root.notifications()}) == 1
+    assert unbound(root) == ["the deployment metadata is newer than the run"]
+
+
+# --- logs that are copied under the next deployment, directories that are moved ---------------------------------
+
+
+def complete(root: ObservedRoot, *names: str) -> None:
+    looks = root.watch.touched([f"{root.directory}/{name}" for name in names])
+    root.observer.read([replace(look, complete=True) for look in looks])
+
+
+def human_success(root: ObservedRoot, name: str = "apply.log") -> None:
+    bind_directory(root.directory, NETWORK, FIRST)
+    root.write(name, HUMAN)
+    complete(root, name)
+    root.wait(60.0)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED)]
+
+
+@pytest.mark.parametrize("where", ["apply-1.log", "two/apply.log"])
+@pytest.mark.parametrize("written_over", [True, False])
+def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
+    root: ObservedRoot, where: str, written_over: bool
+) -> None:
+    """Archived, copied with its directory as a template, or copied away before the next run writes over it."""
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    bind_directory(f"{root.directory}/two", INSTANCE, SECOND)
+    root.write("two/main.tf", b"")
+    root.write(where, HUMAN)
+    if written_over:
+        root.write("apply.log", HUMAN[: len(HUMAN) // 2])
+    root.look(where)
+    complete(root, where)
+    root.wait(60.0)
+    assert len(root.runs()) == 1
+    assert len(ends(root.notifications())) == 1
+
+
+def test_the_same_words_are_a_run_of_the_next_deployment_where_one_awaits_its_log(root: ObservedRoot) -> None:
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    root.lock("second")
+    root.look(LOCK)
+    os.remove(f"{root.directory}/{LOCK}")
+    root.write("apply-2.log", HUMAN)
+    root.look(LOCK)
+    complete(root, "apply-2.log")
+    root.wait(60.0)
+    assert ends(root.notifications())[-1] == (NETWORK, SECOND, Status.SUCCEEDED)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_run_directory_that_is_moved_or_archived_holds_no_other_runs(root: ObservedRoot, moved: bool) -> None:
+    for name in ("one", "two"):
+        bind_directory(f"{root.directory}/{name}", NETWORK, FIRST)
+    run(root, APPLY, "one/apply.log")
+    root.write("two/apply.log", APPLY)
+    if moved:
+        os.remove(f"{root.directory}/one/apply.log")
+    root.look("two/apply.log")
+    assert len(root.runs()) == 1
+    root.write("two/apply.log", FAILING, "ab")
+    root.look("two/apply.log")
+    root.wait(60.0)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED), (NETWORK, FIRST, Status.FAILED)]
+
+
+def test_a_json_log_in_the_directory_of_another_deployment_is_another_run(root: ObservedRoot) -> None:
+    bind_directory(f"{root.directory}/one", NETWORK, FIRST)
+    bind_directory(f"{root.directory}/two", INSTANCE, SECOND)
+    run(root, APPLY, "one/apply.log")
+    run(root, APPLY, "two/apply.log")
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.SUCCEEDED), (INSTANCE, SECOND, Status.SUCCEEDED)]

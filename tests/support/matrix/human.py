@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from .case import APPLY, FIRST_APPLIED, HUMAN, PLAN, Case, fails, succeeds
-from .stage import answer, deploy, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
+from .stage import answer, deploy_again, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
@@ -17,7 +17,6 @@ resource "terraform_data" "liar" {
   }
 }
 """
-_NEXT = "22222222-2222-4222-8222-222222222222"
 _SAVED = "terraform plan -lock=false -out=tfplan"
 _SAVED_FAILS = (run(f"{_SAVED} -var bad=1 > /dev/null"), run("terraform apply -no-color tfplan > apply.log", 1))
 _CHECK = 'check "c" {\n  assert {\n    condition     = terraform_data.first.output == "never"\n    error_message = "SAYS"\n  }\n}\n'
@@ -93,15 +92,15 @@ HUMAN_LOGS = (
     fails("human: a provisioner that prints a summary and fails", write("liar.tf", _LIAR),
           run(f"{HUMAN} -no-color > apply.log 2>&1", 1), message="local-exec provisioner error"),
     Case("human: a saved plan fails unsaid, the next deployment's is applied over its log",
-         (*_SAVED_FAILS, see("undetermined"), deploy(_NEXT), run(f"{_SAVED} -var rev=2 > /dev/null"),
+         (*_SAVED_FAILS, see("undetermined"), deploy_again(), run(f"{_SAVED} -var rev=2 > /dev/null"),
           run("terraform apply -no-color tfplan > apply.log")),
          ("SUCCEEDED",), ("undetermined", "applied")),
     Case("human: killed, and the next deployment's saved plan is appended to its log",
-         (start(f"{_GATED} >> apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy(_NEXT),
+         (start(f"{_GATED} >> apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy_again(),
           run(f"{_SAVED} > /dev/null"), run("terraform apply -no-color tfplan >> apply.log")),
          ("FAILED", "SUCCEEDED"), ("lost", "applied")),
     Case("human: killed, and the next deployment's saved plan has nothing to do",
-         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy(_NEXT),
+         (start(f"{_GATED} > apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), deploy_again(),
           run(f"{HUMAN} -lock=false > /dev/null; {_SAVED} > /dev/null"),
           run("rm apply.log; terraform apply -no-color tfplan | tee apply.log")),
          ("FAILED", "SUCCEEDED"), ("lost", "applied"), "0 added"),

@@ -41,6 +41,7 @@ class Stage:
             directory.mkdir(parents=True)
         self.resource_arn = _ARN + name
         self.deployment_id = str(uuid5(NAMESPACE_URL, name))
+        self.deployments = 1
         bind_directory(str(self.directory), self.resource_arn, self.deployment_id)
         self.terraform = Terraform(terraform_path)
         self.gate = Gate(self.outside / "gate")
@@ -175,9 +176,15 @@ def write(path: str, text: str) -> Step:
     return lambda stage: stage.write(path, text)
 
 
-def deploy(deployment_id: str) -> Step:
-    """Let Proton begin the next deployment of the same resource."""
-    return lambda stage: bind_directory(str(stage.directory), stage.resource_arn, deployment_id)
+def deploy_again(below: str = ".") -> Step:
+    """Let Proton begin another deployment of the resource: new metadata, in the run directory or in one below."""
+
+    def step(stage: Stage) -> None:
+        stage.deployments += 1
+        deployment_id = str(uuid5(NAMESPACE_URL, f"{stage.deployment_id}-{stage.deployments}"))
+        bind_directory(str(stage.directory / below), stage.resource_arn, deployment_id, written_at=None)
+
+    return step
 
 
 def reach_gate(stage: Stage) -> None:

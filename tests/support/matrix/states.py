@@ -86,6 +86,13 @@ STATES = (
         start("exec terraform -chdir=envs/prod apply -json -auto-approve -var gate=$GATE > apply.log"),
         *_UNDER_WAY, send(signal.SIGKILL), end(-9), hear("FAILED"), message="1 of 2 applied", status="lost",
     ),
+    Case(
+        "with -chdir, no configuration above it, and a log in another directory",
+        (write("infra/main.tf", CONFIGURATION), run("mkdir logs"),
+         start("exec terraform -chdir=infra apply -json -auto-approve -var gate=$GATE > logs/apply.log"),
+         *_UNDER_WAY, *_GO_ON),
+        ("SUCCEEDED",), ("applied",), "2 added", "terraform -chdir=infra output -json", files={},
+    ),
     succeeds("without a lock", start(f"{GATED} -lock=false > apply.log"), *_UNDER_WAY, *_GO_ON),
     fails(
         "killed without a lock", start(f"{GATED} -lock=false > apply.log"), *_UNDER_WAY, send(signal.SIGKILL), end(-9),

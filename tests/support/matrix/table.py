@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .beside import AT_ONCE, BESIDE_A_RUN_WITHOUT_LOG, NEXT_DEPLOYMENTS, ONE_LOG, SECOND_COMMANDS
 from .case import Case
 from .ends import FAILED_APPLIES, FAILED_PLANS, INTERRUPTED, LOCKS, NO_RUNS, SUCCESSES
 from .human import HUMAN_LOGS
@@ -22,4 +23,9 @@ CASES: tuple[Case, ...] = (
     *NO_RUNS,
     *HUMAN_LOGS,
     *WRAPPED,
+    *SECOND_COMMANDS,
+    *ONE_LOG,
+    *AT_ONCE,
+    *NEXT_DEPLOYMENTS,
+    *BESIDE_A_RUN_WITHOUT_LOG,
 )
