@@ -272,8 +272,8 @@ class Observer:
     def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
-        Two runs may print the same: under another deployment a human log is a copy only if it is complete when it is
-        found, and no run awaits its log. A JSON log in another directory is one for the same deployment only.
+        Two runs may print the same: under another deployment a human log is a copy only if it has all of its original
+        when it is found, and no run awaits its log. A JSON log in another directory is one for the same deployment.
         _NotYet when that cannot be known yet.
         """
         if batch.known_logs is None:
@@ -289,9 +289,10 @@ class Observer:
                     if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
                         raise _NotYet(soon=True)  # its run is not journaled yet
                     same = self._told_of(original.cursor, directory)
-                    if not same and (original.grows or self._pipeline.awaits_log(directory, self._clock())):
+                    ended = original.cursor.modified_ns / 1e9
+                    if not same and (original.grows or self._pipeline.awaits_log(directory, ended, self._clock())):
                         continue
-                    if (original.grows or not same) and not look.complete:
+                    if original.grows and not look.complete:
                         raise _NotYet(soon=False)  # it may grow and become another
                     return cursor_behind(file, original.cursor)
                 for cursor in batch.known_logs.json_originals(file):

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import Binding, Unbound
-from .domain.correlation import LINK_WINDOW, begin, correlate, follows, opens_run, tie
+from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations
@@ -51,6 +51,9 @@ class Surroundings(Protocol):
 
     def is_held(self, run: Run) -> bool:
         """Whether a process certainly holds the run's lock now."""
+
+    def state_written_at(self, directory: str) -> float:
+        """When the local state of a directory was last written; 0 where there is none within reach."""
 
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
@@ -174,14 +177,19 @@ class Pipeline:
                 return True
         return False
 
-    def awaits_log(self, directory: str, now: float) -> bool:
-        """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come."""
-        known = [*self.open.values(), *self.journal.runs(_JUST_ENDED, directory)]
-        return any(
-            run.log is Log.ABSENT and run.lock_id and directory in run.directories
-            and now - (run.ended_at or now) < LINK_WINDOW and not self.surroundings.is_held(run)
-            for run in (recorded.run for recorded in known)
-        )  # fmt: skip
+    def awaits_log(self, directory: str, since: float, now: float) -> bool:
+        """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come; or
+        somebody has written the state since, and no run is known that did."""
+        recorded = [*self.open.values(), *self.journal.runs(_JUST_ENDED, directory)]
+        known = [r.run for r in recorded if directory in r.run.directories]
+        if any(
+            run.log is Log.ABSENT and run.lock_id and now - (run.ended_at or now) < LINK_WINDOW
+            and not self.surroundings.is_held(run)
+            for run in known
+        ):  # fmt: skip
+            return True
+        unknown = not any(run.started_at > since for run in known)
+        return unknown and self.surroundings.state_written_at(directory) > since + FILE_TIME_SLACK
 
     def forget(self, paths: Sequence[str]) -> None:
         """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""

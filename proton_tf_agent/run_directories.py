@@ -107,6 +107,15 @@ class RunDirectories:
         same = info is not None and lock_file.read(info, run.lock_id, run.state_path)[1] == run.lock_id
         return same and self._processes.is_alive(run)
 
+    def state_written_at(self, directory: str) -> float:
+        """When the local state of a directory was last written; 0 where there is none within reach. Whoever applies
+        writes it, changes or none."""
+        try:
+            with self._opener.open(self.state_path(Run("", directory, 0.0)) or "") as state:
+                return state.stat.st_mtime
+        except (FileNotFoundError, Unreadable):
+            return 0.0
+
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
         found = backend_of(self._opener, directory)

@@ -95,13 +95,15 @@ class KnownLogs:
 
     def _is_lost(self, cursor: Cursor, file: OpenFile) -> bool:
         """Whether all that is known of a log is how it began and how long it was, and a file is that: it was copied
-        away before it was written over."""
+        away before it was written over, or renamed and touched."""
         if cursor.offset != file.stat.st_size or self._begins_with(cursor, file):
             return False
         try:
             with self._opener.open(cursor.path) as original:
                 return original.stat.st_mtime_ns != cursor.modified_ns
-        except (FileNotFoundError, Unreadable):
+        except FileNotFoundError:
+            return (cursor.device, cursor.inode) == (file.stat.st_dev, file.stat.st_ino)
+        except Unreadable:
             return False
 
     def _leads_to_its_file(self, cursor: Cursor) -> bool:
@@ -133,6 +135,6 @@ def cursor_behind(file: OpenFile, original: Cursor, size: int | None = None) -> 
     """The cursor with which nothing of a copy is read that its original has told; size: of how much it is one."""
     size = file.stat.st_size if size is None else size
     head, length = tail.head_of(file.read, size)
-    return Cursor(
-        original.path, file.stat.st_dev, file.stat.st_ino, size, head, length, end=tail.end_of(file.read, size)
-    )  # fmt: skip
+    place = (original.path, file.stat.st_dev, file.stat.st_ino, size)
+    end = tail.end_of(file.read, size)
+    return Cursor(*place, head, length, generation=original.generation, end=end)  # it may be copied in its turn

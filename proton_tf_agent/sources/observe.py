@@ -40,7 +40,8 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     identity = f"{place.directory}\0{status.st_dev}\0{status.st_ino}\0{generation}"
     readable = log.LogFile(place.directory, os.path.basename(touched.path), identity, status.st_mtime)
     facts, marks = log.read(readable, new, cursor, touched.complete)
-    human = any(mark.form is Form.HUMAN for mark in marks)
+    forms = {mark.form for mark in marks if mark.form}
+    human = Form.HUMAN in forms or bool(cursor and cursor.generation and not forms)  # the copy of one has no mark
     advanced = Cursor(
         touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, end=new.end
     )

@@ -228,6 +228,18 @@ def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
     assert len(ends(root.notifications())) == 1
 
 
+def test_a_log_that_is_renamed_and_touched_and_then_copied_is_no_run_of_the_next(root: ObservedRoot) -> None:
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    os.rename(f"{root.directory}/apply.log", f"{root.directory}/old.log")
+    os.utime(f"{root.directory}/old.log")
+    complete(root, "old.log")
+    root.write("older.log", HUMAN)
+    complete(root, "older.log")
+    root.wait(60.0)
+    assert len(root.runs()) == 1
+
+
 def test_the_same_words_are_a_run_of_the_next_deployment_where_one_awaits_its_log(root: ObservedRoot) -> None:
     human_success(root)
     bind_directory(root.directory, NETWORK, SECOND)
@@ -236,6 +248,19 @@ def test_the_same_words_are_a_run_of_the_next_deployment_where_one_awaits_its_lo
     os.remove(f"{root.directory}/{LOCK}")
     root.write("apply-2.log", HUMAN)
     root.look(LOCK)
+    complete(root, "apply-2.log")
+    root.wait(60.0)
+    assert ends(root.notifications())[-1] == (NETWORK, SECOND, Status.SUCCEEDED)
+
+
+def test_the_same_words_are_a_run_of_the_next_deployment_where_somebody_has_applied_since(root: ObservedRoot) -> None:
+    """The agent was down: a run without changes prints the same every time, and writes its state."""
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    root.write("terraform.tfstate", b"")
+    later = os.stat(root.write("apply-2.log", HUMAN)).st_mtime + 5.0
+    for name in ("terraform.tfstate", "apply-2.log"):
+        os.utime(f"{root.directory}/{name}", (later, later))
     complete(root, "apply-2.log")
     root.wait(60.0)
     assert ends(root.notifications())[-1] == (NETWORK, SECOND, Status.SUCCEEDED)

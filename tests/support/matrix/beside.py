@@ -78,7 +78,9 @@ BESIDE_A_RUN_WITHOUT_LOG = (
           start("exec terraform -chdir=a apply -json -auto-approve -var gate=$GATE -var bad=1 > /dev/null"), reach_gate,
           hear("IN_PROGRESS"), run(f"{HUMAN} -no-color -lock=false > b.log".replace("apply", "-chdir=b apply", 1)),
           lambda stage: stage.let_time_pass(), *_FAILS),
-         ("IN_PROGRESS",), ("undetermined",)),
+         ("IN_PROGRESS",), ("undetermined",),
+         # Read when it was over, it is a run of its own that nothing binds.
+         lagging=(("IN_PROGRESS",), ("undetermined", "applied"))),
     Case("no log, and a human plan with a syntax error",
          (*_AT_WORK, write("more.tf", 'output "x" {'), run("terraform plan -no-color > plan.log 2>&1", 1), hear("FAILED"),
           *_FAILS),
