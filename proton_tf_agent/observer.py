@@ -35,13 +35,13 @@ from .domain.evidence import (
 )
 from .domain.run import Lock, Log, Run
 from .pipeline import Pipeline, Told
-from .sources.known_logs import KnownLogs, cursor_behind
+from .sources.known_logs import KnownLogs, Original, cursor_behind
 from .sources.lock_file import lock_info_path_of
 from .sources.log import still_written
 from .sources.observe import observe
 from .sources.place import Kind
 from .sources.processes import Processes
-from .sources.safe_open import SafeOpener, Unreadable
+from .sources.safe_open import OpenFile, SafeOpener, Unreadable
 from .sources.spool import Spool
 from .sources.watch import Touched, Watch
 
@@ -273,38 +273,55 @@ class Observer:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
         Two runs may print the same: under another deployment a human log is a copy only if it has all of its original
-        when it is found, and no run awaits its log. A JSON log in another directory is one for the same deployment.
+        when it is found, and no run awaits its log; and in another directory only if it tells a success, for the same
+        mistake is made in many places, and a failure that is told twice is better than one that is not told. A JSON log
+        in another directory is one for the same deployment.
         _NotYet when that cannot be known yet.
         """
         if batch.known_logs is None:
             being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
             batch.known_logs = KnownLogs(self._opener, batch.all_cursors(), being_written)
+        known = batch.known_logs
         try:
             with self._opener.open(look.path) as file:
-                former = batch.known_logs.former(file)
-                if former is not None:
-                    return former
-                directory = look.place.directory
-                for original in batch.known_logs.originals(file):
-                    if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
-                        raise _NotYet(soon=True)  # its run is not journaled yet
-                    same = self._told_of(original.cursor, directory)
-                    ended = original.cursor.modified_ns / 1e9
-                    if not same and (original.grows or self._pipeline.awaits_log(directory, ended, self._clock())):
-                        continue
-                    if original.grows and not look.complete:
-                        raise _NotYet(soon=False)  # it may grow and become another
-                    return cursor_behind(file, original.cursor)
-                for cursor in batch.known_logs.json_originals(file):
-                    if self._run_directory_of(cursor.path) == directory:
-                        continue  # an anchor tells the same
-                    if cursor.path in batch.looked_at and batch.holds(cursor):
-                        raise _NotYet(soon=True)
-                    if self._told_of(cursor, directory):
-                        return batch.known_logs.json_cursor(file, cursor)
+                for original in known.originals(file) if (former := known.former(file)) is None else ():
+                    if self._is_copy(original, look, batch):
+                        return cursor_behind(file, original.cursor)
+                return former or self._cursor_of_json(file, look, batch)
         except FileNotFoundError:
-            pass
+            return None
+
+    def _is_copy(self, original: Original, look: Touched, batch: _Batch) -> bool:
+        """Whether a human log is a copy of another rather than one that says the same. _NotYet: see there."""
+        directory = look.place.directory
+        if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
+            raise _NotYet(soon=True)  # its run is not journaled yet
+        if not self._told_of(original.cursor, directory):
+            ended = original.cursor.modified_ns / 1e9
+            if not self._may_speak_again(original.cursor, directory) or original.grows:
+                return False
+            if self._pipeline.awaits_log(directory, ended, self._clock()):
+                return False
+        if original.grows and not look.complete:
+            raise _NotYet(soon=False)  # it may grow and become another
+        return True
+
+    def _cursor_of_json(self, file: OpenFile, look: Touched, batch: _Batch) -> Cursor | None:
+        """The cursor behind what is known of a JSON log that has come to another directory; None when it is news."""
+        known = batch.known_logs
+        for cursor in known.json_originals(file) if known is not None else ():
+            if self._run_directory_of(cursor.path) == look.place.directory:
+                continue  # an anchor tells the same
+            if cursor.path in batch.looked_at and batch.holds(cursor):
+                raise _NotYet(soon=True)
+            if known is not None and self._told_of(cursor, look.place.directory):
+                return known.json_cursor(file, cursor)
         return None
+
+    def _may_speak_again(self, log: Cursor, directory: str) -> bool:
+        """Whether what another deployment's log says may be this one again, rather than another that says the same."""
+        here = self._run_directory_of(log.path) == directory
+        return here or any(self._pipeline.told_success(mark.anchor) for mark in log.marks if mark.anchor)
 
     def _told_of(self, log: Cursor, directory: str) -> bool:
         """Whether a run in a log was for the deployment that is bound to a directory now."""

@@ -177,6 +177,10 @@ class Pipeline:
                 return True
         return False
 
+    def told_success(self, anchor: str) -> bool:
+        """Whether the log of the run with this anchor says that it went well."""
+        return any(recorded.run.summary is not None for recorded in self.journal.runs_known_as(anchor=anchor))
+
     def awaits_log(self, directory: str, since: float, now: float) -> bool:
         """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come; or
         somebody has written the state since, and no run is known that did."""

@@ -228,6 +228,17 @@ def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
     assert len(ends(root.notifications())) == 1
 
 
+def test_the_same_mistake_in_two_directories_fails_two_runs(root: ObservedRoot) -> None:
+    mistake = b"\nError: Reference to undeclared input variable\n\n  on main.tf line 1, in output \"x\":\n"
+    for name, arn in (("one", NETWORK), ("two", INSTANCE)):
+        bind_directory(f"{root.directory}/{name}", arn, FIRST)
+        root.write(f"{name}/main.tf", b"")
+        root.write(f"{name}/apply.log", mistake)
+        complete(root, f"{name}/apply.log")
+        root.wait(60.0)
+    assert ends(root.notifications()) == [(NETWORK, FIRST, Status.FAILED), (INSTANCE, FIRST, Status.FAILED)]
+
+
 def test_a_log_that_is_renamed_and_touched_and_then_copied_is_no_run_of_the_next(root: ObservedRoot) -> None:
     human_success(root)
     bind_directory(root.directory, NETWORK, SECOND)

@@ -8,7 +8,12 @@ from .case import APPLY, FIRST_APPLIED, HUMAN, PLAN, Case, fails, succeeds
 from .stage import answer, deploy_again, end, hear, pass_gate, reach_gate, run, see, send, start, still_open, write
 
 _GATED = f"exec {HUMAN} -no-color -var gate=$GATE"
+_SAVED = "terraform plan -lock=false -out=tfplan"
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
+_SAVED_FAILS = (  # long enough for its lock to be seen
+    run(f"{_SAVED} -var bad=1 -var gate=$GATE > /dev/null"), start("exec terraform apply -no-color tfplan > apply.log"),
+    *_UNDER_WAY, pass_gate, end(1),
+)  # fmt: skip
 _GO_ON = (pass_gate, end(0))
 _LIAR = """
 resource "terraform_data" "liar" {
@@ -17,8 +22,6 @@ resource "terraform_data" "liar" {
   }
 }
 """
-_SAVED = "terraform plan -lock=false -out=tfplan"
-_SAVED_FAILS = (run(f"{_SAVED} -var bad=1 > /dev/null"), run("terraform apply -no-color tfplan > apply.log", 1))
 _CHECK = 'check "c" {\n  assert {\n    condition     = terraform_data.first.output == "never"\n    error_message = "SAYS"\n  }\n}\n'
 _SAYS_SUCCESS = write(
     "check.tf", _CHECK.replace("SAYS", "It said\\n\\nApply complete! Resources: 1 added, 0 changed, 0 destroyed.")
