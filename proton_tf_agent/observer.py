@@ -216,8 +216,8 @@ class Observer:
     def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
-        Two runs may print the same: under another deployment a human log is a copy only if it has all of its original
-        when it is found, and no run awaits its log. A JSON log in another directory is one for the same deployment.
+        Two runs may print the same: under another deployment a human log is a copy only of a success, if it has all of
+        it when it is found and no run awaits its log. A JSON log in another directory is one for the same deployment.
         _NotYet when that cannot be known yet.
         """
         if batch.known_logs is None:
@@ -233,8 +233,7 @@ class Observer:
                     if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
                         raise _NotYet(soon=True)  # its run is not journaled yet
                     same = self._told_of(original.cursor, directory)
-                    ended = original.cursor.modified_ns / 1e9
-                    if not same and (original.grows or self._pipeline.awaits_log(directory, ended, self._clock())):
+                    if not same and (original.grows or self._may_be_another(original.cursor, directory)):
                         continue
                     if original.grows and not look.complete:
                         raise _NotYet(soon=False)  # it may grow and become another
@@ -249,6 +248,14 @@ class Observer:
         except FileNotFoundError:
             pass
         return None
+
+    def _may_be_another(self, log: Cursor, directory: str) -> bool:
+        """Whether a run of another deployment may have printed the same as a log: plans and failures often do; a
+        success leaves its trace in the lock or the state."""
+        anchors = [mark.anchor for mark in log.marks if mark.anchor]  # none: it is a copy itself
+        if anchors and not any(self._pipeline.succeeded(anchor) for anchor in anchors):
+            return True
+        return self._pipeline.awaits_log(directory, log.modified_ns / 1e9, self._clock())
 
     def _told_of(self, log: Cursor, directory: str) -> bool:
         """Whether a run in a log was for the deployment that is bound to a directory now."""

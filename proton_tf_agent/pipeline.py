@@ -177,6 +177,11 @@ class Pipeline:
                 return True
         return False
 
+    def succeeded(self, anchor: str) -> bool:
+        """Whether the run with this anchor is known to have applied or destroyed."""
+        known = self.journal.runs_known_as(anchor, "")
+        return any(recorded.run.status in (RunStatus.APPLIED, RunStatus.DESTROYED) for recorded in known)
+
     def awaits_log(self, directory: str, since: float, now: float) -> bool:
         """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come; or
         somebody has written the state since, and no run is known that did."""

@@ -228,6 +228,19 @@ def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
     assert len(ends(root.notifications())) == 1
 
 
+@pytest.mark.parametrize("name", ["plan_saved.log", "fails_reference_plain.log"])
+def test_a_plan_or_a_failure_that_says_the_same_is_the_next_deployments(root: ObservedRoot, name: str) -> None:
+    """A mistake in the configuration fails every deployment with the same words, and leaves no other trace."""
+    text = (LOGS.parent / "human" / name).read_bytes()
+    for deployment_id, log in ((FIRST, "plan.log"), (SECOND, "plan-2.log")):
+        bind_directory(root.directory, NETWORK, deployment_id)
+        root.write(log, text)
+        complete(root, log)
+        root.wait(60.0)
+    assert len(root.runs()) == 2
+    assert {n.deployment_id for n in root.notifications()} >= {SECOND}
+
+
 def test_a_log_that_is_renamed_and_touched_and_then_copied_is_no_run_of_the_next(root: ObservedRoot) -> None:
     human_success(root)
     bind_directory(root.directory, NETWORK, SECOND)
