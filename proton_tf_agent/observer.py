@@ -272,10 +272,8 @@ class Observer:
     def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
-        Two runs may print the same: under another deployment a human log is a copy only if it has all of its original
-        when it is found, and no run awaits its log; and in another directory only if it tells a success, for the same
-        mistake is made in many places, and a failure that is told twice is better than one that is not told. A JSON log
-        in another directory is one for the same deployment.
+        Two runs may print the same: under another deployment a human log is a copy only of a success, if it has all of
+        it when it is found and no run awaits its log. A JSON log in another directory is one for the same deployment.
         _NotYet when that cannot be known yet.
         """
         if batch.known_logs is None:
@@ -296,12 +294,9 @@ class Observer:
         directory = look.place.directory
         if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
             raise _NotYet(soon=True)  # its run is not journaled yet
-        if not self._told_of(original.cursor, directory):
-            ended = original.cursor.modified_ns / 1e9
-            if not self._may_speak_again(original.cursor, directory) or original.grows:
-                return False
-            if self._pipeline.awaits_log(directory, ended, self._clock()):
-                return False
+        same = self._told_of(original.cursor, directory)
+        if not same and (original.grows or self._may_be_another(original.cursor, directory)):
+            return False
         if original.grows and not look.complete:
             raise _NotYet(soon=False)  # it may grow and become another
         return True
@@ -318,10 +313,13 @@ class Observer:
                 return known.json_cursor(file, cursor)
         return None
 
-    def _may_speak_again(self, log: Cursor, directory: str) -> bool:
-        """Whether what another deployment's log says may be this one again, rather than another that says the same."""
-        here = self._run_directory_of(log.path) == directory
-        return here or any(self._pipeline.told_success(mark.anchor) for mark in log.marks if mark.anchor)
+    def _may_be_another(self, log: Cursor, directory: str) -> bool:
+        """Whether a run of another deployment may have printed the same as a log: plans and failures often do; a
+        success leaves its trace in the lock or the state."""
+        anchors = [mark.anchor for mark in log.marks if mark.anchor]  # none: it is a copy itself
+        if anchors and not any(self._pipeline.succeeded(anchor) for anchor in anchors):
+            return True
+        return self._pipeline.awaits_log(directory, log.modified_ns / 1e9, self._clock())
 
     def _told_of(self, log: Cursor, directory: str) -> bool:
         """Whether a run in a log was for the deployment that is bound to a directory now."""

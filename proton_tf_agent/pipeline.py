@@ -177,9 +177,10 @@ class Pipeline:
                 return True
         return False
 
-    def told_success(self, anchor: str) -> bool:
-        """Whether the log of the run with this anchor says that it went well."""
-        return any(recorded.run.summary is not None for recorded in self.journal.runs_known_as(anchor=anchor))
+    def succeeded(self, anchor: str) -> bool:
+        """Whether the run with this anchor is known to have applied or destroyed."""
+        known = self.journal.runs_known_as(anchor, "")
+        return any(recorded.run.status in (RunStatus.APPLIED, RunStatus.DESTROYED) for recorded in known)
 
     def awaits_log(self, directory: str, since: float, now: float) -> bool:
         """Whether a run in a directory has given its lock back, and the log that tells how it went may yet come; or

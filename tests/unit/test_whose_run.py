@@ -229,7 +229,7 @@ def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
 
 
 def test_the_same_mistake_in_two_directories_fails_two_runs(root: ObservedRoot) -> None:
-    mistake = b"\nError: Reference to undeclared input variable\n\n  on main.tf line 1, in output \"x\":\n"
+    mistake = b'\nError: Reference to undeclared input variable\n\n  on main.tf line 1, in output "x":\n'
     for name, arn in (("one", NETWORK), ("two", INSTANCE)):
         bind_directory(f"{root.directory}/{name}", arn, FIRST)
         root.write(f"{name}/main.tf", b"")
@@ -237,6 +237,19 @@ def test_the_same_mistake_in_two_directories_fails_two_runs(root: ObservedRoot) 
         complete(root, f"{name}/apply.log")
         root.wait(60.0)
     assert ends(root.notifications()) == [(NETWORK, FIRST, Status.FAILED), (INSTANCE, FIRST, Status.FAILED)]
+
+
+@pytest.mark.parametrize("name", ["plan_saved.log", "fails_reference_plain.log"])
+def test_a_plan_or_a_failure_that_says_the_same_is_the_next_deployments(root: ObservedRoot, name: str) -> None:
+    """A mistake in the configuration fails every deployment with the same words, and leaves no other trace."""
+    text = (LOGS.parent / "human" / name).read_bytes()
+    for deployment_id, log in ((FIRST, "plan.log"), (SECOND, "plan-2.log")):
+        bind_directory(root.directory, NETWORK, deployment_id)
+        root.write(log, text)
+        complete(root, log)
+        root.wait(60.0)
+    assert len(root.runs()) == 2
+    assert {n.deployment_id for n in root.notifications()} >= {SECOND}
 
 
 def test_a_log_that_is_renamed_and_touched_and_then_copied_is_no_run_of_the_next(root: ObservedRoot) -> None:
