@@ -370,7 +370,8 @@ class _Batch:
         if run is None:
             if not opens_run(fact):
                 return None
-            if fact.anchor in self._succeeds and any(directory in other.directories for other in at_work):
+            human = getattr(fact.evidence, "form", None) is Form.HUMAN
+            if human and fact.anchor in self._succeeds & self._over and self._is_locked(directory):
                 return None  # it had the lock of nobody here and tells of a success: a log of old was copied in
             at = min(self._now, observation.modified_at or self._now)
             run = replace(begin(fact, directory, workspace, log_path, at, recorded), historic=old)
@@ -391,6 +392,11 @@ class _Batch:
             run for run in logless
             if run.lock_id == refused_by or (over and run.lock is Lock.HELD and self._around.is_held(run))
         ]  # fmt: skip
+
+    def _is_locked(self, directory: str) -> bool:
+        """Whether a run of a directory is at work and holds its lock."""
+        here = (r.run for r in self._runs.values() if directory in r.run.directories)
+        return any(run.lock is Lock.HELD and self._around.is_held(run) for run in here)
 
     def _load_ended(self, fact: Fact, directory: str, written_at: float | None) -> None:
         """Facts about an ended run find it too: a verdict may be amended, and nothing is begun twice."""
