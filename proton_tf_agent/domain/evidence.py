@@ -1,8 +1,10 @@
 """Evidence: what a source has read from disk, as frozen facts in the past tense and in Terraform's words.
 
-Readers make facts, `run.fold` consumes them. A fact says what was seen, never what it means; it may be seen
+Readers make facts, `transitions.fold` consumes them. A fact says what was seen, never what it means; it may be seen
 twice and must then mean nothing new. Free text in a fact (`ErrorReported.summary`) is foreign text and passes
 `redaction` before anything keeps it.
+
+Over 400 lines because the vocabulary is one: whoever looks for a word, or adds one, looks here.
 
 Source of the vocabulary: Terraform `internal/command/views/json/message_types.go` (log messages) and
 `internal/states/statemgr/locker.go` (lock info).

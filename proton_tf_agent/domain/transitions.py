@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 
 from . import evidence as ev
 from .evidence import Evidence, Fact, Form, Operation
+from .findings import note
 from .run import (
     AMENDABLE,
     DECIDABLE,
@@ -44,7 +45,6 @@ from .run import (
     Transition,
     Verdict,
     Wait,
-    note,
 )
 
 # --- guards: conditions on the findings, after the fact was noted -------------------------------------------
