@@ -12,7 +12,6 @@ look once more at the logs around it, a log that opens a run is one to look at t
 
 from __future__ import annotations
 
-import os
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,14 +33,15 @@ from .domain.evidence import (
     WrapperGone,
 )
 from .domain.run import Lock, Log, Run
+from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told
-from .sources.known_logs import KnownLogs, Original, cursor_behind
+from .sources.known_logs import KnownLogs
 from .sources.lock_file import lock_info_path_of
 from .sources.log import still_written
 from .sources.observe import observe
 from .sources.place import Kind
 from .sources.processes import Processes
-from .sources.safe_open import OpenFile, SafeOpener, Unreadable
+from .sources.safe_open import SafeOpener, Unreadable
 from .sources.spool import Spool
 from .sources.watch import Touched, Watch
 
@@ -77,8 +77,8 @@ class Observer:
         self._stopping = stopping
         self._processes = processes or Processes(opener)
         self._spool = spool
+        self._names = LogNames(opener, watch, pipeline, clock)
         self._unreadable: dict[str, str] = {}
-        self._run_directories: dict[str, str] = {}
         self._closed_logs: set[str] = set()
         self._vanished: set[str] = set()
         self._held_back: set[str] = set()
@@ -180,7 +180,7 @@ class Observer:
         gone = [path for path in vanished if path in self._vanished and path not in followed]
         self._pipeline.forget(gone)
         for path in gone:
-            self._run_directories.pop(path, None)
+            self._names.forget(path)
         self._vanished = set(vanished)
         self._backlog |= {look.path: look for look in found}
 
@@ -218,13 +218,13 @@ class Observer:
         cursor = batch.cursors.get(look.path)
         try:
             if look.place.kind is Kind.LOG:
-                look = replace(look, place=replace(look.place, directory=self._run_directory(look)))
+                look = replace(look, place=replace(look.place, directory=self._names.run_directory(look.path)))
                 cursor = self._cursor_of_log(look, cursor, batch)
             observation = observe(self._opener, look, cursor)
             if observation is not None and not look.complete and self._may_be_a_refusal(observation):
                 self._held_back.add(look.path)
                 return False
-        except _NotYet as reason:
+        except NotYet as reason:
             self._watch.look_again(look.path)
             return reason.soon
         except Unreadable as error:
@@ -238,14 +238,17 @@ class Observer:
         if observation is None:
             return False
         if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
-            self._run_directories.setdefault(look.path, look.place.directory)
+            self._names.keep_run_directory(look.path, look.place.directory)
         batch.add(observation)
         return observation.more
 
     def _cursor_of_log(self, look: Touched, cursor: Cursor | None, batch: _Batch) -> Cursor | None:
         """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""
         if cursor is None or not cursor.offset:
-            cursor = self._cursor_elsewhere(look, batch) or cursor
+            if batch.known_logs is None:
+                being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
+                batch.known_logs = KnownLogs(self._opener, batch.all_cursors(), being_written)
+            cursor = self._names.cursor_elsewhere(look, batch.known_logs, batch.is_not_journaled) or cursor
         if cursor is None:
             return None
         held = {run.anchor for run in self._pipeline.open_runs if run.anchor and run.lock is Lock.HELD}
@@ -261,69 +264,6 @@ class Observer:
         surroundings = self._pipeline.surroundings
         logless = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD and run.log is Log.ABSENT]
         return any(surroundings.is_held(run) for run in logless if _is_around(observation.directory, run))
-
-    def _run_directory(self, look: Touched) -> str:
-        """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
-        return self._run_directories.get(look.path) or self._watch.run_directory(look.place.directory)
-
-    def _run_directory_of(self, path: str) -> str:
-        return self._run_directories.get(path) or self._watch.run_directory(os.path.dirname(path))
-
-    def _cursor_elsewhere(self, look: Touched, batch: _Batch) -> Cursor | None:
-        """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
-
-        Two runs may print the same: under another deployment a human log is a copy only of a success, if it has all of
-        it when it is found and no run awaits its log. A JSON log in another directory is one for the same deployment.
-        _NotYet when that cannot be known yet.
-        """
-        if batch.known_logs is None:
-            being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
-            batch.known_logs = KnownLogs(self._opener, batch.all_cursors(), being_written)
-        known = batch.known_logs
-        try:
-            with self._opener.open(look.path) as file:
-                for original in known.originals(file) if (former := known.former(file)) is None else ():
-                    if self._is_copy(original, look, batch):
-                        return cursor_behind(file, original.cursor)
-                return former or self._cursor_of_json(file, look, batch)
-        except FileNotFoundError:
-            return None
-
-    def _is_copy(self, original: Original, look: Touched, batch: _Batch) -> bool:
-        """Whether a human log is a copy of another rather than one that says the same. _NotYet: see there."""
-        directory = look.place.directory
-        if original.cursor.path in batch.looked_at and batch.holds(original.cursor):
-            raise _NotYet(soon=True)  # its run is not journaled yet
-        same = self._told_of(original.cursor, directory)
-        if not same and (original.grows or self._may_be_another(original.cursor, directory)):
-            return False
-        if original.grows and not look.complete:
-            raise _NotYet(soon=False)  # it may grow and become another
-        return True
-
-    def _cursor_of_json(self, file: OpenFile, look: Touched, batch: _Batch) -> Cursor | None:
-        """The cursor behind what is known of a JSON log that has come to another directory; None when it is news."""
-        known = batch.known_logs
-        for cursor in known.json_originals(file) if known is not None else ():
-            if self._run_directory_of(cursor.path) == look.place.directory:
-                continue  # an anchor tells the same
-            if cursor.path in batch.looked_at and batch.holds(cursor):
-                raise _NotYet(soon=True)
-            if known is not None and self._told_of(cursor, look.place.directory):
-                return known.json_cursor(file, cursor)
-        return None
-
-    def _may_be_another(self, log: Cursor, directory: str) -> bool:
-        """Whether a run of another deployment may have printed the same as a log: plans and failures often do; a
-        success leaves its trace in the lock or the state."""
-        anchors = [mark.anchor for mark in log.marks if mark.anchor]  # none: it is a copy itself
-        if anchors and not any(self._pipeline.succeeded(anchor) for anchor in anchors):
-            return True
-        return self._pipeline.awaits_log(directory, log.modified_ns / 1e9, self._clock())
-
-    def _told_of(self, log: Cursor, directory: str) -> bool:
-        """Whether a run in a log was for the deployment that is bound to a directory now."""
-        return any(self._pipeline.was_for(mark.anchor, directory) for mark in log.marks if mark.anchor)
 
     def _look_behind(self, batch: _Batch, held: Sequence[Run]) -> list[Touched]:
         """Look at what must be known of the run before when the next one begins; returns the logs with more in them.
@@ -390,14 +330,6 @@ def _always(_path: str) -> float:
     return 0.0
 
 
-class _NotYet(Exception):
-    """What a file is can be known only later. soon: in the next batch; else when it has changed, or is complete."""
-
-    def __init__(self, soon: bool) -> None:
-        self.soon = soon
-        super().__init__()
-
-
 class _Batch:
     """What was seen since the last commit; cursors are those of the pipeline, advanced by what was seen here."""
 
@@ -413,9 +345,9 @@ class _Batch:
         to the next one."""
         return chain.from_iterable(cursors.values() for cursors in reversed(self.cursors.maps))
 
-    def holds(self, cursor: Cursor) -> bool:
-        """Whether a cursor is the newest of its file, and not one that this batch has replaced."""
-        return self.cursors.get(cursor.path) == cursor
+    def is_not_journaled(self, cursor: Cursor) -> bool:
+        """Whether a cursor is of this batch: what was read up to there is not in the journal yet."""
+        return cursor.path in self.looked_at and self.cursors.get(cursor.path) == cursor
 
     def add(self, observation: Observation) -> None:
         """Keep an observation, and read on behind it from now on."""
