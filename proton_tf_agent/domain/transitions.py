@@ -127,8 +127,8 @@ def over_and_abandoned(run: Run) -> bool:
 
 
 def over_without_release(run: Run) -> bool:
-    """over, and no lock was seen to be released"""
-    return over(run) and run.lock in (Lock.UNSEEN, Lock.REPLACED)
+    """over, no lock was seen to be released, and no other run writes the log"""
+    return over(run) and not run.misled and run.lock in (Lock.UNSEEN, Lock.REPLACED)
 
 
 def over_and_was_a_plan(run: Run) -> bool:
