@@ -11,10 +11,11 @@ import os
 import signal
 
 PASSED_ON = (
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP,
-    signal.SIGCONT,
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1,
+    signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
 )  # fmt: skip
-WINDOW_S = 0.1  # within which a signal to the whole group has come to each of its members
+WINDOW_S = 0.1  # within which a signal to the whole group has come to the keeper
+CREDIT_S = 5.0  # within which the front has told of it
 
 
 class Inbox:
@@ -48,40 +49,52 @@ def block() -> set[int | signal.Signals]:
     return signal.pthread_sigmask(signal.SIG_BLOCK, (*PASSED_ON, signal.SIGCHLD))
 
 
+def heed() -> None:
+    """In the front and the keeper: let those come that we wait for, whatever the caller had held up."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*PASSED_ON, signal.SIGCHLD))
+
+
 def restore(mask: set[int | signal.Signals]) -> None:
-    """Let those come that `block` has held up."""
+    """In Terraform: hold up what the caller had held up, and nothing else."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class Forwarding:
-    """Which signals that came to the front are to be passed on. Pure: time is an argument (seconds, any origin)."""
+    """Which signals that came to the front are to be passed on. Pure: time is an argument (seconds, any origin).
+
+    Each signal that comes to all stands for one that the front tells of, whichever of the two is heard of first: a
+    front that is slow to tell, stopped or starved, must not make one interrupt two.
+    """
 
     def __init__(self) -> None:
-        self._came_to_all: dict[int, float] = {}
+        self._credits: list[tuple[int, float]] = []
         self._asked: list[tuple[int, float]] = []
 
     def came_to_all(self, number: int, now: float) -> None:
         """A signal that the whole group has got."""
-        self._came_to_all[number] = now
+        if not _take_out(self._asked, number):
+            self._credits.append((number, now + CREDIT_S))
 
     def came_to_front(self, number: int, now: float) -> None:
         """A signal that the front has got."""
-        self._asked.append((number, now))
+        self._credits = [(credited, until) for credited, until in self._credits if now < until]
+        if not _take_out(self._credits, number):
+            self._asked.append((number, now + WINDOW_S))
 
     def due_at(self) -> float | None:
         """When the next signal is to be decided upon; None when none waits."""
-        return min((at + WINDOW_S for _, at in self._asked), default=None)
+        return min((due for _, due in self._asked), default=None)
 
     def due(self, now: float) -> list[int]:
         """The signals that are to be passed on now: they came to nobody but the front."""
-        waiting, forward = [], []
-        for number, at in self._asked:
-            to_all = self._came_to_all.get(number)
-            if to_all is not None and abs(to_all - at) <= WINDOW_S:
-                continue
-            if now < at + WINDOW_S:
-                waiting.append((number, at))
-            else:
-                forward.append(number)
-        self._asked = waiting
+        forward = [number for number, due in self._asked if due <= now]
+        self._asked = [(number, due) for number, due in self._asked if now < due]
         return forward
+
+
+def _take_out(signals: list[tuple[int, float]], number: int) -> bool:
+    """Remove the oldest of that number; returns whether there was one."""
+    found = next((signal for signal in signals if signal[0] == number), None)
+    if found is not None:
+        signals.remove(found)
+    return found is not None

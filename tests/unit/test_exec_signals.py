@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proton_tf_agent.wrapper.signals import WINDOW_S, Forwarding
+from proton_tf_agent.wrapper.signals import CREDIT_S, WINDOW_S, Forwarding
 
 INT, TERM = 2, 15
 
@@ -34,13 +34,30 @@ def test_another_signal_to_all_says_nothing_of_this_one() -> None:
     assert forwarding.due(11.0) == [INT]
 
 
-def test_two_to_all_that_the_kernel_makes_one_for_the_keeper_are_not_passed_on() -> None:
-    """Standard signals do not queue: signal(7)."""
+def test_a_front_that_tells_late_makes_no_second_interrupt_of_one() -> None:
+    """It may have been stopped or starved while the keeper was not."""
     forwarding = Forwarding()
-    forwarding.came_to_front(INT, 10.00)
-    forwarding.came_to_all(INT, 10.01)
-    forwarding.came_to_front(INT, 10.02)
+    forwarding.came_to_all(INT, 10.0)
     assert forwarding.due(11.0) == []
+    forwarding.came_to_front(INT, 10.0 + CREDIT_S - 1)
+    assert forwarding.due(20.0) == []
+
+
+def test_a_signal_to_all_stands_for_one_to_the_front_and_no_more() -> None:
+    """The second is a person's second Ctrl-C, or a supervisor's own; losing it would leave Terraform running."""
+    forwarding = Forwarding()
+    forwarding.came_to_all(INT, 10.0)
+    forwarding.came_to_front(INT, 10.0)
+    forwarding.came_to_front(INT, 10.5)
+    assert forwarding.due(11.0) == [INT]
+
+
+def test_a_signal_to_all_that_nobody_told_of_is_forgotten_in_time() -> None:
+    forwarding = Forwarding()
+    forwarding.came_to_all(INT, 10.0)
+    assert forwarding.due(10.0 + CREDIT_S) == []
+    forwarding.came_to_front(INT, 10.0 + CREDIT_S)
+    assert forwarding.due(20.0) == [INT]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["all", "front"]), st.sampled_from([INT, TERM])), max_size=12))
