@@ -366,7 +366,7 @@ class _Batch:
         at_work = self._at_work(fact) if isinstance(fact.evidence, ev.OperationStarted) else []
         runs = [run for run in runs if run not in at_work]
         recorded = self._around.recorded_state(directory) if isinstance(fact.evidence, ev.OperationStarted) else ""
-        run = correlate(runs, fact, directory, workspace, recorded, observation.modified_at or None)
+        run = correlate(runs, fact, directory, workspace, recorded, observation.modified_at or None, observation.file)
         if run is None:
             if not opens_run(fact):
                 return None

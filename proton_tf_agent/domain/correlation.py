@@ -27,6 +27,7 @@ ECHO_WINDOW = 10.0
 VERSION_LINE_SLACK = 0.05
 FILE_TIME_SLACK = 0.01  # the kernel stamps files by a clock that ticks 100 to 1000 times a second
 LAST_WORDS = 2.0
+PIPE_LAG = 0.5  # until what Terraform has printed last has come through a filter
 
 
 def correlate(
@@ -36,12 +37,13 @@ def correlate(
     workspace: str | None,
     recorded_state: str = "",
     written_at: float | None = None,
+    file: tuple[int, int] | None = None,
 ) -> Run | None:
     """The run among `runs` (those open, those that ended lately in the directory, and any that share the anchor or lock
     id) that the fact is about.
 
     recorded_state is the state that `init` has written down for the directory: it may lie, and be locked, elsewhere.
-    written_at is when the file that the fact was found in was last written.
+    written_at is when the file that the fact was found in was last written, file which one it is.
     """
     evidence = fact.evidence
     if fact.record_id:
@@ -53,7 +55,7 @@ def correlate(
         known = next((run for run in runs if fact.anchor in (run.anchor, run.echo)), None)
         if known or not isinstance(evidence, ev.OperationStarted):
             return known
-        wrapped = _one(run for run in runs if _was_wrapped(run, directory, evidence, written_at))
+        wrapped = _one(run for run in runs if _was_wrapped(run, directory, evidence, written_at, file))
         if wrapped:
             return wrapped
         spoken = _one(run for run in runs if _speaks_twice(run, directory, evidence))
@@ -165,24 +167,32 @@ def _awaits_record(run: Run, directory: str, workspace: str | None, started: ev.
     return open_or_unproven and -FILE_TIME_SLACK <= run.started_at - started.at <= LINK_WINDOW
 
 
-def _was_wrapped(run: Run, directory: str, started: ev.OperationStarted, written_at: float | None) -> bool:
-    """Whether a log that begins now is of a run whose wrapper was at work then."""
+def _was_wrapped(
+    run: Run, directory: str, started: ev.OperationStarted, written_at: float | None, file: tuple[int, int] | None
+) -> bool:
+    """Whether a log that begins now is of a run whose wrapper was at work then.
+
+    The wrapper knows which files Terraform prints to. What goes through a pipe may come to lie in a log of any name,
+    and what goes to a terminal only if somebody records that.
+    """
     wrapped = run.wrapped
     if wrapped is None or not (run.directory == directory or _contains(directory, run.directory)):
         return False
-    if not wrapped.listens and (run.anchor or run.log is not Log.ABSENT):
+    if not run.is_heard and (run.anchor or run.log is not Log.ABSENT) and run.log is not Log.CLOSED:
         return False  # it has its log
-    ended_at = wrapped.exited_at or run.ended_at
     at = started.at
     if at is not None and run.form is Form.JSON and run.log_started_at is not None:
         return at == run.log_started_at  # the very same line
-    if at is None:
-        at, slack = written_at, LAST_WORDS
-    else:
-        slack = FILE_TIME_SLACK
+    if wrapped.files and (run.is_open or file in wrapped.files):
+        return file in wrapped.files
+    recorded_terminal = wrapped.on_terminal and at is None and run.directory == directory
+    if not (wrapped.files or wrapped.listens or recorded_terminal or (at is not None and wrapped.writes_json_aside)):
+        return False  # it prints to nowhere
+    at = written_at if at is None else at
+    ended_at = wrapped.exited_at or run.ended_at
     if at is None:
         return run.is_open
-    return run.started_at - FILE_TIME_SLACK <= at and (ended_at is None or at <= ended_at + slack)
+    return run.started_at - FILE_TIME_SLACK <= at and (ended_at is None or at <= ended_at + PIPE_LAG)
 
 
 def _speaks_twice(run: Run, directory: str, started: ev.OperationStarted) -> bool:
@@ -220,7 +230,7 @@ def _nearest(candidates: Iterable[Run], directory: str) -> Run | None:
 
 
 def _awaits_log(run: Run, directory: str, started: ev.OperationStarted, recorded_state: str) -> bool:
-    if not run.is_open or run.log is not Log.ABSENT or run.anchor:
+    if not run.is_open or run.log is not Log.ABSENT or run.anchor or run.wrapped:
         return False
     if recorded_state and run.state_path == recorded_state:
         return True
@@ -239,7 +249,7 @@ def _that_missed_its_log(
     """
     missed = [
         run for run in runs
-        if run.log is Log.ABSENT and not run.anchor and run.status in AMENDABLE
+        if run.log is Log.ABSENT and not run.anchor and not run.wrapped and run.status in AMENDABLE
         and (run.directory == directory or _contains(directory, run.directory))
     ]  # fmt: skip
     at = started.at

@@ -75,7 +75,8 @@ class CommandStarted:
     """The wrapper has started Terraform (`proton-tf-agent exec -- terraform apply`).
 
     command is what was typed, without the values of variables. detailed: `-detailed-exitcode` was asked for. listens:
-    the wrapper hears what Terraform prints, and its record repeats it. ended_at is when it ended, where that is known
+    the wrapper hears what Terraform prints, and its record repeats it. files are those it prints to (device, inode), on
+    a terminal that it prints to one: no other log is the run's. ended_at is when it ended, where that is known
     already: what began later is not of this run.
     """
 
@@ -87,6 +88,8 @@ class CommandStarted:
     listens: bool = False
     job: Job | None = None
     ended_at: float | None = None
+    files: tuple[tuple[int, int], ...] = ()
+    on_terminal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +435,8 @@ class Observation:
     tells (None: unknown). modified_at is the file's own time, used only to tell old runs from new ones and to date
     runs whose log has no clock. spoke_at is when a log had got its last line: by its own clock, else by the file's once
     nobody writes it any more; None: not known.
-    more says that the file holds further bytes which this look left alone to bound its work.
+    more says that the file holds further bytes which this look left alone to bound its work. file is which file it was
+    (device, inode).
     """
 
     source: str
@@ -444,3 +448,4 @@ class Observation:
     modified_at: float = 0.0
     more: bool = False
     spoke_at: float | None = None
+    file: tuple[int, int] | None = None

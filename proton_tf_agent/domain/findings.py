@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from . import evidence as ev
 from .evidence import Evidence
-from .run import AMENDABLE, Basis, Counts, Lock, Log, Run, Wrapped, Wrapper
+from .run import AMENDABLE, Counts, Lock, Log, Run, Wrapped, Wrapper
 
 
 def _operation_started(run: Run, e: ev.OperationStarted) -> Run:
@@ -21,10 +21,10 @@ def _command_started(run: Run, e: ev.CommandStarted) -> Run:
     if run.wrapped is not None:
         return replace(run, wrapped=replace(run.wrapped, exited_at=run.wrapped.exited_at or e.ended_at))
     wrapped = Wrapped(
-        e.record_id, command=e.command, detailed=e.detailed, listens=e.listens, job=e.job, exited_at=e.ended_at
+        e.record_id, command=e.command, detailed=e.detailed, listens=e.listens, files=e.files,
+        on_terminal=e.on_terminal, job=e.job, exited_at=e.ended_at,
     )  # fmt: skip
-    inferred = run.verdict is not None and run.verdict.basis is Basis.INFERENCE
-    return replace(run, wrapped=wrapped, operation=e.operation, verdict=None if inferred else run.verdict)
+    return replace(run, wrapped=wrapped, operation=e.operation, verdict=None)
 
 
 def _process_exited(run: Run, e: ev.ProcessExited) -> Run:
@@ -138,7 +138,7 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.LockRefused: _lock_refused,
     ev.ApprovalAwaited: lambda run, e: replace(run, awaits_approval=True),
     ev.ApplyStarted: lambda run, e: replace(run, awaits_approval=False),
-    ev.ApprovalDeclined: lambda run, e: replace(run, awaits_approval=False),
+    ev.ApprovalDeclined: lambda run, e: replace(run, awaits_approval=False, declined=True),
     ev.CrashReported: lambda run, e: replace(run, crashed=True),
     ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),

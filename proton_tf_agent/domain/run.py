@@ -114,10 +114,17 @@ class Wrapped:
     command: tuple[str, ...] = ()
     detailed: bool = False
     listens: bool = False
+    files: tuple[tuple[int, int], ...] = ()
+    on_terminal: bool = False
     job: ev.Job | None = None
     exit_status: int | None = None
     exit_signal: int = 0
     exited_at: float | None = None
+
+    @property
+    def writes_json_aside(self) -> bool:
+        """Whether it writes a JSON log besides what it prints (OpenTofu's -json-into)."""
+        return any(word.lstrip("-").startswith("json-into") for word in self.command)
 
     @property
     def has_succeeded(self) -> bool:
@@ -194,6 +201,7 @@ class Run:
     errors: int = 0
     interrupted: bool = False
     awaits_approval: bool = False
+    declined: bool = False
     crashed: bool = False
     refused: bool = False
     refused_by: str = ""

@@ -13,7 +13,7 @@ What the table promises:
   has waited for: no row leads there from silence, from time or from a missing file. The one exception has a name: a
   person's decision about a run that nothing has proven (`DecisionTaken`), to which the message bears witness; proof
   that comes later outranks it.
-- As long as a wrapper is at work nothing is inferred: it will say how Terraform ended.
+- As long as a wrapper is at work nothing else ends a run: it will say how Terraform ended.
 - Error diagnostics come at the end of an operation (terraform internal/command/apply.go: the view prints them
   after the operation returned, before the deferred unlock), so "errors and the log closed" is proof of failure.
 - A lock that nobody holds although its info file is there means that its owner died (it is deleted before the
@@ -219,8 +219,8 @@ def refused(run: Run) -> bool:
 
 
 def stopped(run: Run) -> bool:
-    """interrupted, or ended by SIGINT or SIGTERM"""
-    return run.interrupted or (run.wrapped is not None and run.wrapped.exit_signal in _STOP_SIGNALS)
+    """interrupted, not approved, or ended by SIGINT or SIGTERM"""
+    return run.interrupted or run.declined or (run.wrapped is not None and run.wrapped.exit_signal in _STOP_SIGNALS)
 
 
 def killed(run: Run) -> bool:
@@ -291,7 +291,7 @@ TRANSITIONS: tuple[Row, ...] = (
     ),
     Row(OPEN | UNPROVEN, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
     Row(
-        OPEN, (ev.LogClosed, ev.TracesGone, ev.HostRestarted), summarised, S.APPLIED,
+        OPEN, (ev.LogClosed, ev.TracesGone, ev.HostRestarted, ev.WrapperGone), summarised, S.APPLIED,
         "the log says: apply complete", B.PROOF,
     ),
     # The wrapper has waited for Terraform: its exit status is proof.
@@ -483,8 +483,8 @@ def _take(run: Run, row: Row, evidence: Evidence, now: float, patience: Patience
         return run, None
     if run.verdict is not None and run.verdict.basis > row.basis:
         return run, None
-    if run.is_wrapped and row.basis is Basis.INFERENCE:
-        return run, None
+    if run.is_wrapped:
+        return run, None  # whatever ends it, the wrapper will say
     verdict = Verdict(row.target, row.basis, row.reason, now + patience.of(row.wait))
     if run.followed and not _awaits_more(run, verdict):
         verdict = replace(verdict, due_at=now)

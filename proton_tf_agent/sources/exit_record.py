@@ -55,7 +55,8 @@ class Record(msgspec.Struct, frozen=True):
     """One command, as its wrapper has written it down.
 
     metadata is the text of the deployment metadata, and tfvars_arn the ARN in Proton's tfvars, as they were when the
-    command began. facts are kind, fields and position of what was heard. process is None until there is one.
+    command began. files are those it prints to (device, inode). facts are kind, fields and position of what was heard.
+    process is None until there is one.
     """
 
     version: int
@@ -67,6 +68,8 @@ class Record(msgspec.Struct, frozen=True):
     command: tuple[str, ...] = ()
     detailed: bool = False
     listens: bool = False
+    files: tuple[tuple[int, int], ...] = ()
+    on_terminal: bool = False
     process: Process | None = None
     metadata: str | None = None
     tfvars_arn: str | None = None
@@ -109,7 +112,7 @@ def beginning(record: Record) -> Fact:
     """That the command was started."""
     started = ev.CommandStarted(
         record.record_id, record.operation, record.began_at, record.command, record.detailed, record.listens,
-        _bounded(record.job), record.ended.at if record.ended else None,
+        _bounded(record.job), record.ended.at if record.ended else None, record.files[:2], record.on_terminal,
     )  # fmt: skip
     return Fact(started, record_id=record.record_id)
 

@@ -54,7 +54,7 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
         facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
         log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more,
-        spoke_at,
+        spoke_at, (status.st_dev, status.st_ino),
     )  # fmt: skip
 
 

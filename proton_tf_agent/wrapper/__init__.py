@@ -44,7 +44,11 @@ def run(arguments: list[str]) -> int:
         complain(f"{words[0]}: {os.strerror(path)}")
         return program.exit_status_of(path)
     program.hold_closed_descriptors()
-    typed = command.read(words, os.getcwd(), os.environ)
+    try:
+        typed = command.read(words, os.getcwd(), os.environ)
+    except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, the command runs
+        complain(f"this run is not recorded: {program.said_of(error)}")
+        program.become(path, words)
     if typed is None:
         program.become(path, words, _environment_of(words))
     from . import front
@@ -69,13 +73,13 @@ def _parted(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 def _environment_of(words: list[str]) -> dict[str, str]:
     """What a command that is not Terraform gets to see: shims first on PATH, so that each Terraform it starts is
     wrapped. `make`, `terragrunt` and scripts of one's own are such commands."""
-    environment = dict(os.environ)
+    environment = program.environment()
     if command.is_terraform(words[0]):
         return environment
     try:
         directory = shim.of_this_user()
     except OSError as error:
-        complain(f"what {words[0]} starts is not recorded: {error.filename}: {error.strerror}")
+        complain(f"what {words[0]} starts is not recorded: {program.said_of(error)}")
         return environment
     environment["PATH"] = f"{directory}:{environment.get('PATH', os.defpath)}"
     return environment

@@ -1,4 +1,4 @@
-"""What a command line asks for: is it a run, of which operation, in which directory. Pure.
+"""What a command line asks for: is it a run, of which operation, in which directory. Touches no file but links.
 
 Source: terraform main.go (`-chdir`, `-help` and `-version` before the subcommand; TF_CLI_ARGS and TF_CLI_ARGS_name
 behind it) and internal/command/arguments: flags may have one dash or two, and their value behind a `=`.
@@ -23,7 +23,8 @@ class Command:
 
     words: as typed; shown: as it may be kept, without the values of variables; operation: `plan`, `apply`, `destroy` or
     `refresh`; directory: the run directory, absolute; base: the directory it was started in; detailed:
-    `-detailed-exitcode`; variables: (name, value) of every `-var`; state: the value of `-state`.
+    `-detailed-exitcode`; variables: (name, value) of every `-var`; state: the file of the state it leaves, if a flag
+    names it.
     """
 
     __slots__ = ("base", "detailed", "directory", "operation", "shown", "state", "variables", "words")
@@ -59,14 +60,14 @@ def read(words: list[str], base: str, environment: Mapping[str, str]) -> Command
         name, _, value = rest.pop(0).partition("=")
         if name != "-chdir" or not value:  # -version, -help, or a mistake: Terraform's own affair
             return None
-        directory = os.path.join(base, value)
+        directory = os.path.realpath(os.path.join(base, value))  # where Terraform will find itself
     if not rest or rest[0] not in _OPERATIONS:
         return None
     subcommand = rest[0]
     flags = [*_from_environment(environment, subcommand), *rest[1:]]
     if any(flag in _HELP for flag in flags):
         return None
-    found = Command(words, base, os.path.normpath(directory), _OPERATIONS[subcommand])
+    found = Command(words, base, directory, _OPERATIONS[subcommand])
     if subcommand == "apply" and any(_is_set(flag, "destroy") for flag in flags):
         found.operation = "destroy"
     found.detailed = subcommand == "plan" and any(_is_set(flag, "detailed-exitcode") for flag in flags)
@@ -93,15 +94,18 @@ def _is_set(flag: str, name: str) -> bool:
 
 
 def _values(flags: list[str], found: Command) -> None:
-    """The values of flags that matter; a value stands behind `=` or is the next word."""
+    """The values of flags that matter; a value stands behind `=` or is the next word. The state is the one that is left
+    behind: -state-out, else -state."""
+    written = False
     for place, flag in enumerate(flags):
         key, given, value = flag.lstrip("-").partition("=")
-        if not flag.startswith("-") or key not in ("var", "state"):
+        if not flag.startswith("-") or key not in ("var", "state", "state-out"):
             continue
         if not given:
             value = flags[place + 1] if place + 1 < len(flags) else ""
-        if key == "state":
+        if key == "state-out" or (key == "state" and not written):
             found.state = value
+            written = key == "state-out"
         else:
             name, _, assigned = value.partition("=")
             found.variables.append((name.strip(), assigned.strip()))

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _LOST = 128 + signal.SIGKILL  # of a keeper that was killed: how Terraform ended nobody knows, and it is no success
 
 
@@ -32,14 +33,13 @@ def attend(path: str, command: Command, config: str | None) -> int:
         if not os.path.isdir(spool):
             raise FileNotFoundError(2, "no such directory", spool)
         streams = Streams()
-        kept = record.RecordKeeper(spool, command, streams.are_heard, job.find(os.environ), time.time())
+        kept = record.RecordKeeper(spool, command, streams.described(), job.find(os.environ), time.time())
         orders, told = Orders(), Told()
         mask = signals.block()
         front = os.getpid()
         pid = os.fork()
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        complain(f"this run is not recorded: {where}{error.strerror}")
+    except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, the command runs
+        complain(f"this run is not recorded: {program.said_of(error)}")
         if mask is not None:
             signals.restore(mask)
         program.become(path, command.words)
@@ -49,7 +49,7 @@ def attend(path: str, command: Command, config: str | None) -> int:
     orders.write_only()
     told.read_only()
     inbox = signals.Inbox()
-    signals.restore(mask)
+    signals.heed()
     return _Front(pid, inbox, orders, told, streams).attend(path, command)
 
 
@@ -60,29 +60,40 @@ class _Front:
         self._keeper, self._inbox, self._orders, self._told, self._streams = keeper, inbox, orders, told, streams
 
     def attend(self, path: str, command: Command) -> int:
+        told = self._told
         poll = select.poll()
         poll.register(self._inbox, select.POLLIN)
-        poll.register(self._told.source, select.POLLIN)
-        while not self._told.is_over:
+        poll.register(told.source, select.POLLIN)
+        while not told.is_over:
             ready = dict(poll.poll())
-            for number in self._inbox.read():
-                if number != signal.SIGCHLD:
-                    self._orders.pass_on(number)
-            if self._told.source in ready:
-                self._told.read()
-            while self._told.deaf:  # a pipe is closed when every reader has closed it, and we are one
-                self._streams.close(self._told.deaf.pop())
-        if self._told.status is not None:
-            return end_as(self._told.status)
-        if self._told.terraform is None:  # nothing has been started
+            self._pass_on(self._inbox.read())
+            if told.source in ready:
+                told.read()
+            while told.deaf:  # a pipe is closed when every reader has closed it, and we are one
+                self._streams.close(told.deaf.pop())
+        if told.status is not None:
+            if not told.goes_on:
+                os.waitpid(self._keeper, 0)  # so that nothing of ours is left when the caller goes on
+            return end_as(told.status)
+        if told.terraform is None:  # nothing has been started
             _, status = os.waitpid(self._keeper, 0)
             if status != HAS_COMPLAINED << 8:
                 complain("this run is not recorded: our keeper has died")
             program.become(path, command.words)
         return self._keep_on()
 
+    def _pass_on(self, numbers: list[int]) -> None:
+        """Pass on what has come. When Terraform has ended and only its reader or its record is waited for, what would
+        end a command ends us; the keeper finishes alone."""
+        for number in numbers:
+            if self._told.status is not None and number in _ENDING:
+                end_as(number)
+            elif number != signal.SIGCHLD:
+                self._orders.pass_on(number)
+
     def _keep_on(self) -> int:
-        """The keeper was killed: let Terraform end in its own time."""
+        """The keeper was killed: let Terraform end in its own time. Nothing is passed on: nobody can tell any more what
+        has come to all, and an interrupt that comes twice makes Terraform abandon its state."""
         terraform = self._told.terraform
         assert terraform is not None  # noqa: S101 - the caller has looked
         try:
@@ -96,8 +107,7 @@ class _Front:
                 poll.register(ended, select.POLLIN)
             self._streams.register(poll)
             ready = dict(poll.poll())
-            for number in self._inbox.read():
-                _send(terraform, number)
+            self._inbox.read()
             self._streams.pump(ready, _deaf)
             if ended in ready:
                 break
@@ -110,14 +120,6 @@ def _deaf(_stream: int, _words: bytes) -> None:
     """Only the keeper listens."""
 
 
-def _send(pid: int, number: int) -> None:
-    if number != signal.SIGCHLD:
-        try:
-            os.kill(pid, number)
-        except OSError:
-            return
-
-
 def end_as(status: int) -> int:
     """End as a process with this wait status ended: the exit status, or death by the same signal."""
     if not os.WIFSIGNALED(status):
@@ -126,7 +128,8 @@ def end_as(status: int) -> int:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it has dumped its core, we have nothing to show
-    signal.signal(number, signal.SIG_DFL) if number not in (signal.SIGKILL, signal.SIGSTOP) else None
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     os.kill(os.getpid(), number)
     _leave(128 + number)

@@ -60,9 +60,10 @@ class Orders:
 
 
 class Told:
-    """The pipe from the keeper to the front: Terraform's pid, streams that nobody reads any more, the wait status.
+    """The pipe from the keeper to the front.
 
-    is_over: nothing more will be said. status is None until then, and for good if the keeper has died.
+    terraform: its pid, known before it runs. status: its wait status, once it has ended. deaf: streams (1 or 2) that
+    nobody reads any more. is_over: nothing more will be said; goes_on: the keeper copies on when the front has ended.
     """
 
     _SAID = struct.Struct("=ci")
@@ -73,6 +74,7 @@ class Told:
         self.status: int | None = None
         self.deaf: list[int] = []
         self.is_over = False
+        self.goes_on = False
 
     def read_only(self) -> None:
         """In the front."""
@@ -83,8 +85,8 @@ class Told:
         os.close(self.source)
 
     def say(self, what: bytes, number: int) -> None:
-        """`P` and Terraform's pid, `D` and a stream (1 or 2) that nobody reads any more, or `E` and Terraform's wait
-        status. A front that has died hears nothing."""
+        """`P` and Terraform's pid, `D` and a stream, `S` and the wait status, or `E` and whether the keeper goes on. A
+        front that has died hears nothing."""
         try:
             os.write(self._inlet, self._SAID.pack(what, number))
         except OSError:
@@ -103,8 +105,10 @@ class Told:
                 self.terraform = number
             elif what == b"D":
                 self.deaf.append(number)
+            elif what == b"S":
+                self.status = number
             else:
-                self.status, self.is_over = number, True
+                self.is_over, self.goes_on = True, bool(number)
 
 
 class Keeper:
@@ -131,35 +135,36 @@ class Keeper:
             terraform, gate, failed = self._fork(mask)
             self._streams.let_go()
             self._inbox = signals.Inbox()
-            signals.restore(mask)
+            signals.heed()
             self._begin(terraform)
+            self._told.say(b"P", terraform)  # before it runs: whoever does not know that it does may run it again
             os.write(gate, b"!")
         except BaseException as error:  # noqa: BLE001, RUF100 - the front runs the command itself then
             self._give_up(error)
             os._exit(HAS_COMPLAINED)
         os.close(gate)
-        self._told.say(b"P", terraform)
-        status = self._keep(terraform, failed)
-        self._told.say(b"E", status)
+        self._keep(terraform, failed)
+        self._told.say(b"E", self._streams.are_open())
         self._told.hang_up()
         try:
             self._copy_on()
         finally:
             os._exit(0)
 
-    def _keep(self, terraform: int, failed: int) -> int:
-        """Keep Terraform to its end, with a record or without one; returns its wait status."""
+    def _keep(self, terraform: int, failed: int) -> None:
+        """Keep Terraform to its end, with a record or without one, and tell the front how it ended."""
         status = None
         for _ in range(2):
             try:
                 self._begin_to_listen()
-                status = self._wait_for(terraform) if status is None else status
+                status = self._wait_for(terraform)
+                self._told.say(b"S", status)
                 self._streams.drain(self._hear)
                 self._end(status, started=not os.read(failed, 1))
             except Exception as error:  # noqa: BLE001, RUF100 - Terraform goes on, only its record does not
                 self._give_up(error)
             if status is not None:
-                return status
+                return
         os._exit(HAS_COMPLAINED)  # the front copies on, and waits
 
     # --- starting ------------------------------------------------------------------------------------------------
@@ -229,9 +234,8 @@ class Keeper:
         while True:
             now = time.monotonic()
             if self._streams.followed and now >= follow_at:
-                follow_at = now + _FOLLOW_S
-                for followed in self._streams.followed:
-                    followed.hear(self._hear)
+                more = [followed.hear(self._hear) for followed in self._streams.followed]
+                follow_at = now if any(more) else now + _FOLLOW_S
             self._go_on(now)
             ready = self._poll(self._timeout(follow_at if self._streams.followed else None, now))
             status = self._take_signals(terraform)

@@ -12,7 +12,7 @@ import re
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,12 +26,14 @@ from ..sources.safe_open import SafeOpener
 from ..sources.state_place import backend_of, workspace_of
 from ..sources.states import read_state
 from ..sources.tail import MAX_LINE, Tail
+from . import program
 from .command import Command
 from .complaint import complain
 
 _EVERY_S = 1.0  # at most so often a record is written anew; longer where there is much in it
 _FACTS_A_SECOND = 2000
 _MAX_FACTS = 100_000
+_MAX_ERRORS = 10
 _MAX_OUTPUTS = 64 << 20
 _OUTPUT_S = 60.0
 _MAX_SUMMARY, _MAX_ADDRESS = 1000, 512
@@ -133,13 +135,24 @@ class Listener:
             self.stop_listening(error)
         applied = status == 0 and self._command.applies
         heard = any(isinstance(fact.evidence, ev.OutputsReported) for fact in self._facts)
-        asked = None if heard or not applied else output_json.read(_ask_for_outputs(path, self._command))
+        # A state that is out of reach may be asked for its sensitive outputs at least.
+        asks = applied and (not heard or _path_of_state(self._command) is None)
+        asked = output_json.read(_ask_for_outputs(path, self._command)) if asks else None
         outputs, secrets = asked or ((), ())
         taint = _taint(self._command, secrets)
-        if asked is not None:
+        if asked is not None and not heard:
             self._facts.append(Fact(ev.OutputsReported(outputs), self._anchor))
         mapping = _mapping(self._settings) if heard or asked else OutputMapping()
-        return [_kept(_redacted(fact, taint, mapping)) for fact in self._facts]
+        return [_kept(_redacted(fact, taint, mapping)) for fact in self._bounded()]
+
+    def _bounded(self) -> Iterator[Fact]:
+        """All facts, but of errors only the first with their words: the others are counted."""
+        errors = 0
+        for fact in self._facts:
+            if isinstance(fact.evidence, ev.ErrorReported):
+                errors += 1
+                fact = fact if errors <= _MAX_ERRORS else Fact(ev.ErrorReported(""), fact.anchor, fact.position)
+            yield fact
 
 
 def _name_of(command: Command) -> str:
@@ -189,18 +202,20 @@ def _state(command: Command) -> tuple[str, ...] | None:
     """The sensitive values in the local state; None where there is one that cannot be read."""
     if not os.path.isdir(command.directory):
         return None  # cleared away before we could look
-    path = os.path.join(command.directory, command.state) if command.state else _path_of_state(command.directory)
+    path = _path_of_state(command)
     if path is None:
         return ()
-    path = os.path.normpath(path)
     reading = read_state(SafeOpener([os.path.dirname(path)]), path)
     return reading.secrets if reading.taint.known else None
 
 
-def _path_of_state(directory: str) -> str | None:
-    opener = SafeOpener([directory])
-    workspace = os.environ.get("TF_WORKSPACE") or workspace_of(opener, directory)
-    return backend.state_path(directory, backend_of(opener, directory), workspace)
+def _path_of_state(command: Command) -> str | None:
+    """The local state that a command leaves behind; None where it is kept elsewhere."""
+    if command.state:
+        return os.path.normpath(os.path.join(command.directory, command.state))
+    opener = SafeOpener([command.directory])
+    workspace = os.environ.get("TF_WORKSPACE") or workspace_of(opener, command.directory)
+    return backend.state_path(command.directory, backend_of(opener, command.directory), workspace)
 
 
 def _mapping(settings: str) -> OutputMapping:
@@ -226,7 +241,7 @@ def _ask_for_outputs(path: str, command: Command) -> bytes:
         pid = os.posix_spawn(
             path,
             [command.words[0], *chdir, "output", "-json", *state],
-            {name: value for name, value in os.environ.items() if not name.startswith(("TF_CLI_ARGS", "TF_LOG"))},
+            {n: value for n, value in program.environment().items() if not n.startswith(("TF_CLI_ARGS", "TF_LOG"))},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, inlet, 1),

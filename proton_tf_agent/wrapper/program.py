@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import suppress
 
 from . import shim
 
@@ -30,6 +31,22 @@ def find(name: str) -> str | int:
     return reason
 
 
+def said_of(error: Exception) -> str:
+    """What an error says to a person: which file, and why."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"
+
+
+def environment() -> dict[str, str]:
+    """Our environment as the caller has made it: Python adds LC_CTYPE where no locale is set (PEP 538)."""
+    given = dict(os.environ)
+    with suppress(OSError), open("/proc/self/environ", "rb") as file:
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
+            given.pop("LC_CTYPE", None)
+    return given
+
+
 def exit_status_of(reason: int) -> int:
     """The exit status of a shell that cannot run a command for this reason (an errno)."""
     return _NOT_FOUND if reason == errno.ENOENT else _NOT_EXECUTABLE
@@ -44,20 +61,20 @@ def hold_closed_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the lowest free number: this one
 
 
-def become(path: str, words: list[str], environment: dict[str, str] | None = None) -> NoReturn:
+def become(path: str, words: list[str], given: dict[str, str] | None = None) -> NoReturn:
     """Run a command in our place. Returns never; OSError where it cannot be run.
 
     Python ignores SIGPIPE and SIGXFSZ from its start on; to the command they are what they usually are.
     """
-    environment = dict(os.environ) if environment is None else environment
+    given = environment() if given is None else given
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
-        os.execve(path, words, environment)
+        os.execve(path, words, given)
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-        os.execve("/bin/sh", ["/bin/sh", path, *words[1:]], environment)  # a script without #!: as a shell does
+        os.execve("/bin/sh", ["/bin/sh", path, *words[1:]], given)  # a script without #!: as a shell does
 
 
 def _is_executable(path: str) -> bool:

@@ -26,6 +26,7 @@ _MODE = 0o640
 _METADATA = ".proton/deployment-metadata.json"
 _TFVARS = "proton.auto.tfvars.json"
 _MAX_METADATA = 64 * 1024
+_MAX_WORDS, _MAX_WORD = 200, 1000  # of what was typed
 
 
 def settings_path(given: str | None, environment: Mapping[str, str]) -> str:
@@ -58,10 +59,13 @@ def spool_path(settings: str, environment: Mapping[str, str]) -> str:
 
 
 class RecordKeeper:
-    """One record. Every method may raise OSError: the caller goes on without a record then."""
+    """One record. Every method may raise OSError: the caller goes on without a record then.
+
+    prints: whether and where what is printed can be heard (`streams.Streams.described`).
+    """
 
     def __init__(
-        self, spool: str, command: Command, listens: bool, job: dict[str, str] | None, now: float,
+        self, spool: str, command: Command, prints: Mapping[str, object], job: dict[str, str] | None, now: float,
         draw: Callable[[int], bytes] = os.urandom,
     ) -> None:  # fmt: skip
         self.record_id = draw(16).hex()
@@ -69,9 +73,10 @@ class RecordKeeper:
         self._path = f"{spool}/{self.record_id}.json"
         self._lock: int | None = None
         self._document: dict[str, object] = {
-            "version": VERSION, "record_id": self.record_id, "began_at": now, "directory": command.directory,
-            "operation": command.operation, "workspace": _workspace(command.directory), "command": command.shown,
-            "detailed": command.detailed, "listens": listens, "job": job, "facts": [],
+            "version": VERSION, "record_id": self.record_id, "began_at": now, "directory": _text(command.directory),
+            "operation": command.operation, "workspace": _workspace(command.directory),
+            "command": [_text(word)[:_MAX_WORD] for word in command.shown[:_MAX_WORDS]], "detailed": command.detailed,
+            "job": job and {key: _text(value) for key, value in job.items()}, "facts": [], **prints,
             "metadata": _metadata(command), "tfvars_arn": _tfvars_arn(command.directory),
         }  # fmt: skip
 

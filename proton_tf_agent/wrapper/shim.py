@@ -16,7 +16,7 @@ NAMES = ("terraform", "tofu")
 _MARK = b"# A shim of proton-tf-agent"
 _SCRIPT = """#!/bin/sh
 # A shim of proton-tf-agent: the next NAME on PATH, seen by the agent. Made by `proton-tf-agent exec --install-shim`.
-if [ -x 'PYTHON' ]; then
+if [ -x 'PYTHON' ] && [ -f 'PACKAGE/__main__.py' ]; then
   exec 'PYTHON' -I -m proton_tf_agent exec -- NAME "$@"
 fi
 IFS=:
@@ -78,7 +78,13 @@ def of_this_user() -> str:
 
 def _script(name: str) -> bytes:
     python = sys.executable.replace("'", "'\\''")
-    text = _SCRIPT.replace("PYTHON", python).replace("MARK", _MARK.decode()).replace("NAME", name)
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))).replace("'", "'\\''")
+    text = (
+        _SCRIPT.replace("PYTHON", python)
+        .replace("PACKAGE", package)
+        .replace("MARK", _MARK.decode())
+        .replace("NAME", name)
+    )
     return os.fsencode(text)
 
 

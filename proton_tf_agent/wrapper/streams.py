@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     """(stream, what Terraform has written to it)"""
 
 _CHUNK = 1 << 16
+_A_TURN = 1 << 20  # bytes of a file that are heard between two looks at everything else
+_THE_REST = 64 << 20  # and when Terraform has ended
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _PIPE_BUF = 4096  # a pipe that poll(2) calls writable takes that much without blocking: pipe(7)
 
@@ -82,14 +84,17 @@ class Followed:
         appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
         self._offset = os.fstat(fd).st_size if appends else os.lseek(fd, 0, os.SEEK_CUR)
 
-    def hear(self, hear: Hear) -> None:
-        """Hear what is new; what was cut off is not waited for."""
+    def hear(self, hear: Hear, limit: int = _A_TURN) -> bool:
+        """Hear what is new, but not more than so many bytes; returns whether there is more."""
         try:
-            while block := os.pread(self._fd, _CHUNK, self._offset):
+            size = os.fstat(self._fd).st_size
+            end = min(size, self._offset + limit)
+            while self._offset < end and (block := os.pread(self._fd, min(_CHUNK, end - self._offset), self._offset)):
                 self._offset += len(block)
                 hear(-self._fd, block)
         except OSError:
-            return
+            return False
+        return self._offset == end < size
 
 
 class Streams:
@@ -116,7 +121,7 @@ class Streams:
         for fd in map(int, os.listdir("/proc/self/fd")):
             try:
                 status = os.fstat(fd)
-                writes = fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)
+                writes = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
             except OSError:
                 continue  # that of the listing
             stream = places.get((status.st_dev, status.st_ino))
@@ -139,6 +144,11 @@ class Streams:
     def are_heard(self) -> bool:
         """Whether anything that Terraform prints is heard."""
         return bool(self.copied or self.followed)
+
+    def described(self) -> dict[str, object]:
+        """Where the command prints to, as a record says it."""
+        files = [[s.st_dev, s.st_ino] for s in map(os.fstat, (1, 2)) if stat.S_ISREG(s.st_mode)]
+        return {"listens": self.are_heard, "files": files, "on_terminal": os.isatty(1) or os.isatty(2)}
 
     def give(self) -> None:
         """In Terraform's process: let it write into our pipes."""
@@ -193,7 +203,7 @@ class Streams:
                 except OSError:
                     stream.close()
         for followed in self.followed:
-            followed.hear(hear)
+            followed.hear(hear, _THE_REST)
 
     def _drain(self, stream: Copied, hear: Hear) -> None:
         while True:

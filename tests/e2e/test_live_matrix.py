@@ -36,7 +36,7 @@ def test_what_proton_hears_of_a_run_is_what_became_of_it(play: Play, case: Case)
     told, runs = case.told, case.runs
     if case.lagging and [row["status"] for row in outcome.runs] == list(case.lagging[1]):
         told, runs = case.lagging
-    assert without_beginnings(outcome) == list(told), heard(outcome)
+    assert without_beginnings(outcome) == list(told), (heard(outcome), outcome.runs)
     assert [row["status"] for row in outcome.runs] == list(runs), outcome.runs
     assert case.message in last_message(outcome), heard(outcome)
     assert SECRET not in str(outcome)

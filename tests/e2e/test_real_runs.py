@@ -89,8 +89,8 @@ class Scene:
 
     def journal_bytes(self) -> bytes:
         """Everything the agent has put on disk."""
-        paths = Path(self.settings.journal.path).parent.iterdir()
-        return b"".join(path.read_bytes() for path in paths)
+        paths = Path(self.settings.journal.path).parent.rglob("*")
+        return b"".join(path.read_bytes() for path in paths if path.is_file())
 
 
 def ends(records: list[Record]) -> list[Record]:

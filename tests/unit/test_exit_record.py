@@ -22,6 +22,7 @@ from proton_tf_agent.wrapper.record import RecordKeeper
 
 ID = "00" * 16
 JOB = {"system": "GitLab CI", "commit": "f00d", "actor": "bob", "url": "https://gl/9", "attempt": ""}
+PRINTS = {"listens": True, "files": [[5, 7]], "on_terminal": True}
 METADATA = '{"deploymentId": "fcda9f18-f569-4079-8474-0832f45b97ea"}'
 HEARD: list[object] = [
     ["OperationStarted", {"tool": "terraform", "version": "1.11.4", "at": 1000.0, "form": "json"}, 0],
@@ -39,7 +40,7 @@ def keeper(tmp_path: Path) -> RecordKeeper:
     (tmp_path / "spool").mkdir()
     typed = command.read(["terraform", "plan", "-detailed-exitcode"], str(directory), {})
     assert typed is not None
-    return RecordKeeper(str(tmp_path / "spool"), typed, True, JOB, 1000.0, draw=bytes)
+    return RecordKeeper(str(tmp_path / "spool"), typed, PRINTS, JOB, 1000.0, draw=bytes)
 
 
 def content(tmp_path: Path) -> bytes:
@@ -55,9 +56,8 @@ def test_a_record_that_has_begun_says_what_was_started_where_and_for_whom(keeper
     assert read.process.pid == os.getpid()
     assert read.process.started > 0
     words = ("terraform", "plan", "-detailed-exitcode")
-    started = ev.CommandStarted(
-        ID, Operation.PLAN, 1000.0, words, True, True, Job("GitLab CI", "f00d", "bob", "https://gl/9")
-    )
+    job = Job("GitLab CI", "f00d", "bob", "https://gl/9")
+    started = ev.CommandStarted(ID, Operation.PLAN, 1000.0, words, True, True, job, None, ((5, 7),), True)
     assert exit_record.beginning(read) == Fact(started, record_id=ID)
     assert (exit_record.heard(read), exit_record.ending(read)) == ((), None)
     assert b"s3cret" not in content(tmp_path)

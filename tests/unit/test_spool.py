@@ -36,10 +36,10 @@ class Scene:
 
     root: ObservedRoot
 
-    def keeper(self, line: str = "terraform apply", listens: bool = False, directory: str = "") -> RecordKeeper:
+    def keeper(self, line: str = "terraform apply", directory: str = "", **prints: object) -> RecordKeeper:
         typed = command.read(line.split(), directory or self.root.directory, {})
         assert typed is not None
-        return RecordKeeper(self.root.spool.path, typed, listens, None, self.root.now)
+        return RecordKeeper(self.root.spool.path, typed, prints, None, self.root.now)
 
     def turn(self, *, rescan: bool = False) -> None:
         self.root.observer.turn(rescan=rescan)
@@ -158,16 +158,24 @@ def test_a_run_that_had_ended_before_the_machine_was_restarted_did_not_die_with_
 
 
 @pytest.mark.parametrize("agent_was_there", [True, False])
-@pytest.mark.parametrize("listens", [True, False])
-def test_a_log_beside_a_record_is_the_same_run(scene: Scene, agent_was_there: bool, listens: bool) -> None:
-    log = (LOGS / "apply_ok.log").read_bytes()
+@pytest.mark.parametrize("prints", ["into the log", "into the log, which is heard", "into a pipe", "JSON aside"])
+def test_a_log_of_what_a_wrapped_command_prints_is_the_same_run(
+    scene: Scene, agent_was_there: bool, prints: str
+) -> None:
+    log = scene.root.write("apply.log", b"")
+    status = os.stat(log)
     scene.root.now -= 1.001  # the log's `version` line comes a millisecond behind the command
-    keeper = scene.keeper(listens=listens)
+    keeper = scene.keeper(
+        "tofu apply -json-into=apply.log" if prints == "JSON aside" else "terraform apply",
+        listens="pipe" in prints or "heard" in prints,
+        files=[[status.st_dev, status.st_ino]] if "log" in prints else [],
+    )
     keeper.begin(os.getpid())
     scene.root.now += 1.001
     if agent_was_there:
         scene.turn()
-    scene.root.write("apply.log", log)
+    with open(log, "ab") as file:
+        file.write((LOGS / "apply_ok.log").read_bytes())
     if agent_was_there:
         scene.turn(rescan=True)
     keeper.end([], 0, 0, scene.root.now + 60)
@@ -176,6 +184,47 @@ def test_a_log_beside_a_record_is_the_same_run(scene: Scene, agent_was_there: bo
     (run,) = scene.root.runs()
     assert (run.status, run.basis) == (RunStatus.APPLIED, Basis.PROOF)
     assert scene.root.statuses() == ["IN_PROGRESS", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize("prints", ["to nowhere", "to a terminal", "into another file"])
+def test_a_log_that_a_wrapped_command_cannot_have_printed_is_another_run(scene: Scene, prints: str) -> None:
+    """`terraform apply > /dev/null` behind the wrapper, beside another apply of the directory that has a log: what the
+    one has achieved must not be told of the other."""
+    other = os.stat(scene.root.write("other", b""))
+    scene.root.now -= 1.001
+    keeper = scene.keeper(
+        files=[[other.st_dev, other.st_ino]] if "file" in prints else [], on_terminal=prints == "to a terminal"
+    )
+    keeper.begin(os.getpid())
+    scene.root.now += 1.001
+    scene.turn()
+    scene.root.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+    scene.turn(rescan=True)
+    keeper.end([], 1, 0, scene.root.now + 60)
+    scene.turn(rescan=True)
+    scene.root.wait(60)
+    assert {bool(run.wrapped): run.status for run in scene.root.runs()} == {
+        True: RunStatus.ERRORED, False: RunStatus.APPLIED,
+    }  # fmt: skip
+
+
+def test_an_apply_that_says_complete_and_exits_with_an_error_has_failed(scene: Scene) -> None:
+    """The outputs could not be written, say, or the state could not be unlocked: the exit status outranks the log."""
+    log = os.stat(scene.root.write("apply.log", b""))
+    scene.root.now -= 1.001
+    keeper = scene.keeper(files=[[log.st_dev, log.st_ino]])
+    keeper.begin(os.getpid())
+    scene.root.now += 1.001
+    scene.turn()
+    with open(f"{scene.root.directory}/apply.log", "ab") as file:
+        file.write((LOGS / "apply_ok.log").read_bytes())
+    scene.turn(rescan=True)
+    scene.root.wait(1000)
+    scene.turn(rescan=True)
+    assert scene.root.statuses() == ["IN_PROGRESS"]
+    keeper.end([], 1, 0, scene.root.now)
+    scene.turn()
+    assert scene.root.statuses() == ["IN_PROGRESS", "FAILED"]
 
 
 def test_a_log_of_later_is_another_run(scene: Scene) -> None:
@@ -216,7 +265,7 @@ def test_a_directory_goes_by_the_name_that_the_settings_use(tmp_path: Path) -> N
     for place, name in (("real/net", "link/net"), ("real/net/.terragrunt-cache/a/b", "link/net"), ("other", "other")):
         typed = command.read(["terraform", "apply"], str(tmp_path / place), {})
         assert typed is not None
-        keeper = RecordKeeper(records.path, typed, False, None, 1.0)
+        keeper = RecordKeeper(records.path, typed, {}, None, 1.0)
         keeper.begin(os.getpid())
         (begun,) = records.look().begun
         assert begun.directory == str(tmp_path / name)
@@ -327,7 +376,7 @@ def test_every_user_may_put_a_record_and_only_the_agent_may_read_it() -> None:
 
         def put() -> None:
             os.umask(0o077)
-            keeper = RecordKeeper(path, typed, False, None, 1.0, draw=bytes)
+            keeper = RecordKeeper(path, typed, {}, None, 1.0, draw=bytes)
             keeper.begin(os.getpid())
             keeper.end([], 0, 0, 2.0)
 
