@@ -129,7 +129,8 @@ class Observer:
         """Let the pipeline know of wrappers' records; returns how those ended that have."""
         if self._spool is None or self._stopping():
             return ()
-        news = self._spool.look()
+        wrapped = ((run.wrapped, run.directory) for run in self._pipeline.open_runs if run.is_wrapped)
+        news = self._spool.look({by.record_id: directory for by, directory in wrapped if by})
         for path, reason in news.refused:
             self._tell(Told("source.unreadable", {"path": path, "reason": reason}))
         if news.begun:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -79,10 +79,16 @@ class Spool:
         self._seen: dict[str, _Mark] = {}
         self._unfinished: dict[str, Record] = {}
 
-    def look(self) -> News:
-        """What is new since the last look, and which wrappers have died."""
+    def look(self, awaited: Mapping[str, str] | None = None) -> News:
+        """What is new since the last look, and which wrappers have died.
+
+        awaited: the records of runs that have not ended, each with its directory; a wrapper whose record was removed
+        will not be heard of again. Nothing is new while the spool cannot be listed.
+        """
         news = News()
-        present = dict(self._records())
+        present = self._list()
+        if present is None:
+            return news
         for record_id, mark in present.items():
             if self._seen.get(record_id) != mark:
                 self._seen[record_id] = mark
@@ -92,6 +98,10 @@ class Spool:
             self._unfinished.pop(record_id, None)
         for record in list(self._unfinished.values()):
             self._look_behind(record, news)
+        for record_id, directory in (awaited or {}).items():
+            # A listing may miss what is renamed meanwhile.
+            if record_id not in present and not os.path.lexists(self._path_of(record_id)):
+                news.ended.append(self._gone(record_id, directory, None))
         return news
 
     def record(self, record_id: str) -> Record | None:
@@ -108,7 +118,8 @@ class Spool:
 
     # --- one record --------------------------------------------------------------------------------------------
 
-    def _records(self) -> Iterator[tuple[str, _Mark]]:
+    def _list(self) -> dict[str, _Mark] | None:
+        records = {}
         try:
             with os.scandir(self.path) as entries:
                 for entry in islice(entries, _MAX_ENTRIES):
@@ -116,9 +127,10 @@ class Spool:
                     if entry.name.endswith(_SUFFIX) and record_id.isalnum() and record_id.isascii():
                         with suppress(OSError):
                             status = entry.stat(follow_symlinks=False)
-                            yield record_id, (status.st_ino, status.st_size, status.st_mtime_ns)
+                            records[record_id] = (status.st_ino, status.st_size, status.st_mtime_ns)
         except OSError:
-            return
+            return None
+        return records
 
     def _path_of(self, record_id: str) -> str:
         return f"{self.path}/{record_id}{_SUFFIX}"
@@ -167,9 +179,9 @@ class Spool:
         """Whether nobody is there any more who could finish a record. One that was finished between is new again."""
         if not self._is_abandoned(record.record_id) or is_alive(record):
             return
-        present = dict(self._records()).get(record.record_id)
+        present = (self._list() or {}).get(record.record_id)
         if present is not None and present == self._seen.get(record.record_id):
-            news.ended.append(self._observation(record, Fact(WrapperGone(), record_id=record.record_id)))
+            news.ended.append(self._gone(record.record_id, record.directory, record.workspace))
 
     def _is_abandoned(self, record_id: str) -> bool:
         try:
@@ -179,6 +191,10 @@ class Spool:
             return True
         except Unreadable:
             return False
+
+    def _gone(self, record_id: str, directory: str, workspace: str | None) -> Observation:
+        fact = Fact(WrapperGone(), record_id=record_id)
+        return Observation("exit_record", self._path_of(record_id), directory, workspace, (fact,), None)
 
     def _observation(self, record: Record, *facts: Fact) -> Observation:
         path = self._path_of(record.record_id)

@@ -132,6 +132,26 @@ def test_a_wrapper_that_died_with_its_terraform_leaves_a_run_that_is_undetermine
     assert os.listdir(scene.root.spool.path) == []
 
 
+@pytest.mark.parametrize("agent_was_there", [True, False])
+def test_a_record_that_somebody_has_removed_is_waited_for_no_longer(scene: Scene, agent_was_there: bool) -> None:
+    keeper = scene.keeper()
+    keeper.begin(NOBODY)
+    scene.turn()
+    if not agent_was_there:
+        scene.root.observer._spool = Spool(scene.root.spool.path, lambda _uid, _directory: True)
+    hidden = f"{scene.root.spool.path}-elsewhere"
+    os.rename(scene.root.spool.path, hidden)
+    scene.turn()
+    scene.root.wait(10)
+    assert scene.only()[1] is RunStatus.PLANNING, "a spool that is out of reach says nothing"
+    os.rename(hidden, scene.root.spool.path)
+    keeper.discard()
+    scene.turn()
+    scene.root.wait(10)
+    (run,) = scene.root.runs()
+    assert (run.status, run.wrapped and run.wrapped.wrapper) == (RunStatus.UNDETERMINED, Wrapper.GONE)
+
+
 def test_a_wrapper_that_died_while_its_terraform_goes_on_ends_nothing(scene: Scene) -> None:
     keeper = scene.keeper()
     keeper.begin(os.getpid())
