@@ -103,12 +103,12 @@ def _values(flags: list[str], found: Command) -> None:
             continue
         if not given:
             value = flags[place + 1] if place + 1 < len(flags) else ""
-        if key == "state-out" or (key == "state" and not written):
-            found.state = value
-            written = key == "state-out"
-        else:
+        if key == "var":
             name, _, assigned = value.partition("=")
             found.variables.append((name.strip(), assigned.strip()))
+        elif key == "state-out" or not written:
+            found.state = value
+            written = key == "state-out"
 
 
 def _without_values(words: list[str]) -> list[str]:

@@ -221,6 +221,34 @@ def test_signals_that_the_caller_ignores_stay_ignored(sides: tuple[Side, Side]) 
     same(sides, action)
 
 
+def test_signals_that_the_caller_holds_up_are_held_up_and_the_end_is_noticed_all_the_same(
+    sides: tuple[Side, Side],
+) -> None:
+    def hold_up() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+
+    same(sides, lambda side: side.run([side.program("grep SigBlk /proc/self/status"), "apply"], preexec_fn=hold_up))
+
+
+def test_where_no_locale_is_set_none_is(sides: tuple[Side, Side]) -> None:
+    """Python sets LC_CTYPE for itself: PEP 538."""
+
+    def action(side: Side) -> Ended:
+        side.program("env | grep ^L[CA]; echo over")
+        return side.shell("unset LANG LC_ALL LC_CTYPE; $RUN terraform apply; LC_CTYPE=C.UTF-8 $RUN terraform apply")
+
+    assert same(sides, action) == (0, b"over\nLC_CTYPE=C.UTF-8\nover\n", b"")
+
+
+def test_a_directory_that_is_gone_is_the_commands_own_affair(sides: tuple[Side, Side]) -> None:
+    def action(side: Side) -> Ended:
+        side.program("echo here; exit 3")
+        ended = side.shell("mkdir gone && cd gone && rmdir ../gone && $RUN terraform apply")
+        return Ended(ended.status, ended.out)
+
+    assert same(sides, action) == (3, b"here\n", b"")
+
+
 def test_descriptors_that_the_caller_hands_down_come_through(sides: tuple[Side, Side]) -> None:
     def action(side: Side) -> Ended:
         side.program("cat <&7; echo nine >&9")

@@ -88,3 +88,9 @@ def test_variables_and_the_state_are_known_for_what_they_are() -> None:
     )
     assert found.variables == [("a", "b"), ("pw", "one=two"), ("user", "me")]
     assert found.state == "new.tfstate"
+
+
+@pytest.mark.parametrize("flags", ["-state=old -state-out=new", "-state-out new -state old"])
+def test_the_state_of_a_run_is_the_one_it_leaves(flags: str) -> None:
+    found = read(f"terraform apply {flags} -var a=b")
+    assert (found.state, found.variables) == ("new", [("a", "b")])
