@@ -80,6 +80,7 @@ class Observer:
         self._names = LogNames(opener, watch, pipeline, clock)
         self._unreadable: dict[str, str] = {}
         self._closed_logs: set[str] = set()
+        self._ends: list[Observation] = []
         self._vanished: set[str] = set()
         self._held_back: set[str] = set()
         self._backlog: dict[str, Touched] = {}
@@ -101,7 +102,7 @@ class Observer:
         ended is told last, for the log may have more to say of it.
         """
         touched, asked = self._watch.take()
-        recorded = self._look_into_spool()
+        self._look_into_spool()
         if self._watch.overflows != self._overflows:
             self._overflows = self._watch.overflows
             self._tell(Told("watch.overflowed", {"count": self._overflows}))
@@ -121,24 +122,25 @@ class Observer:
             del self._backlog[path]
         self.read(found.values(), found=True)
         self._probe(None if tick or rescan else looks | found)
-        self._absorb_ends(recorded)
+        self._absorb_ends()
         self._closed_logs &= {run.log_path for run in self._pipeline.open_runs}
         self._pipeline.elapse(self._clock())
 
-    def _look_into_spool(self) -> Sequence[Observation]:
-        """Let the pipeline know of wrappers' records; returns how those ended that have."""
+    def _look_into_spool(self) -> None:
+        """Let the pipeline know of wrappers' records; how those ended that have is kept for `_absorb_ends`."""
         if self._spool is None or self._stopping():
-            return ()
+            return
         wrapped = ((run.wrapped, run.directory) for run in self._pipeline.open_runs if run.is_wrapped)
         news = self._spool.look({by.record_id: directory for by, directory in wrapped if by})
         for path, reason in news.refused:
             self._tell(Told("source.unreadable", {"path": path, "reason": reason}))
         if news.begun:
             self._pipeline.absorb(news.begun, self._clock(), _always)
-        return news.ended
+        self._ends += news.ended
 
-    def _absorb_ends(self, ended: Sequence[Observation]) -> None:
+    def _absorb_ends(self) -> None:
         """Let the pipeline know how wrapped runs ended, behind the last words of their logs."""
+        ended, self._ends = self._ends, []
         if self._spool is None or not ended:
             return
         directories = {observation.directory for observation in ended}
@@ -163,7 +165,9 @@ class Observer:
     def look_at_open_runs(self) -> None:
         """Read what open runs have left since they were last looked at, before anything is concluded about them: that a
         wrapper is gone, too, is concluded later."""
-        self._absorb_ends([ended for ended in self._look_into_spool() if not _tells(ended, WrapperGone)])
+        self._look_into_spool()
+        self._ends = [end for end in self._ends if not _tells(end, WrapperGone)]
+        self._absorb_ends()
         paths = {path for run in self._pipeline.open_runs for path in _files_of(run)}
         self.read(self._watch.touched(sorted(paths)), found=True)
 
@@ -203,6 +207,8 @@ class Observer:
                     left.append(look)
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
             left += self._look_behind(batch, held)
+            if any(_tells(o, OperationStarted) for o in batch.observations):
+                self._look_into_spool()  # the record of what has begun to print is there by now
             if batch.observations:
                 locked = {directory for run in held for directory in run.directories}
                 self._pipeline.absorb(in_order(batch.observations, locked), self._clock(), self._born)

@@ -206,6 +206,31 @@ def test_a_log_of_what_a_wrapped_command_prints_is_the_same_run(
     assert scene.root.statuses() == ["IN_PROGRESS", "SUCCEEDED"]
 
 
+def test_a_log_is_told_behind_its_record_though_both_come_while_the_agent_looks(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool was looked at when nothing was there yet, the log when all was over."""
+    log = os.stat(scene.root.write("apply.log", b""))
+    scene.turn(rescan=True)
+    keeper = scene.keeper(files=[[log.st_dev, log.st_ino]])
+    scene.root.now += 1.001
+    rescan = scene.root.watch.rescan
+
+    def run_then_rescan(*args: object) -> object:
+        keeper.begin(os.getpid())
+        scene.root.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+        keeper.end([], 1, 0, scene.root.now)
+        return rescan(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scene.root.watch, "rescan", run_then_rescan)
+    scene.turn(rescan=True)
+    monkeypatch.undo()
+    scene.turn()
+    scene.root.wait(60)
+    (run,) = scene.root.runs()
+    assert (run.status, scene.root.statuses()) == (RunStatus.ERRORED, ["IN_PROGRESS", "FAILED"])
+
+
 @pytest.mark.parametrize("prints", ["to nowhere", "to a terminal", "into another file"])
 def test_a_log_that_a_wrapped_command_cannot_have_printed_is_another_run(scene: Scene, prints: str) -> None:
     """`terraform apply > /dev/null` behind the wrapper, beside another apply of the directory that has a log: what the
