@@ -30,6 +30,7 @@ docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/state
 	$(BIN)/proton-tf-agent config schema > config/agent.schema.json
 
 bench: $(VENV)/.installed-for-tests  ## measure against floors and peers in one run, write docs/benchmarks.md
+	$(BIN)/python -m compileall -q proton_tf_agent  # as pip does with what it installs
 	$(BIN)/python -m bench --write docs/benchmarks.md
 
 clean:  ## remove .venv and caches
