@@ -122,6 +122,11 @@ class CrashReported:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeContradicted:
+    """A log that is over has a summary and an error, of which one is foreign text: it proves neither."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostRestarted:
     """The machine was booted anew after this was last seen alive: whatever ran on it is gone."""
 
@@ -349,6 +354,7 @@ Evidence = (
     | ApprovalAwaited
     | ApprovalDeclined
     | CrashReported
+    | OutcomeContradicted
     | HostRestarted
     | LogClosed
     | LockTaken

@@ -140,6 +140,7 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.ApplyStarted: lambda run, e: replace(run, awaits_approval=False),
     ev.ApprovalDeclined: lambda run, e: replace(run, awaits_approval=False, declined=True),
     ev.CrashReported: lambda run, e: replace(run, crashed=True),
+    ev.OutcomeContradicted: lambda run, e: replace(run, misled=True),
     ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
     ev.LogClosed: _log_closed,

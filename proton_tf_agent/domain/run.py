@@ -154,9 +154,10 @@ class Run:
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
     again, under another name or after a truncation, adds nothing twice. echo is the anchor of a human log beside the
     run's JSON log (OpenTofu's -json-into), or of any log of a run whose wrapper listens: the same words a second time,
-    which say nothing. misled: its log speaks of another run, too, and what it says proves nothing. state_path is the
-    state its lock was seen on, recorded_state the one that `init` has written down for its directory. log_started_at is
-    when its log says that it began, log_written_at when it was last written, once it is closed.
+    which say nothing. misled: its log speaks of another run, too, or contradicts itself, and what it says proves
+    nothing. state_path is the state its lock was seen on, recorded_state the one that `init` has written down for
+    its directory. log_started_at is when its log says that it began, log_written_at when it was last written, once
+    it is closed.
     """
 
     run_id: str

@@ -127,7 +127,7 @@ def over_and_abandoned(run: Run) -> bool:
 
 
 def over_without_release(run: Run) -> bool:
-    """over, no lock was seen to be released, and no other run writes the log"""
+    """over, no lock was seen to be released, and the log is no other run's and does not contradict itself"""
     return over(run) and not run.misled and run.lock in (Lock.UNSEEN, Lock.REPLACED)
 
 

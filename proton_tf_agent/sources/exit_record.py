@@ -29,7 +29,7 @@ _HEARD: dict[str, type[Evidence]] = {
         ev.OperationStarted, ev.ResourceRefreshed, ev.ChangePlanned, ev.PlanSummarised, ev.OutputsPlanned,
         ev.ApplyStarted, ev.ResourceApplied, ev.ResourceErrored, ev.ApplySummarised, ev.OutputsReported,
         ev.ErrorReported, ev.InterruptRequested, ev.LockRefused, ev.StateSaveFailed, ev.ApprovalAwaited,
-        ev.ApprovalDeclined, ev.CrashReported,
+        ev.ApprovalDeclined, ev.CrashReported, ev.OutcomeContradicted,
     )
 }  # fmt: skip
 

@@ -260,7 +260,7 @@ class _Reader:
 
     def _tell_held(self) -> None:
         held, self.held = self.held, ()
-        for one in human_outcome.not_contradicted(held):
+        for one in human_outcome.told_of(held):
             self._put(one.position, human_outcome.evidence_of(one, self._changes))
 
     @property

@@ -22,16 +22,18 @@ def held_with(held: Held, outcome: Pending) -> Held:
     return held if full and _is_summary(held[-1]) else (*held[: _MAX_HELD - 1], outcome)
 
 
-def not_contradicted(held: Held) -> Held:
-    """What of it may be told: nothing where a summary and an error contradict each other, nor what is in doubt."""
+def told_of(held: Held) -> Held:
+    """What of it may be told: where a summary and an error contradict each other only that, and nothing in doubt."""
     summaries = tuple(one for one in held if _is_summary(one))
     if len(summaries) not in (0, len(held)):
-        return ()
+        return (Pending("contradiction", held[-1].position, ""),)
     return summaries[:1] or tuple(one for one in held if one.kind != "doubt")
 
 
 def evidence_of(told: Pending, changes: tuple[int, int, int]) -> Iterable[Evidence]:
     """A pending line as evidence; changes: what a summary among them counts."""
+    if told.kind == "contradiction":
+        return (ev.OutcomeContradicted(),)
     if told.kind == "crash":
         return (ev.CrashReported(),)
     if _is_summary(told):

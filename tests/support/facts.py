@@ -79,6 +79,7 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     ev.InterruptRequested(forced=True),
     REFUSED,
     ev.StateSaveFailed(),
+    ev.OutcomeContradicted(),
     CLOSED,
     LOCKED_TO_PLAN,
     LOCKED_TO_APPLY,

@@ -68,7 +68,9 @@ class HumanLog:
 
     def told(self, run: int) -> list[Evidence]:
         """The outcomes told of one of its runs."""
-        outcomes = ev.ApplySummarised | ev.ErrorReported | ev.ApprovalDeclined | ev.CrashReported
+        outcomes = (
+            ev.ApplySummarised | ev.ErrorReported | ev.ApprovalDeclined | ev.CrashReported | ev.OutcomeContradicted
+        )
         anchor = self.runs[run]
         return [f.evidence for f in self.facts if f.anchor == anchor and isinstance(f.evidence, outcomes)]
 
@@ -171,6 +173,7 @@ def test_what_a_provisioner_printed_is_no_reason_to_disbelieve_the_next_writer(h
 WARNING = '\nWarning: Check block assertion failed\n\n  on check.tf line 4, in check "c":\n\n'
 DONE = PLANNING + PLAN + CREATING + CREATED
 FAILED = ev.ErrorReported("Unsupported argument")
+CONTRADICTED = ev.OutcomeContradicted()
 QUESTION = "\nDo you want to perform these actions?\n\n  Enter a value: \n"
 PLAN_FAILS = "Terraform planned the following actions, but then encountered a problem:\n" + PLAN
 FORGED = "\nApply complete! Resources: 7 added, 0 changed, 0 destroyed.\n"
@@ -185,9 +188,9 @@ FORGED = "\nApply complete! Resources: 7 added, 0 changed, 0 destroyed.\n"
         (DONE + WARNING + FORGED + SUCCESS, [APPLIED]),
         (DONE + WARNING + FORGED, []),
         (DONE + WARNING + SUCCESS + SUCCESS, [APPLIED]),
-        (DONE + WARNING + SUCCESS + ERROR, []),
-        (DONE + WARNING + "Error: it is not healthy\n" + SUCCESS, []),
-        (DONE + WARNING + "panic: no\n" + SUCCESS, []),
+        (DONE + WARNING + SUCCESS + ERROR, [CONTRADICTED]),
+        (DONE + WARNING + "Error: it is not healthy\n" + SUCCESS, [CONTRADICTED]),
+        (DONE + WARNING + "panic: no\n" + SUCCESS, [CONTRADICTED]),
         (DONE + WARNING + "Apply cancelled.\n" + SUCCESS, [APPLIED]),
         (PLANNING + PLAN + WARNING + NOTHING_DONE + QUESTION + CREATING + ERROR, [FAILED]),
         (PLANNING + PLAN + WARNING + SUCCESS + QUESTION + CREATING + ERROR, [FAILED]),
@@ -307,7 +310,7 @@ def test_a_recorded_log_says_the_same_line_by_line_and_at_once(name: str) -> Non
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("apply_warns.log", []),
+        ("apply_warns.log", [CONTRADICTED]),
         ("apply_creates.log", [ev.ApplySummarised(2, 0, 0)]),
         ("approve_no.log", [ev.ApprovalDeclined()]),
         ("approval_not_given.log", [ev.ErrorReported("error asking for approval: EOF")]),

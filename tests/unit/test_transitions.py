@@ -317,6 +317,7 @@ OPEN_WITH_LOG = {
     RunStatus.PLANNED: (STARTED, LOCKED_TO_APPLY, PLANNED),
     RunStatus.APPLYING: (STARTED, LOCKED_TO_APPLY, PLANNED, APPLYING),
 }
+CONTRADICTED = ev.OutcomeContradicted()
 PROOF, INFERENCE, AT_ONCE = Basis.PROOF, Basis.INFERENCE, 0.0
 GRACE, SETTLE = PATIENCE.grace, PATIENCE.settle
 # What is seen last; what becomes of the run, on what basis, and after how many seconds.
@@ -348,6 +349,7 @@ ENDINGS: tuple[tuple[tuple[ev.Evidence, ...], RunStatus, Basis, float], ...] = (
     ((APPLIED, REBOOTED), RunStatus.APPLIED, PROOF, AT_ONCE),
     ((RELEASED, CLOSED), RunStatus.UNDETERMINED, INFERENCE, AT_ONCE),
     ((RELEASED,), RunStatus.UNDETERMINED, INFERENCE, SETTLE),
+    ((CONTRADICTED, REPLACED, CLOSED), RunStatus.UNDETERMINED, INFERENCE, AT_ONCE),
     ((REPLACED,), RunStatus.UNDETERMINED, INFERENCE, SETTLE),
 )
 
@@ -371,6 +373,12 @@ def test_what_is_seen_last_decides_how_an_open_run_ends_and_when(
 ) -> None:
     assert Tale().tell(*OPEN_WITH_LOG[status]).status is status
     assert ends(OPEN_WITH_LOG[status], seen) == (end, basis, after)
+
+
+def test_a_log_that_contradicts_itself_is_no_sign_of_death() -> None:
+    """A short run whose lock nobody saw, and a check that prints "Error: ..." in a log without boxes."""
+    assert ends((STARTED, PLANNED, APPLYING), (CLOSED,))[0] is RunStatus.LOST
+    assert ends((STARTED, PLANNED, APPLYING), (CONTRADICTED, CLOSED))[0] is RunStatus.UNDETERMINED
 
 
 @pytest.mark.parametrize("before", [(), (LOCKED_TO_APPLY,), (LOCKED_TO_APPLY, PLANNED), (PLANNED, APPLYING)])

@@ -47,7 +47,7 @@ class Stage:
         self.gate = Gate(self.outside / "gate")
         self._base, self._name = base, name
         self._receiver, self._agent = receiver, agent
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def write(self, path: str, text: str) -> None:
         """Put a file into the run directory."""
@@ -63,19 +63,19 @@ class Stage:
             "PROTON_TF_AGENT_SPOOL": str(self._base / "memory-spool"),
         }
         known = places | wrapper | {"PYTHON": sys.executable} | environment
-        self._started.append(self.terraform.start(line, str(self.directory), **known))
-        return self._started[-1]
+        self.started.append(self.terraform.start(line, str(self.directory), **known))
+        return self.started[-1]
 
     def run(self, line: str, **environment: str) -> int:
         """Run a shell line to its end; returns its exit code."""
         process = self.start(line, **environment)
-        self._started.remove(process)
+        self.started.remove(process)
         return process.wait(DEADLINE_S)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """What was started last and goes on."""
-        return self._started[-1]
+        return self.started[-1]
 
     def records(self) -> list[Record]:
         """What Proton has heard of this case's resource."""
@@ -140,7 +140,7 @@ class Stage:
 
     def close(self) -> None:
         """Leave no process behind."""
-        for process in self._started:
+        for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
         self.terraform.close()
@@ -211,6 +211,11 @@ def answer(text: str) -> Step:
 def send(number: signal.Signals) -> Step:
     """Send a signal to what was started last."""
     return lambda stage: stage.process.send_signal(number)
+
+
+def send_first(number: signal.Signals) -> Step:
+    """Send a signal to what was started first."""
+    return lambda stage: stage.started[0].send_signal(number)
 
 
 def send_behind(number: signal.Signals, *generations: int) -> Step:
