@@ -7,7 +7,10 @@ Order within a batch, so that what ended a run is known before the next run is t
 opens a run, then the locks, then what logs say behind that line. A log of which nobody knew and which is complete is
 told whole before the locks, where no lock is known to be held: the lock that is there now may be the next run's. What
 is left of a log for the next batch holds up everything else in its directory. A lock that changed hands is a reason to
-look once more at the logs around it, a log that opens a run is one to look at the lock of the run before.
+look once more at the logs around it, a log that opens a run is one to look at the lock of the run before,
+and into the spool for its record.
+
+Over 400 lines because that order is one thing: each look is placed by all the others.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ A log may lie above the directory whose state is locked (`terraform -chdir=envs/
 run without a lock and a lock without a log are one run if one directory contains the other and the lock was taken
 within LINK_WINDOW seconds of the `version` line.
 
-A log that begins while a wrapper is at work in its directory is the wrapper's run. Where the wrapper listens, its
-record tells whatever the log does, and the log says nothing (`Run.echo`), unless the wrapper has died.
+A log that a wrapped command prints is the wrapper's run: its record names the files, a pipe and a terminal leave the
+directory and the time. Where the wrapper listens, its record tells whatever the log does, and the log says nothing
+(`Run.echo`), unless the wrapper has died.
 """
 
 from __future__ import annotations
