@@ -1,65 +1,38 @@
-"""The journal: one SQLite file that holds cursors, runs, evidence, the outbox and every attempt.
+"""The journal: cursors, runs, evidence, the outbox and every attempt, in one SQLite file (`journal_store`).
 
 Everything that belongs together commits together (`transaction`), so a crash between any two steps leaves either
-all of it or nothing. `journal_mode=PERSIST, synchronous=EXTRA`: what COMMIT returned for survives power loss on
-storage that honours fsync, and several writers (daemon and command line) are safe on every SQLite
-(docs/decisions/0003-journal.md). All SQL stands in `journal.sql`, by name.
-
-One `Journal` may be used from several threads: it serialises them. The daemon additionally holds an flock, so that
-a second daemon on the same journal refuses to start (`journal_file`).
-
-Over 400 lines because every write and every query of the one file belongs together here.
+all of it or nothing. What is decided about an entry is the domain's; here it is kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import sqlite3
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
+from hashlib import blake2b
 
 import msgspec
 
 from .domain.binding import Binding, Unbound
-from .domain.errors import AgentError, JournalUnusable, Problem
+from .domain.circuit import Circuit
 from .domain.evidence import Cursor, Fact
 from .domain.notification import Notification
-from .domain.outbox import MAX_RETRY_WAIT_S, Entry, EntryState, Outcome, Settled
+from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
+from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
-from .journal_file import (
-    create_private_file,
-    make_private_directory,
-    refuse_wide_mode,
-    sync_directory,
-    take_hold,
-)
+from .journal_store import SCHEMA_VERSION, JournalRow, Store
 
-SCHEMA_VERSION = 3
-_OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
+__all__ = [
+    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Recorded", "is_damaged", "notification_of",
+]  # fmt: skip
+
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
-_APPLICATION_ID = 0x50544641  # "PTFA"
-_BUSY_TIMEOUT_S = 10.0
-_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-
-JournalRow = sqlite3.Row  # a row of a named query, its columns by name
+_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED)
 
 _decode_run = msgspec.json.Decoder(Run).decode
 _decode_binding = msgspec.json.Decoder(Binding).decode
 _decode_notification = msgspec.json.Decoder(Notification).decode
 _decode_cursor = msgspec.json.Decoder(Cursor).decode
 _encode = msgspec.json.encode
-
-
-def _queries() -> Mapping[str, str]:
-    _, *parts = _NAME.split(files(__package__).joinpath("journal.sql").read_text("utf-8"))
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,168 +47,21 @@ class Recorded:
     silence: str = ""
 
 
-class Journal:
-    """An open journal. Use as a context manager or call close."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first active entry of a line. due_at is a wall-clock second until which it waits; failing: what it failed
+    with last."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection, hold: int | None) -> None:
-        self.path = path
-        self._connection = connection
-        self._hold = hold
-        self._lock = threading.RLock()
-        self._sql = _queries()
+    seq: int
+    sink: str
+    line: str
+    state: EntryState
+    due_at: float | None
+    failing: OutcomeKind | None
 
-    # --- opening and closing -----------------------------------------------------------------------------
 
-    @classmethod
-    def open_as_daemon(cls, path: str) -> Journal:
-        """Create the journal if need be and hold it: JournalHeld when another daemon does."""
-        make_private_directory(os.path.dirname(path))
-        hold = take_hold(path)
-        try:
-            create_private_file(path)
-            return cls._open(path, hold)
-        except BaseException:
-            os.close(hold)
-            raise
-
-    @classmethod
-    def open_existing(cls, path: str) -> Journal:
-        """Open a journal beside the daemon, to read it or to add a row under the same rules."""
-        if not os.path.exists(path):
-            raise _missing(path)
-        return cls._open(path, None)
-
-    @classmethod
-    def _open(cls, path: str, hold: int | None) -> Journal:
-        refuse_wide_mode(path)
-        connection = None
-        try:
-            connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            journal = cls(path, connection, hold)
-            empty = journal._is_empty()
-            if not empty:
-                journal._check_version()  # before any pragma: one of them writes into a file that is not ours
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            if empty:
-                journal._create()
-            else:
-                journal._migrate()
-            return journal
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
-                raise _unreadable(error, path) from None
-            raise
-
-    def _pragma(self, name: str) -> int:
-        value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
-        return value
-
-    def _is_empty(self) -> bool:
-        nobodys = self._pragma("user_version") == 0 and self._pragma("application_id") == 0
-        return nobodys and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-
-    def _create(self) -> None:
-        if self._hold is None:  # only who holds a journal may make one
-            raise _missing(self.path)
-        self._connection.executescript(
-            f"BEGIN IMMEDIATE;{self._sql['schema']}"
-            f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
-
-    def _migrate(self) -> None:
-        """Bring a journal of an older agent up to date: each step commits as a whole, and the old file is kept."""
-        version = self._pragma("user_version")
-        if version == SCHEMA_VERSION:
-            return
-        self._back_up(f"{self.path}.v{version}")
-        for step in range(version, SCHEMA_VERSION):
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE;{self._sql[f'migrate_{step}_to_{step + 1}']};PRAGMA user_version = {step + 1};COMMIT;"
-            )
-
-    def _back_up(self, path: str) -> None:
-        """Copy the journal to `path`, 0600, whole or not at all."""
-        unfinished = path + ".new"
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)  # of an agent that was killed in the midst of this
-        create_private_file(unfinished)
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
-            self._connection.backup(copy)
-        os.rename(unfinished, path)
-        sync_directory(os.path.dirname(path))
-
-    def _check_version(self) -> None:
-        version = self._pragma("user_version")
-        if self._pragma("application_id") != _APPLICATION_ID:
-            raise JournalUnusable(
-                Problem("this is no journal of proton-tf-agent", self.path, "set [journal] path to another file")
-            )
-        if version > SCHEMA_VERSION:
-            raise JournalUnusable(
-                Problem(
-                    f"the journal has version {version}, this agent knows up to {SCHEMA_VERSION}",
-                    self.path,
-                    "install the newer agent again; nothing was changed",
-                )
-            )
-        if version < _OLDEST_VERSION:
-            raise JournalUnusable(Problem(f"the journal has version {version}, which no agent has written", self.path))
-        if version < SCHEMA_VERSION and self._hold is None:
-            raise JournalUnusable(
-                Problem(
-                    f"the journal has version {version} of an older agent, this one reads version {SCHEMA_VERSION}",
-                    self.path,
-                    "start this agent once: it brings the journal up to date and keeps the old one beside it",
-                )
-            )
-
-    def close(self) -> None:
-        """Close the file and, for the daemon, let it go."""
-        with self._lock:
-            self._connection.close()
-            if self._hold is not None:
-                os.close(self._hold)
-                self._hold = None
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    # --- transactions ------------------------------------------------------------------------------------
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing. Other threads wait; other processes wait up to ten seconds."""
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def _do(self, name: str, **values: Any) -> sqlite3.Cursor:
-        with self._lock:
-            return self._connection.execute(self._sql[name], values)
-
-    def _all(self, name: str, **values: Any) -> list[JournalRow]:
-        try:
-            with self._lock:
-                return self._connection.execute(self._sql[name], values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise _unreadable(error, self.path) from None
-
-    def _one(self, name: str, **values: Any) -> JournalRow | None:
-        rows = self._all(name, **values)
-        return rows[0] if rows else None
+class Journal(Store):
+    """An open journal; see `Store` for how it is opened."""
 
     # --- meta and cursors --------------------------------------------------------------------------------
 
@@ -322,12 +148,13 @@ class Journal:
     ) -> None:
         """Keep a fact for `explain`, with where it stands in its log and the transition it made."""
         evidence = fact.evidence
-        self._do(
+        row = self._do(
             "put_evidence",
             run_id=run_id, at=now, source=source, path=path, position=fact.position,
             kind=type(evidence).__name__, fields=_encode(evidence),
             status=made.status.value if made else None, reason=made.reason if made else None,
-        )  # fmt: skip
+        ).lastrowid  # fmt: skip
+        self._do("seal_evidence", id=row)
 
     def evidence_of(self, run_id: str) -> list[JournalRow]:
         """A run's story, oldest first."""
@@ -373,23 +200,30 @@ class Journal:
         state = EntryState.PARKED if objection else EntryState.SENDING if idle else EntryState.PENDING
         seq = self._insert_entry(notification, sink, state, now, objection)
         if idle:
-            self._do("put_attempt", seq=seq, started_at=now)
+            self._put_attempt(seq, now)
         if objection:
             return seq, []
+        self._withdraw_reassertions(sink, notification.resource_arn, seq, now)
         earlier = self._all(
             "supersede", **line, seq=seq, now=now, deployment_id=notification.deployment_id,
             run_started_at=notification.run_started_at,
         )  # fmt: skip
+        self._seal_entries(earlier)
         return seq, [row["notification_id"] for row in earlier]
 
-    def replay(self, original: JournalRow, now: float) -> int:
-        """Append a new entry with the same content behind everything its line holds; returns its seq."""
+    def replay(self, original: JournalRow, now: float, sink: str = "") -> int:
+        """Append a new entry with the same content behind everything its line holds; returns its seq.
+
+        sink: who is told it; empty: who was told the original.
+        """
         with self.transaction():
             notification = _decode_notification(original["body"])
-            return self._insert_entry(
-                notification, original["sink"], EntryState.PENDING, now, "replayed",
-                replay_of=original["seq"], body=original["body"],
+            seq = self._insert_entry(
+                notification, sink or original["sink"], EntryState.PENDING, now, "replayed",
+                replay_of=original["replay_of"] or original["seq"], body=original["body"],
             )  # fmt: skip
+            self._withdraw_reassertions(sink or original["sink"], notification.resource_arn, seq, now)
+            return seq
 
     def _insert_entry(
         self,
@@ -399,96 +233,165 @@ class Journal:
         now: float,
         reason: str,
         *,
+        due_at: float | None = None,
         superseded_by: int | None = None,
         replay_of: int | None = None,
+        reassertion: bool = False,
         body: bytes | None = None,  # as an older agent has written it
     ) -> int:
         body = _encode(notification) if body is None else body
-        cursor = self._do(
+        seq = self._do(
             "enqueue",
             notification_id=notification.notification_id, run_id=notification.run_id, sink=sink,
             resource_arn=notification.resource_arn, deployment_id=notification.deployment_id,
             status=notification.status.value, body=body, checksum=_checksum(body), state=state.value,
-            attempts=int(state is EntryState.SENDING), due_at=now, reason=reason, created_at=now,
-            run_started_at=notification.run_started_at, settled_at=now if state in _SETTLED else None,
-            superseded_by=superseded_by, replay_of=replay_of,
-        )  # fmt: skip
-        assert cursor.lastrowid is not None  # noqa: S101 - an INSERT that returned has one
-        return cursor.lastrowid
+            attempts=int(state is EntryState.SENDING), due_at=now if due_at is None else due_at, reason=reason,
+            created_at=now, run_started_at=notification.run_started_at,
+            settled_at=now if state in _SETTLED else None, superseded_by=superseded_by, replay_of=replay_of,
+            reassertion=reassertion,
+        ).lastrowid  # fmt: skip
+        assert seq is not None  # noqa: S101 - an INSERT that returned has one
+        self._do("seal_entry", seq=seq)
+        return seq
 
-    def due_heads(self, sinks: Collection[str], now: float, limit: int) -> list[Entry]:
-        """The first active entry of every line to one of the sinks that is due, oldest first, at most limit.
+    def _put_attempt(self, seq: int, now: float) -> None:
+        self._do("put_attempt", seq=seq, started_at=now)
+        self._do("seal_attempts", seq=seq)
 
-        An entry whose checksum does not hold is parked and left out. Entries for a sink that the settings no longer
-        name stay as they are.
+    def _seal_entries(self, rows: Collection[JournalRow]) -> None:
+        for row in rows:
+            self._do("seal_entry", seq=row["seq"])
+
+    def _withdraw_reassertions(self, sink: str, line: str, seq: int, now: float) -> None:
+        self._seal_entries(self._all("withdraw_reassertions", sink=sink, resource_arn=line, seq=seq, now=now))
+
+    # --- delivery ----------------------------------------------------------------------------------------
+
+    def heads(self, sinks: Collection[str]) -> list[Head]:
+        """The first active entry of every line to one of the sinks, oldest first, whether due or not.
+
+        Entries for a sink that the settings no longer name stay as they are.
         """
-        entries = []
-        for row in self._all(
-            "heads", sinks=_encode(list(sinks)).decode(), now=now, furthest=MAX_RETRY_WAIT_S, limit=limit
-        ):
-            if is_damaged(row):
-                self._do("park_damaged", seq=row["seq"], now=now)
-                continue
-            entries.append(
-                Entry(
-                    row["seq"], row["sink"], _decode_notification(row["body"]), EntryState(row["state"]),
-                    row["attempts"], row["due_at"], row["reason"], row["replay_of"],
-                )
-            )  # fmt: skip
-        return entries
+        return [
+            Head(
+                row["seq"],
+                row["sink"],
+                row["resource_arn"],
+                EntryState(row["state"]),
+                row["waits_until"],
+                OutcomeKind(row["failing"]) if row["failing"] else None,
+            )
+            for row in self._all("heads", sinks=_encode(list(sinks)).decode())
+        ]
 
-    def next_due_at(self, now: float) -> float | None:
-        """When the next retry that is not due yet becomes due, in wall-clock seconds."""
-        row = self._one("next_due", now=now)
-        return row["due_at"] if row else None
+    def entry(self, seq: int, now: float) -> Entry | None:
+        """An entry to be sent. One whose body is not what was written is parked, and None returned."""
+        row = self._one("entry", seq=seq)
+        if row is None:
+            return None
+        if is_damaged(row):
+            with self.transaction():
+                self._do("park_damaged", seq=seq, now=now)
+                self._do("seal_entry", seq=seq)
+            return None
+        trouble = Trouble(OutcomeKind(row["failing"]), row["times"], row["waited"]) if row["failing"] else None
+        return Entry(
+            seq, row["sink"], _decode_notification(row["body"]), EntryState(row["state"]), row["attempts"], trouble,
+            bool(row["reduced"]), bool(row["suspect"]), row["replay_of"], bool(row["reassertion"]),
+        )  # fmt: skip
 
     def begin_attempt(self, seq: int, now: float) -> bool:
         """Commit that a request is about to leave; False when its entry has been superseded meanwhile."""
         with self.transaction():
             if not self._do("begin_attempt", seq=seq).rowcount:
                 return False
-            self._do("put_attempt", seq=seq, started_at=now)
+            self._do("seal_entry", seq=seq)
+            self._put_attempt(seq, now)
             return True
 
-    def finish_attempt(self, seq: int, outcome: Outcome, settled: Settled, now: float) -> None:
-        """Commit what came of an attempt and what becomes of its entry."""
+    def withdraw_attempt(self, seq: int) -> None:
+        """Commit that a request that was about to leave will wait: its sink is held up, or has enough to do."""
+        with self.transaction():
+            if self._do("withdraw", seq=seq).rowcount:
+                self._do("seal_entry", seq=seq)
+                self._do("withdraw_attempt", seq=seq)
+
+    def finish_attempt(
+        self, seq: int, outcome: Outcome, settled: Settled, now: float, reassert_after: float = REASSERT_AFTER_S
+    ) -> int:
+        """Commit what came of an attempt and what becomes of its entry.
+
+        Returns the seq of an entry that says the same once more after `reassert_after` seconds: a terminal status is
+        reasserted when an earlier request of its line may still arrive. 0 where there is no need.
+        """
+        trouble = settled.trouble
         with self.transaction():
             self._do(
                 "finish_attempt",
                 seq=seq, now=now, outcome=outcome.kind.value, code=outcome.code, http_status=outcome.http_status,
                 request_id=outcome.request_id, ambiguous=int(outcome.ambiguous),
             )  # fmt: skip
-            final = settled.state is not EntryState.RETRYABLE
+            self._do("seal_attempts", seq=seq)
             self._do(
                 "settle",
-                seq=seq, state=settled.state.value, due_at=settled.due_at, reason=settled.reason,
-                settled_at=now if final else None,
+                seq=seq, state=settled.state.value, due_at=now + settled.wait, reason=settled.reason,
+                settled_at=None if settled.state is EntryState.RETRYABLE else now,
+                failing=trouble.kind.value if trouble else None, times=trouble.times if trouble else 0,
+                waited=trouble.waited if trouble else 0.0, reduced=settled.reduced, suspect=settled.suspect,
             )  # fmt: skip
+            self._do("seal_entry", seq=seq)
+            return self._reassert(seq, now, reassert_after) if settled.state is EntryState.DELIVERED else 0
+
+    def _reassert(self, seq: int, now: float, after: float) -> int:
+        (row,) = self._all("entry", seq=seq)
+        line = {name: row[name] for name in ("sink", "resource_arn", "notification_id")}
+        if row["reassertion"] or row["status"] == "IN_PROGRESS":
+            return 0
+        if not self._one("may_be_contradicted", **line, seq=seq):
+            return 0
+        # Where more is to be told already, saying it again is left to the line's next terminal status.
+        behind = self._one("next_in_line", sink=row["sink"], resource_arn=row["resource_arn"])
+        again = self._insert_entry(
+            _decode_notification(row["body"]), row["sink"], EntryState.SUPERSEDED if behind else EntryState.PENDING,
+            now, "superseded" if behind else "reasserted", due_at=now + after, replay_of=row["replay_of"] or seq,
+            superseded_by=behind["seq"] if behind else None, reassertion=True, body=row["body"],
+        )  # fmt: skip
+        return 0 if behind else again
 
     def resume_after_crash(self, now: float) -> int:
         """Make entries that were on the wire when the agent died due again; returns how many."""
         with self.transaction():
-            self._do("interrupt_attempts", now=now)
-            return self._do("resume_sending", now=now).rowcount
+            for row in self._all("interrupt_attempts", now=now):
+                self._do("seal_attempts", seq=row["seq"])
+            resumed = self._all("resume_sending", now=now)
+            self._seal_entries(resumed)
+            return len(resumed)
 
-    # --- reading for people ------------------------------------------------------------------------------
+    def circuits(self) -> dict[str, tuple[Circuit, float]]:
+        """The circuits that were open when the journal was last written, by sink, and since which wall-clock second.
 
-    def query(self, name: str, **values: Any) -> list[JournalRow]:
-        """A named reading query of `journal.sql`; the read model is built from these."""
-        return self._all(name, **values)
+        Their next probe is due.
+        """
+        return {
+            row["sink"]: (
+                Circuit(
+                    held_for=OutcomeKind(row["held_for"]), code=row["code"], probes=row["probes"], waited=row["waited"]
+                ),
+                row["since"],
+            )
+            for row in self._all("circuits")
+        }
 
-
-_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED)
-_PRAGMAS = (
-    "journal_mode = PERSIST",
-    "synchronous = EXTRA",
-    "journal_size_limit = 2097152",
-    "foreign_keys = ON",
-    "trusted_schema = OFF",
-    "cell_size_check = ON",
-    "secure_delete = ON",
-    "temp_store = MEMORY",
-)
+    def put_circuit(self, sink: str, circuit: Circuit, since: float) -> None:
+        """Keep a circuit as it is: open since a wall-clock second, or closed."""
+        if circuit.held_for is None:
+            self._do("close_circuit", sink=sink)
+        else:
+            self._do(
+                "put_circuit",
+                sink=sink, held_for=circuit.held_for.value, code=circuit.code, since=since, probes=circuit.probes,
+                waited=circuit.waited,
+            )  # fmt: skip
 
 
 def notification_of(body: bytes) -> Notification:
@@ -508,13 +411,4 @@ def _recorded(row: JournalRow) -> Recorded:
 
 
 def _checksum(body: bytes) -> str:
-    return hashlib.blake2b(body, digest_size=16).hexdigest()
-
-
-def _missing(path: str) -> JournalUnusable:
-    return JournalUnusable(Problem("there is no journal yet", path, "has the agent been started once?"))
-
-
-def _unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
-    problem = Problem(f"the journal cannot be read: {error}", path)
-    return AgentError(problem) if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else JournalUnusable(problem)
+    return blake2b(body, digest_size=16).hexdigest()

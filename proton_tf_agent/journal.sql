@@ -1,14 +1,18 @@
 -- Every query of the journal, by name. `journal.py` reads this file; nothing else in the house speaks SQL.
 
 -- name: schema
+-- The last column of every table is the row's seal: a checksum over all others in their order. A new column is added by
+-- a migration, behind them, so that new and migrated journals have one order.
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
-  value TEXT NOT NULL
+  value TEXT NOT NULL,
+  seal  TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cursor (                 -- how far each file has been read
   path TEXT PRIMARY KEY,
-  body BLOB NOT NULL                  -- domain.evidence.Cursor as JSON
+  body BLOB NOT NULL,                 -- domain.evidence.Cursor as JSON
+  seal TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE run (
@@ -26,7 +30,8 @@ CREATE TABLE run (
   unbound_reason TEXT NOT NULL,
   body           BLOB NOT NULL,       -- domain.run.Run as JSON
   silence        TEXT NOT NULL DEFAULT '',  -- why no outcome was told when it ended; empty where one was
-  record_id      TEXT NOT NULL DEFAULT ''   -- of the wrapper's record; empty where no wrapper was
+  record_id      TEXT NOT NULL DEFAULT '',  -- of the wrapper's record; empty where no wrapper was
+  seal           TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_open ON run (started_at) WHERE ended_at IS NULL;
 CREATE INDEX run_anchor ON run (anchor) WHERE anchor <> '';
@@ -45,7 +50,8 @@ CREATE TABLE evidence (               -- the facts a run's story is told from, o
   fields BLOB NOT NULL,
   status TEXT,                        -- the status the run took by it, if it took one
   reason TEXT,
-  position INTEGER                    -- bytes from the run's first log line; NULL for what is no line of a log
+  position INTEGER,                   -- bytes from the run's first log line; NULL for what is no line of a log
+  seal   TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX evidence_run ON evidence (run_id, id);
 
@@ -67,7 +73,14 @@ CREATE TABLE outbox (                 -- one row for each notification and sink;
   run_started_at  REAL NOT NULL,      -- the last word about a resource is that of the run that began last
   settled_at      REAL,
   superseded_by   INTEGER,
-  replay_of       INTEGER
+  replay_of       INTEGER,            -- the entry that is said again: asked for by a person, or a reassertion
+  failing         TEXT,               -- domain.outbox.Trouble: what keeps failing, how often, seconds waited over it
+  times           INTEGER NOT NULL DEFAULT 0,
+  waited          REAL NOT NULL DEFAULT 0,
+  reduced         INTEGER NOT NULL DEFAULT 0,
+  suspect         INTEGER NOT NULL DEFAULT 0,
+  reassertion     INTEGER NOT NULL DEFAULT 0,
+  seal            TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX outbox_once ON outbox (notification_id, sink) WHERE replay_of IS NULL;
 CREATE INDEX outbox_active ON outbox (sink, resource_arn, seq) WHERE state IN ('pending', 'sending', 'retryable');
@@ -86,9 +99,30 @@ CREATE TABLE attempt (                -- every request made, or about to be made
   code        TEXT,
   http_status INTEGER,
   request_id  TEXT,
-  ambiguous   INTEGER
+  ambiguous   INTEGER,
+  seal        TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX attempt_seq ON attempt (seq, id);
+
+CREATE TABLE circuit (                -- sinks that are held up as a whole (domain.circuit.Circuit); none: all work
+  sink     TEXT PRIMARY KEY,
+  held_for TEXT NOT NULL,
+  code     TEXT NOT NULL,
+  since    REAL NOT NULL,
+  probes   INTEGER NOT NULL,
+  waited   REAL NOT NULL,
+  seal     TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE filler (                 -- room that is given back when the disk is full
+  id    INTEGER PRIMARY KEY,
+  bytes BLOB NOT NULL
+) STRICT;
+
+-- name: stamp
+-- Twice, so that one that has rotted is found out.
+PRAGMA user_version = 4;
+INSERT OR REPLACE INTO meta VALUES ('schema_version', '4', seal_of('meta', 'schema_version', '4'));
 
 -- name: migrate_1_to_2
 -- Bodies are cast, because older versions of SQLite read JSON from text alone.
@@ -115,33 +149,66 @@ UPDATE run SET silence = CASE
 ALTER TABLE run ADD COLUMN record_id TEXT NOT NULL DEFAULT '';
 CREATE INDEX run_record ON run (record_id) WHERE record_id <> '';
 
+-- name: migrate_3_to_4
+ALTER TABLE meta ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+ALTER TABLE cursor ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+ALTER TABLE evidence ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN failing TEXT;
+ALTER TABLE outbox ADD COLUMN times INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN waited REAL NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN reduced INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN suspect INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN reassertion INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+ALTER TABLE attempt ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+CREATE TABLE circuit (
+  sink TEXT PRIMARY KEY, held_for TEXT NOT NULL, code TEXT NOT NULL, since REAL NOT NULL, probes INTEGER NOT NULL,
+  waited REAL NOT NULL, seal TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+CREATE TABLE filler (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+UPDATE meta SET seal = seal_of('meta', key, value);
+UPDATE cursor SET seal = seal_of('cursor', path, body);
+UPDATE run SET seal = seal_of('run', run_id, directory, workspace, status, started_at, ended_at, anchor, lock_id,
+  resource_arn, deployment_id, binding, unbound_reason, body, silence, record_id);
+UPDATE evidence SET seal = seal_of('evidence', id, run_id, at, source, path, kind, fields, status, reason, position);
+UPDATE outbox SET seal = seal_of('outbox', seq, notification_id, run_id, sink, resource_arn, deployment_id, status,
+  body, checksum, state, attempts, due_at, reason, created_at, run_started_at, settled_at, superseded_by, replay_of,
+  failing, times, waited, reduced, suspect, reassertion);
+UPDATE attempt SET seal = seal_of('attempt', id, seq, started_at, finished_at, outcome, code, http_status, request_id,
+  ambiguous);
+
 -- name: meta
 SELECT value FROM meta WHERE key = :key
 
 -- name: put_meta_once
-INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING
+INSERT INTO meta (key, value, seal) VALUES (:key, :value, seal_of('meta', :key, :value)) ON CONFLICT (key) DO NOTHING
 
 -- name: put_meta
-INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+INSERT INTO meta (key, value, seal) VALUES (:key, :value, seal_of('meta', :key, :value))
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, seal = excluded.seal
 
 -- name: cursors
 SELECT body FROM cursor
 -- name: put_cursor
-INSERT INTO cursor (path, body) VALUES (:path, :body) ON CONFLICT (path) DO UPDATE SET body = excluded.body
+INSERT INTO cursor (path, body, seal) VALUES (:path, :body, seal_of('cursor', :path, :body))
+ON CONFLICT (path) DO UPDATE SET body = excluded.body, seal = excluded.seal
 -- name: forget_cursor
 DELETE FROM cursor WHERE path = :path
 
 -- name: put_run
 INSERT INTO run (run_id, directory, workspace, status, started_at, ended_at, anchor, lock_id, resource_arn,
-                 deployment_id, binding, unbound_reason, silence, record_id, body)
+                 deployment_id, binding, unbound_reason, silence, record_id, body, seal)
 VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id, :resource_arn,
-        :deployment_id, :binding, :unbound_reason, :silence, :record_id, :body)
+        :deployment_id, :binding, :unbound_reason, :silence, :record_id, :body,
+        seal_of('run', :run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id,
+          :resource_arn, :deployment_id, :binding, :unbound_reason, :body, :silence, :record_id))
 ON CONFLICT (run_id) DO UPDATE SET
   directory = excluded.directory, workspace = excluded.workspace, status = excluded.status,
   started_at = excluded.started_at, ended_at = excluded.ended_at, anchor = excluded.anchor,
   lock_id = excluded.lock_id, resource_arn = excluded.resource_arn, deployment_id = excluded.deployment_id,
   binding = excluded.binding, unbound_reason = excluded.unbound_reason, silence = excluded.silence,
-  record_id = excluded.record_id, body = excluded.body
+  record_id = excluded.record_id, body = excluded.body, seal = excluded.seal
 -- name: delete_run
 DELETE FROM run WHERE run_id = :run_id
 -- name: delete_evidence_of_run
@@ -173,6 +240,9 @@ SELECT count(*) FROM run
 -- name: put_evidence
 INSERT INTO evidence (run_id, at, source, path, position, kind, fields, status, reason)
 VALUES (:run_id, :at, :source, :path, :position, :kind, :fields, :status, :reason)
+-- name: seal_evidence
+UPDATE evidence SET seal = seal_of('evidence', id, run_id, at, source, path, kind, fields, status, reason, position)
+WHERE id = :id
 -- name: evidence_of_run
 SELECT at, source, path, position, kind, fields, status, reason FROM evidence WHERE run_id = :run_id ORDER BY id
 -- name: last_of_kind
@@ -197,41 +267,71 @@ FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
-  AND state IN ('pending', 'sending', 'retryable') LIMIT 1
+  AND state IN ('pending', 'sending', 'retryable') AND NOT (reassertion AND state = 'pending' AND attempts = 0) LIMIT 1
 -- name: notification_exists
 SELECT 1 FROM outbox WHERE notification_id = :notification_id AND sink = :sink AND replay_of IS NULL
 -- name: enqueue
 INSERT INTO outbox (notification_id, run_id, sink, resource_arn, deployment_id, status, body, checksum, state,
-                    attempts, due_at, reason, created_at, run_started_at, settled_at, superseded_by, replay_of)
+                    attempts, due_at, reason, created_at, run_started_at, settled_at, superseded_by, replay_of,
+                    reassertion)
 VALUES (:notification_id, :run_id, :sink, :resource_arn, :deployment_id, :status, :body, :checksum, :state,
-        :attempts, :due_at, :reason, :created_at, :run_started_at, :settled_at, :superseded_by, :replay_of)
+        :attempts, :due_at, :reason, :created_at, :run_started_at, :settled_at, :superseded_by, :replay_of,
+        :reassertion)
+-- name: seal_entry
+UPDATE outbox SET seal = seal_of('outbox', seq, notification_id, run_id, sink, resource_arn, deployment_id, status,
+  body, checksum, state, attempts, due_at, reason, created_at, run_started_at, settled_at, superseded_by, replay_of,
+  failing, times, waited, reduced, suspect, reassertion)
+WHERE seq = :seq
 -- name: heads
--- The first active entry of every line (sink, resource ARN) that is due; the partial index makes this a walk over
--- open rows. A due date further away than any retry waits means that the clock was set back: due now.
-SELECT seq, sink, body, checksum, state, attempts, due_at, reason, replay_of FROM outbox
-WHERE state IN ('pending', 'sending', 'retryable') AND seq IN (
-  SELECT min(seq) FROM outbox WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, resource_arn)
-  AND (state <> 'retryable' OR due_at <= :now OR due_at > :now + :furthest)
-  AND sink IN (SELECT value FROM json_each(:sinks))
-ORDER BY seq LIMIT :limit
--- name: next_due
-SELECT min(due_at) AS due_at FROM outbox
-WHERE state IN ('pending', 'sending', 'retryable') AND state = 'retryable' AND due_at > :now
+-- The first active entry of every line (sink, resource ARN); the partial index makes this a walk over open rows.
+SELECT seq, sink, resource_arn, state, failing,
+       CASE WHEN state = 'retryable' OR reassertion THEN due_at END AS waits_until FROM outbox
+WHERE seq IN (
+  SELECT min(seq) FROM outbox WHERE state IN ('pending', 'sending', 'retryable')
+  AND sink IN (SELECT value FROM json_each(:sinks)) GROUP BY sink, resource_arn)
+ORDER BY seq
 -- name: begin_attempt
 UPDATE outbox SET state = 'sending', attempts = attempts + 1
-WHERE seq = :seq AND state IN ('pending', 'retryable', 'sending')
+WHERE seq = :seq AND state IN ('pending', 'retryable')
 -- name: put_attempt
 INSERT INTO attempt (seq, started_at) VALUES (:seq, :started_at)
+-- name: seal_attempts
+UPDATE attempt SET seal = seal_of('attempt', id, seq, started_at, finished_at, outcome, code, http_status, request_id,
+  ambiguous) WHERE seq = :seq
+-- name: withdraw
+UPDATE outbox SET state = 'pending', attempts = attempts - 1 WHERE seq = :seq AND state = 'sending'
+-- name: withdraw_attempt
+DELETE FROM attempt WHERE seq = :seq AND finished_at IS NULL
 -- name: finish_attempt
 UPDATE attempt SET finished_at = :now, outcome = :outcome, code = :code, http_status = :http_status,
                    request_id = :request_id, ambiguous = :ambiguous
 WHERE seq = :seq AND finished_at IS NULL
 -- name: interrupt_attempts
-UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE finished_at IS NULL
+UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE finished_at IS NULL RETURNING seq
 -- name: resume_sending
-UPDATE outbox SET state = 'retryable', due_at = :now, reason = 'interrupted' WHERE state = 'sending'
+UPDATE outbox SET state = 'retryable', due_at = :now, reason = 'interrupted' WHERE state = 'sending' RETURNING seq
 -- name: settle
-UPDATE outbox SET state = :state, due_at = :due_at, reason = :reason, settled_at = :settled_at WHERE seq = :seq
+UPDATE outbox SET state = :state, due_at = :due_at, reason = :reason, settled_at = :settled_at, failing = :failing,
+                  times = :times, waited = :waited, reduced = :reduced, suspect = :suspect
+WHERE seq = :seq AND state = 'sending'
+-- name: withdraw_reassertions
+-- What a line has to say makes it pointless to say again what it said before; whoever comes last says it again.
+UPDATE outbox SET state = 'superseded', superseded_by = :seq, settled_at = :now, reason = 'superseded'
+WHERE sink = :sink AND resource_arn = :resource_arn AND state = 'pending' AND attempts = 0 AND reassertion
+RETURNING seq
+-- name: next_in_line
+SELECT min(seq) AS seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
+  AND state IN ('pending', 'sending', 'retryable') HAVING min(seq) IS NOT NULL
+-- name: may_be_contradicted
+-- Whether a request of the line may still be on its way that says something else than this terminal status. Those from
+-- before the last one that was delivered were its matter, unless saying it again was left to us.
+WITH line AS (SELECT * FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn),
+  last AS (SELECT coalesce(max(seq), 0) AS seq FROM line
+    WHERE seq < :seq AND status <> 'IN_PROGRESS' AND state = 'delivered' AND NOT reassertion)
+SELECT 1 FROM line, last WHERE notification_id <> :notification_id AND CASE WHEN reassertion
+  THEN state = 'superseded' AND superseded_by > last.seq AND superseded_by <= :seq
+  ELSE line.seq >= last.seq AND line.seq < :seq
+    AND EXISTS (SELECT 1 FROM attempt WHERE attempt.seq = line.seq AND ambiguous) END LIMIT 1
 -- name: park_damaged
 UPDATE outbox SET state = 'parked', reason = 'checksum', settled_at = :now WHERE seq = :seq
 
@@ -250,6 +350,17 @@ SELECT * FROM (SELECT * FROM outbox ORDER BY seq DESC LIMIT :limit) ORDER BY seq
 SELECT * FROM outbox WHERE state = 'parked' ORDER BY seq
 -- name: originals
 SELECT * FROM outbox WHERE replay_of IS NULL AND state <> 'superseded' ORDER BY seq
+
+-- name: circuits
+SELECT sink, held_for, code, since, probes, waited FROM circuit
+-- name: put_circuit
+INSERT INTO circuit (sink, held_for, code, since, probes, waited, seal)
+VALUES (:sink, :held_for, :code, :since, :probes, :waited,
+        seal_of('circuit', :sink, :held_for, :code, :since, :probes, :waited))
+ON CONFLICT (sink) DO UPDATE SET held_for = excluded.held_for, code = excluded.code, since = excluded.since,
+  probes = excluded.probes, waited = excluded.waited, seal = excluded.seal
+-- name: close_circuit
+DELETE FROM circuit WHERE sink = :sink
 
 -- name: attempts_of_entry
 SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt

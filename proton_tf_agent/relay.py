@@ -3,30 +3,74 @@
     head of each (sink, resource ARN) line -> commit "sending" -> sink.send -> settle -> commit the outcome
 
 It waits for a nudge (something was enqueued), a finished request or a tick (a replay from the command line, a due
-retry). It decides nothing: `domain.outbox.settle` says what becomes of an entry, the journal keeps it.
+retry). It decides nothing: `domain.retry` says what becomes of an entry, `domain.circuit` whether a sink is held up as
+a whole, `domain.pace` how fast it is served, and the journal keeps it all. Waits are measured by a clock that only goes
+forward (`ticks`); wall-clock time is kept for people alone, and for what is left of a wait when an agent starts.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, settle
-from .journal import Journal
-from .sinks import Sink
+from .domain import circuit as circuits
+from .domain import pace as paces
+from .domain.circuit import Circuit
+from .domain.notification import Notification
+from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, reduced
+from .domain.pace import Pace
+from .domain.retry import ACCEPTANCES, MAX_WAIT_S, REASSERT_AFTER_S, RULES, Settled, is_spent, settle
+from .journal import Head, Journal
+from .senders import Senders
+from .sinks import ReadsBack, Sink
 
 TICK_S = 1.0
-MAX_IN_FLIGHT = 4
+MAX_IN_FLIGHT = 4  # for each sink
+STOP_S = 10.0  # how long requests under way are waited for at the end
 
 Tell = Callable[[str, Mapping[str, object]], None]
+Submit = Callable[[Callable[[], None]], None]
+
+
+@dataclass(slots=True)
+class _Outlet:
+    """A sink as the relay sees it: how it does, and what is on its way to it."""
+
+    sink: Sink
+    circuit: Circuit = field(default_factory=Circuit)
+    held_since: float = 0.0  # wall-clock seconds
+    pace: Pace = field(default_factory=Pace)
+    in_flight: set[int] = field(default_factory=set)
+    tried_at: dict[str, float] = field(default_factory=dict)  # by line, in ticks; forgotten when nothing holds it up
+    accepted_at: float = float("-inf")  # ticks
+
+    def room(self) -> int:
+        """How many requests may be under way besides those that are."""
+        return (1 if self.circuit.is_open else MAX_IN_FLIGHT) - len(self.in_flight)
+
+    def ready_in(self, ticks: float) -> float:
+        """Seconds until a request may leave, if one is due."""
+        if self.circuit.is_open:
+            return max(0.0, self.circuit.probe_at - ticks)
+        return paces.ready_in(self.pace, ticks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    entry: Entry
+    outcome: Outcome
+    begun: float  # ticks
 
 
 class Relay:
-    """Delivers entries until stopped. clock gives wall-clock seconds, draw a number in [0, 1).
+    """Delivers entries until stopped.
 
-    When made, it makes entries that were on the wire when the last agent died due again.
+    clock gives wall-clock seconds, ticks seconds that only go forward, draw a number in [0, 1); submit runs a request
+    beside the caller; scale shortens every wait (tests and the demo only). When made, it makes entries that were on
+    the wire when the last agent died due again.
     """
 
     def __init__(
@@ -36,19 +80,25 @@ class Relay:
         tell: Tell,
         clock: Callable[[], float],
         draw: Callable[[], float],
-        retry_scale: float = 1.0,
+        *,
+        ticks: Callable[[], float] = time.monotonic,
+        submit: Submit | None = None,
+        scale: float = 1.0,
     ) -> None:
         self._journal = journal
-        self._sinks = sinks
         self._tell = tell
         self._clock = clock
+        self._ticks = ticks
         self._draw = draw
-        self._retry_scale = retry_scale
+        self._scale = scale
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._finished: queue.SimpleQueue[tuple[Entry, Outcome]] = queue.SimpleQueue()
-        self._in_flight: set[int] = set()
-        self._senders = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="sender")
+        self._finished: queue.SimpleQueue[_Finished] = queue.SimpleQueue()
+        self._due: dict[int, float] = {}  # ticks at which an entry that waits is due, by seq
+        self._failing_since: dict[int, float] = {}  # ticks, by seq
+        self._submit = submit or Senders(MAX_IN_FLIGHT * max(1, len(sinks))).submit
+        known = journal.circuits()
+        self._outlets = {name: _Outlet(sink, *known.get(name, ())) for name, sink in sinks.items()}
         # Here and not in `run`: afterwards the pipeline writes entries that are `sending` and were not interrupted.
         interrupted = journal.resume_after_crash(clock())
         if interrupted:
@@ -59,73 +109,181 @@ class Relay:
         self._wake.set()
 
     def stop(self) -> None:
-        """Begin no further request; `run` returns when those under way are settled."""
+        """Begin no further request; `run` returns when those under way are settled, or ten seconds have passed."""
         self._stopping.set()
         self._wake.set()
 
     def run(self) -> None:
-        """Deliver until stopped."""
-        try:
-            while True:
-                self._settle_finished()
-                if self._stopping.is_set() and not self._in_flight:
+        """Deliver until stopped. What is still on the wire ten seconds later is sent again by the next agent."""
+        give_up_at = float("inf")
+        while True:
+            wait = self.turn()
+            if self._stopping.is_set():
+                give_up_at = min(give_up_at, self._ticks() + STOP_S)
+                wait = min(TICK_S, give_up_at - self._ticks())
+                if wait <= 0 or not any(outlet.in_flight for outlet in self._outlets.values()):
                     return
-                wait = TICK_S if self._stopping.is_set() else self._begin_due()
-                self._wake.wait(wait)
-                self._wake.clear()
-        finally:
-            self._senders.shutdown(wait=True)
-            self._settle_finished()
+            self._wake.wait(wait)
+            self._wake.clear()
+
+    def turn(self) -> float:
+        """Settle what has finished and begin what is due; returns for how many seconds nothing will be due."""
+        self._settle_finished()
+        return TICK_S if self._stopping.is_set() else max(0.0, min(TICK_S, self._begin_due()))
+
+    # --- beginning -----------------------------------------------------------------------------------------
 
     def _begin_due(self) -> float:
         """Begin every request that is due and has room; returns how long nothing will be due, in seconds."""
+        ticks, wait = self._ticks(), TICK_S
+        heads = self._journal.heads(self._outlets)
+        self._due = {head.seq: self._due_at(head, ticks) for head in heads}
+        for name, outlet in self._outlets.items():
+            waiting = [head for head in heads if head.sink == name and head.seq not in outlet.in_flight]
+            for head in self._in_turn(outlet, waiting):
+                due_in, ready_in = self._due_in(head, outlet, ticks), outlet.ready_in(ticks)
+                if due_in <= 0 and ready_in <= 0:
+                    if outlet.room() > 0:
+                        self._begin(head, outlet, ticks)
+                    continue  # a request that ends makes room, and wakes us
+                if head.state is EntryState.SENDING:  # its observation has committed that it is on its way
+                    self._journal.withdraw_attempt(head.seq)
+                wait = min(wait, max(due_in, ready_in))
+        return wait
+
+    def _in_turn(self, outlet: _Outlet, heads: Iterable[Head]) -> list[Head]:
+        """Heads in the order in which they may go: the longest due first; for a probe, the one tried longest ago."""
+        if outlet.circuit.is_open:
+            return sorted(heads, key=lambda head: (outlet.tried_at.get(head.line, float("-inf")), head.seq))
+        return sorted(heads, key=lambda head: (self._due[head.seq], head.seq))
+
+    def _due_in(self, head: Head, outlet: _Outlet, ticks: float) -> float:
+        """Seconds until an entry is due. Behind an open circuit, those that wait for the sink wait for its probes."""
+        if outlet.circuit.is_open and head.failing is not None and RULES[head.failing].trips is not None:
+            return 0.0
+        return self._due[head.seq] - ticks
+
+    def _due_at(self, head: Head, ticks: float) -> float:
+        """Ticks at which an entry is due. When it is seen for the first time, what an earlier agent left of its wait is
+        told by the wall clock; one that was set back cannot make it longer than any wait is."""
+        if head.seq in self._due:
+            return self._due[head.seq]
+        left = min(head.due_at - self._clock(), MAX_WAIT_S) if head.due_at is not None else 0.0
+        return ticks + max(0.0, left)
+
+    def _begin(self, head: Head, outlet: _Outlet, ticks: float) -> None:
         now = self._clock()
-        # Those under way are heads of their lines too, so that many more have to be asked for.
-        for entry in self._journal.due_heads(self._sinks, now, MAX_IN_FLIGHT + len(self._in_flight)):
-            if entry.seq not in self._in_flight and len(self._in_flight) < MAX_IN_FLIGHT:
-                self._begin(entry, now)
-        due_at = self._journal.next_due_at(now)
-        return TICK_S if due_at is None else min(TICK_S, due_at - now)
+        entry = self._journal.entry(head.seq, now)
+        if entry is None:
+            return  # damaged on disk, and parked
+        if entry.state is not EntryState.SENDING:
+            if not self._journal.begin_attempt(entry.seq, now):
+                return  # superseded or discarded since we looked
+            entry = replace(entry, state=EntryState.SENDING, attempts=entry.attempts + 1)
+        outlet.in_flight.add(entry.seq)
+        outlet.tried_at[entry.line] = ticks
+        if not outlet.circuit.is_open:
+            outlet.pace = paces.taken(outlet.pace, ticks)
+        self._submit(lambda: self._send(entry, outlet.sink, ticks))
 
-    def _begin(self, entry: Entry, now: float) -> None:
-        on_its_way = entry.state is EntryState.SENDING  # its observation has committed that already
-        if not on_its_way and not self._journal.begin_attempt(entry.seq, now):
-            return  # superseded since we looked
-        self._in_flight.add(entry.seq)
-        self._senders.submit(self._send, entry)
-
-    def _send(self, entry: Entry) -> None:
+    def _send(self, entry: Entry, sink: Sink, begun: float) -> None:
+        """One request, on a thread of its own."""
         try:
-            outcome = self._sinks[entry.sink].send(entry.notification)
+            outcome = sink.send(_said(entry))
+            if outcome.kind is OutcomeKind.CONFLICT and is_spent(entry, outcome) and isinstance(sink, ReadsBack):
+                outcome = sink.read_back(entry.notification)
         except Exception as error:  # noqa: BLE001, RUF100 - a sink must not be able to stop the others
             outcome = Outcome(OutcomeKind.UNAVAILABLE, type(error).__name__, ambiguous=True)
-        self._finished.put((entry, outcome))
+        self._finished.put(_Finished(entry, outcome, begun))
         self._wake.set()
+
+    # --- settling ------------------------------------------------------------------------------------------
 
     def _settle_finished(self) -> None:
         while True:
             try:
-                entry, outcome = self._finished.get_nowait()
+                finished = self._finished.get_nowait()
             except queue.Empty:
                 return
-            now = self._clock()
-            attempt = entry.attempts + (entry.state is not EntryState.SENDING)
-            settled = settle(attempt, outcome, now, self._draw(), self._retry_scale)
-            self._journal.finish_attempt(entry.seq, outcome, settled, now)
-            self._in_flight.discard(entry.seq)
-            self._report(entry, outcome, settled.state, attempt, settled.due_at - now)
+            self._settle(finished)
 
-    def _report(self, entry: Entry, outcome: Outcome, state: EntryState, attempt: int, retry_in: float) -> None:
-        name = {EntryState.DELIVERED: "notification.delivered", EntryState.PARKED: "notification.parked"}.get(
-            state, "notification.deferred"
+    def _settle(self, finished: _Finished) -> None:
+        entry, outcome = finished.entry, finished.outcome
+        outlet, now, ticks = self._outlets[entry.sink], self._clock(), self._ticks()
+        others_succeed = outlet.accepted_at > self._failing_since.setdefault(entry.seq, finished.begun)
+        settled = settle(entry, outcome, self._draw(), others_succeed=others_succeed)
+        wait = settled.wait * self._scale
+        circuit = circuits.after(
+            outlet.circuit, entry.line, outcome, ticks, self._draw(), suspect=entry.suspect and settled.suspect
         )
+        held = replace(circuit, probe_at=ticks + (circuit.probe_at - ticks) * self._scale)
+        since = outlet.held_since if outlet.circuit.held_for is held.held_for else now
+        with self._journal.transaction():
+            again = self._journal.finish_attempt(
+                entry.seq, outcome, replace(settled, wait=wait), now, REASSERT_AFTER_S * self._scale
+            )
+            if held.is_open or outlet.circuit.is_open:
+                self._journal.put_circuit(entry.sink, held, since)
+        self._remember(finished, settled, ticks + wait)
+        if again:
+            self._due[again] = ticks + REASSERT_AFTER_S * self._scale
+        self._report(entry, outcome, settled, wait, again)
+        self._change(outlet, held, since, ticks)
+
+    def _remember(self, finished: _Finished, settled: Settled, due: float) -> None:
+        entry, ticks = finished.entry, self._ticks()
+        outlet = self._outlets[entry.sink]
+        outlet.in_flight.discard(entry.seq)
+        outlet.pace = paces.after(outlet.pace, finished.outcome, finished.begun, ticks)
+        if finished.outcome.kind in ACCEPTANCES:
+            outlet.accepted_at = ticks
+        if settled.state is EntryState.RETRYABLE:
+            self._due[entry.seq] = due
+        else:
+            self._due.pop(entry.seq, None)
+            self._failing_since.pop(entry.seq, None)
+
+    def _change(self, outlet: _Outlet, circuit: Circuit, since: float, ticks: float) -> None:
+        """Take over what is now known of a sink as a whole, and say so when it is something else than before."""
+        before, outlet.circuit, outlet.held_since = outlet.circuit, circuit, since
+        if circuit.held_for is before.held_for:
+            return
+        told: dict[str, object] = {"sink": outlet.sink.name}
+        if circuit.held_for is None:
+            outlet.tried_at.clear()
+            if before.held_for in (OutcomeKind.UNAVAILABLE, OutcomeKind.UNRESOLVABLE, OutcomeKind.GONE):
+                outlet.pace = paces.recovering(ticks)
+            self._tell("sink.resumed", {**told, "probes": before.probes})
+        else:
+            name = "sink.gone" if circuit.held_for is OutcomeKind.GONE else "sink.held"
+            self._tell(name, {**told, "held_for": circuit.held_for.value, "reason": circuit.code})
+
+    def _report(self, entry: Entry, outcome: Outcome, settled: Settled, wait: float, again: int) -> None:
+        name = _TOLD.get(settled.state, "notification.deferred")
         keys: dict[str, object] = {
             "seq": entry.seq, "run_id": entry.notification.run_id, "sink": entry.sink,
             "resource_arn": entry.notification.resource_arn, "deployment_id": entry.notification.deployment_id,
-            "status": entry.notification.status.value, "attempt": attempt,
+            "status": entry.notification.status.value, "attempt": entry.attempts,
         }  # fmt: skip
-        if state is not EntryState.DELIVERED:
+        if settled.state is not EntryState.DELIVERED:
             keys["reason"] = outcome.code or outcome.kind.value
-        if state is EntryState.RETRYABLE:
-            keys["retry_in_s"] = round(retry_in, 3)
+        if settled.state is EntryState.RETRYABLE:
+            keys["retry_in_s"] = round(wait, 3)
         self._tell(name, keys)
+        if settled.reduced and not entry.reduced:
+            self._tell("notification.reduced", {**_without(keys, "retry_in_s"), "request_id": outcome.request_id})
+        if settled.suspect and not entry.suspect:
+            self._tell("notification.suspected", keys)
+        if again:
+            self._tell("notification.reasserted", {**_without(keys, "attempt"), "seq": again, "replay_of": entry.seq})
+
+
+_TOLD = {EntryState.DELIVERED: "notification.delivered", EntryState.PARKED: "notification.parked"}
+
+
+def _said(entry: Entry) -> Notification:
+    return reduced(entry.notification) if entry.reduced else entry.notification
+
+
+def _without(keys: Mapping[str, object], *names: str) -> dict[str, object]:
+    return {name: value for name, value in keys.items() if name not in names}

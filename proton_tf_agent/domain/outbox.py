@@ -1,13 +1,12 @@
-"""The outbox: one entry for each notification and sink, the states it goes through, and the one retry rule.
+"""The outbox: one entry for each notification and sink, the states it goes through, and what one attempt may come to.
 
 An entry's line is its (sink, resource ARN): within a line entries are sent strictly one after the other in the
-order of `seq`; lines know nothing of each other. `settle` is the only place where it is decided what becomes of
-an entry after an attempt; it returns a time and never waits.
+order of `seq`; lines know nothing of each other. What becomes of an entry after an attempt is decided in `retry`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .notification import Notification
@@ -20,7 +19,7 @@ class EntryState(StrEnum):
     SENDING = "sending"  # committed before the request leaves; after a crash it is sent again
     RETRYABLE = "retryable"  # an attempt failed in a way that may pass; sent again when due
     DELIVERED = "delivered"  # the sink accepted it
-    SUPERSEDED = "superseded"  # an unsent IN_PROGRESS that a later notification made pointless
+    SUPERSEDED = "superseded"  # an unsent entry that a later notification made pointless
     PARKED = "parked"  # the sink refuses it for good; kept until a person replays or discards it
     DISCARDED = "discarded"  # a person gave it up by name
 
@@ -32,8 +31,12 @@ class OutcomeKind(StrEnum):
     """What came of one attempt. The name is what logs, the journal and metrics show."""
 
     ACCEPTED = "accepted"
+    CONFIRMED = "confirmed"  # asked back, the sink says that it has what it was told
+    OVERTAKEN = "overtaken"  # asked back, the sink says that it has gone on without us: canceled, or a newer deployment
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"  # 5xx, network, an answer that is none
+    UNRESOLVABLE = "unresolvable"  # its host name means nothing to the DNS
+    GONE = "gone"  # it says itself that the service has ended: 410, or the words of a retired service
     UNAUTHENTICATED = "unauthenticated"  # no, expired or wrong credentials; clock skew
     DENIED = "denied"
     QUOTA_EXCEEDED = "quota_exceeded"
@@ -61,63 +64,44 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
-    """Full jitter between 0 and min(cap, base * 2^n), in seconds."""
+class Trouble:
+    """Failures of one kind in a row.
 
-    base: float
-    cap: float
+    waited: seconds `retry.settle` has made the entry wait over them. Patience is measured in these, so that no clock
+    that jumps, and no time in which no agent ran, can use it up.
+    """
 
-
-# What to do about each kind; None parks the entry at once.
-BACKOFF: dict[OutcomeKind, Backoff | None] = {
-    OutcomeKind.THROTTLED: Backoff(1, 300),
-    OutcomeKind.UNAVAILABLE: Backoff(2, 300),
-    OutcomeKind.UNAUTHENTICATED: Backoff(5, 60),
-    OutcomeKind.DENIED: Backoff(60, 900),
-    OutcomeKind.QUOTA_EXCEEDED: Backoff(60, 900),
-    OutcomeKind.UNKNOWN: Backoff(60, 900),
-    OutcomeKind.CONFLICT: None,
-    OutcomeKind.NOT_FOUND: None,
-    OutcomeKind.INVALID: None,
-}
-MAX_RETRY_WAIT_S = 900.0
-_MAX_DOUBLINGS = 16
+    kind: OutcomeKind
+    times: int
+    waited: float
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the outbox. attempts counts requests made so far; due_at is a wall-clock second."""
+    """One row of the outbox, as far as its delivery needs it. attempts counts requests made so far.
+
+    reduced: it is told without message and outputs, because the sink refused the whole. suspect: it fails again and
+    again where others succeed. reassertion: it says a terminal status once more, because an earlier request of its
+    line may have been late.
+    """
 
     seq: int
     sink: str
     notification: Notification
     state: EntryState
     attempts: int
-    due_at: float
-    reason: str = ""
+    trouble: Trouble | None = None
+    reduced: bool = False
+    suspect: bool = False
     replay_of: int | None = None
+    reassertion: bool = False
+
+    @property
+    def line(self) -> str:
+        """Whose order it keeps, among the entries of its sink."""
+        return self.notification.resource_arn
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What becomes of an entry: its new state, when it is due again (RETRYABLE only), and why."""
-
-    state: EntryState
-    due_at: float
-    reason: str
-
-
-def settle(attempts: int, outcome: Outcome, now: float, jitter: float, scale: float = 1.0) -> Settled:
-    """Decide what becomes of an entry after its `attempts`-th attempt.
-
-    jitter: a number drawn from [0, 1); scale shortens every wait (tests and the demo only).
-    """
-    reason = outcome.code or outcome.kind.value
-    if outcome.kind is OutcomeKind.ACCEPTED:
-        return Settled(EntryState.DELIVERED, now, reason)
-    backoff = BACKOFF[outcome.kind]
-    if backoff is None:
-        return Settled(EntryState.PARKED, now, reason)
-    ceiling = min(backoff.cap, backoff.base * 2 ** min(attempts, _MAX_DOUBLINGS))
-    delay = max(jitter * ceiling, min(outcome.retry_after or 0.0, MAX_RETRY_WAIT_S))
-    return Settled(EntryState.RETRYABLE, now + delay * scale, reason)
+def reduced(notification: Notification) -> Notification:
+    """What is left of a notification whose details the sink refuses: whose, which deployment, which status."""
+    return replace(notification, status_message="", outputs=(), omitted=())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome
@@ -32,6 +32,18 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of connections. Never raises; may be called twice; a later `send` is refused."""
+
+
+@runtime_checkable
+class ReadsBack(Sink, Protocol):
+    """A sink that can be asked what became of a deployment."""
+
+    def read_back(self, notification: Notification) -> Outcome:
+        """What the sink knows of the notification's deployment; asked when a conflict has lasted. Never raises.
+
+        CONFIRMED: it has this status. OVERTAKEN: it has gone on without us. CONFLICT: neither, or it may not be asked.
+        Any other kind: the asking failed.
+        """
 
 
 SINKS: dict[str, str] = {

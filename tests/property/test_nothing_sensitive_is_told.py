@@ -10,12 +10,14 @@ from collections.abc import Callable
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.facts import BINDING
+from support.outboxes import notification
 
 from proton_tf_agent.domain.evidence import Output
 from proton_tf_agent.domain.notification import Notification, Status, violations
-from proton_tf_agent.domain.outbox import EntryState, Outcome, OutcomeKind, settle
+from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from proton_tf_agent.domain.outputs import MAX_OUTPUTS, OutputMapping, map_outputs
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint, scrub
+from proton_tf_agent.domain.retry import RULES, settle
 from proton_tf_agent.domain.run import RunStatus
 
 printable = st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"))
@@ -141,14 +143,16 @@ def test_no_output_with_a_copy_of_a_secret_is_told_however_deep_it_lies(
 
 @settings(max_examples=200)
 @given(
-    st.sampled_from([kind for kind in OutcomeKind if kind is not OutcomeKind.ACCEPTED]),
+    st.sampled_from(list(RULES)),
     st.integers(0, 10**6),
+    st.floats(0, 10**7),
     st.floats(0, 1, exclude_max=True),
     st.none() | st.floats(allow_nan=True, allow_infinity=True),
 )
 def test_a_retry_is_never_due_in_the_past_nor_later_than_a_quarter_of_an_hour(
-    kind: OutcomeKind, attempts: int, jitter: float, retry_after: float | None
+    kind: OutcomeKind, times: int, waited: float, jitter: float, retry_after: float | None
 ) -> None:
-    settled = settle(attempts, Outcome(kind, retry_after=retry_after), 1000.0, jitter)
+    entry = Entry(1, "proton", notification(1), EntryState.SENDING, times, Trouble(kind, times, waited))
+    settled = settle(entry, Outcome(kind, retry_after=retry_after), jitter)
     assert settled.state in (EntryState.RETRYABLE, EntryState.PARKED)
-    assert 1000.0 <= settled.due_at <= 1900.0
+    assert 0.0 <= settled.wait <= 900.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.evidence import ErrorReported, Fact, Operation, OutputsReported, PlanSummarised
 from proton_tf_agent.domain.notification import Notification, Status
-from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Settled, settle
+from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKind
+from proton_tf_agent.domain.retry import Settled, settle
 from proton_tf_agent.domain.run import Basis, Counts, Run, RunStatus, Transition
 from proton_tf_agent.journal import Journal, Recorded
 
@@ -62,15 +63,29 @@ def enqueued(
     return seqs
 
 
-def attempted(journal: Journal, seq: int, kind: OutcomeKind = OutcomeKind.ACCEPTED, now: float = 1001.0) -> Settled:
+def attempted(
+    journal: Journal,
+    seq: int,
+    kind: OutcomeKind = OutcomeKind.ACCEPTED,
+    now: float = 1001.0,
+    outcome: Outcome | None = None,
+) -> Settled:
     """Let an entry's request be made and answered."""
     row = row_of(journal, seq)
     if row["state"] != EntryState.SENDING:
         assert journal.begin_attempt(seq, now)
-    outcome = Outcome(kind, http_status=200 if kind is OutcomeKind.ACCEPTED else 400)
-    settled = settle(row["attempts"], outcome, now, 0.5)
+    entry = journal.entry(seq, now)
+    assert entry is not None
+    outcome = outcome or Outcome(kind, http_status=200 if kind is OutcomeKind.ACCEPTED else 400)
+    settled = settle(entry, outcome, 0.5)
     journal.finish_attempt(seq, outcome, settled, now)
     return settled
+
+
+def parked(journal: Journal, seq: int, now: float = 1001.0) -> Settled:
+    """Let an entry be refused for good: whole, and reduced."""
+    attempted(journal, seq, OutcomeKind.INVALID, now)
+    return attempted(journal, seq, OutcomeKind.INVALID, now)
 
 
 def row_of(journal: Journal, seq: int) -> dict[str, object]:
@@ -84,9 +99,10 @@ def states(journal: Journal) -> list[str]:
     return [row["state"] for row in journal.query("entries", after=0, limit=1_000_000)]
 
 
-def heads(journal: Journal, now: float = 1e12) -> list[Entry]:
-    """The first active entry of every line, unless it is not due."""
-    return journal.due_heads(("proton", "console"), now, 1000)
+def heads(journal: Journal) -> list[Entry]:
+    """The first active entry of every line, due or not."""
+    found = (journal.entry(head.seq, 1000.0) for head in journal.heads(("proton", "console")))
+    return [entry for entry in found if entry is not None]
 
 
 def filled(journal: Journal) -> None:
@@ -115,7 +131,7 @@ def filled(journal: Journal) -> None:
     attempted(journal, 3, OutcomeKind.UNAVAILABLE, now=1062.0)
     attempted(journal, 3, now=1063.0)
     enqueued(journal, notification(4, Status.FAILED, OTHER_ARN, text=STEERING, run_id="run-2"), now=1100.0)
-    attempted(journal, 4, OutcomeKind.INVALID, now=1101.0)
+    parked(journal, 4, now=1101.0)
     enqueued(journal, notification(5, arn=OTHER_ARN, run_id="run-2"), now=1102.0)
     attempted(journal, 5, OutcomeKind.UNAVAILABLE, now=1103.0)
     enqueued(journal, notification(6, Status.FAILED, OTHER_ARN, run_id="run-2"), now=1104.0)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from support.outboxes import (
     enqueued,
     heads,
     notification,
+    parked,
     row_of,
     states,
 )
@@ -40,7 +42,8 @@ from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.errors import AgentError, JournalHeld, JournalUnusable
 from proton_tf_agent.domain.evidence import Cursor, Fact, Form, LogClosed, Mark, OperationStarted
 from proton_tf_agent.domain.notification import Notification, Status
-from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind, settle
+from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind
+from proton_tf_agent.domain.retry import settle
 from proton_tf_agent.domain.run import Basis, Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
 from proton_tf_agent.journal import SCHEMA_VERSION, Journal, Recorded, notification_of
@@ -167,7 +170,7 @@ def test_a_journal_of_a_newer_agent_is_refused_and_not_a_byte_of_it_changed(
 # --- a journal of an older agent ----------------------------------------------------------------------------------
 
 JOURNALS = Path(__file__).parents[1] / "golden" / "journals"
-OLD = {1: JOURNALS / "v1.db", 2: JOURNALS / "v2.db"}
+OLD = {1: JOURNALS / "v1.db", 2: JOURNALS / "v2.db", 3: JOURNALS / "v3.db"}
 LOGS = Path(__file__).parents[1] / "golden" / "logs"
 
 
@@ -229,7 +232,8 @@ def test_what_an_old_journal_knows_of_runs_stays_true(old_journal: str, version:
         bases = {name: (r.run.status, r.run.basis) for name, r in runs.items()}
         waiting = runs["waiting"].run.verdict
     settled = (RunStatus.APPLIED, Basis.DECISION)
-    undetermined = settled if version == 2 else (RunStatus.UNDETERMINED, Basis.INFERENCE)
+    undetermined = settled if version > 1 else (RunStatus.UNDETERMINED, Basis.INFERENCE)
+    wrapped = {"wrapped": (RunStatus.APPLIED, Basis.PROOF)} if version > 2 else {}
     assert bases == {
         "applied": (RunStatus.APPLIED, Basis.PROOF),
         "errored": (RunStatus.ERRORED, Basis.PROOF),
@@ -238,10 +242,11 @@ def test_what_an_old_journal_knows_of_runs_stays_true(old_journal: str, version:
         "unbound": (RunStatus.APPLIED, Basis.PROOF),
         "waiting": (RunStatus.APPLYING, None),
         "running": (RunStatus.APPLYING, None),
+        **wrapped,
     }
     assert waiting is not None
     assert (waiting.status, waiting.basis) == (RunStatus.ERRORED, Basis.PROOF)
-    assert all(r.run.form is Form.JSON for r in runs.values())
+    assert all(r.run.form is Form.JSON for name, r in runs.items() if name not in wrapped)
     assert runs["applied"].silence == runs["lost"].silence == runs["running"].silence == ""
     assert bool(runs["undetermined"].silence) == (version == 1)
     assert "no deployment metadata" in runs["unbound"].silence
@@ -272,11 +277,11 @@ def test_the_logs_an_old_agent_was_reading_are_read_on_from_where_it_stood(old_j
     assert (lock.lock_id, lock.marks) == ("11111111-2222-3333-4444-555555555555", ())
 
 
-def test_an_old_journal_can_be_read_explained_and_replayed_by_the_command_line(old_journal: str) -> None:
+def test_an_old_journal_can_be_read_explained_and_replayed_by_the_command_line(old_journal: str, version: int) -> None:
     with Journal.open_as_daemon(old_journal):
         pass
     with Journal.open_existing(old_journal) as journal:
-        assert len(status.run_rows(journal, 100)) == 7
+        assert len(status.run_rows(journal, 100)) == (8 if version > 2 else 7)
         (story,) = status.explain(journal, "/srv/runs/errored")
         assert [fact["status"] for fact in story.evidence][-1] == "errored"
         assert {fact["position"] for fact in story.evidence} == {None}, "the agent of that time kept no offsets"
@@ -534,10 +539,12 @@ def test_behind_an_entry_that_is_not_settled_it_waits(journal: Journal, kind: Ou
     assert [entry.seq for entry in heads(journal)] == [first]
 
 
-@pytest.mark.parametrize("kind", [OutcomeKind.ACCEPTED, OutcomeKind.INVALID])
-def test_a_line_is_idle_again_when_its_last_entry_is_settled(journal: Journal, kind: OutcomeKind) -> None:
+@pytest.mark.parametrize("settled", [attempted, parked])
+def test_a_line_is_idle_again_when_its_last_entry_is_settled(
+    journal: Journal, settled: Callable[[Journal, int], object]
+) -> None:
     (first,) = enqueued(journal, notification(1))
-    attempted(journal, first, kind)
+    settled(journal, first)
     (second,) = enqueued(journal, notification(2))
     assert row_of(journal, second)["state"] == "sending"
 
@@ -754,10 +761,13 @@ def test_every_attempt_stays_on_record_with_what_came_of_it(journal: Journal) ->
     for number, outcome in enumerate(outcomes, 1):
         if number > 1:
             assert journal.begin_attempt(seq, 1000.0 + number)
-        settled = settle(number, outcome, 1000.5 + number, 0.0)
+        entry = journal.entry(seq, 1000.0)
+        assert entry is not None
+        settled = settle(entry, outcome, 0.0)
         journal.finish_attempt(seq, outcome, settled, 1000.5 + number)
         row = row_of(journal, seq)
-        assert (row["state"], row["due_at"], row["attempts"]) == (settled.state, settled.due_at, number)
+        due_at = 1000.5 + number + settled.wait
+        assert (row["state"], row["due_at"], row["attempts"]) == (settled.state, due_at, number)
     rows = journal.query("attempts_of_entry", seq=seq)
     assert [(r["outcome"], r["code"], r["http_status"], r["request_id"], r["ambiguous"]) for r in rows] == [
         ("throttled", "ThrottlingException", 400, "req-1", 0),
@@ -786,8 +796,9 @@ def test_what_was_on_the_wire_when_the_agent_died_is_due_again_and_said_to_be_am
         enqueued(journal, notification(1), notification(2, FAILED), now=1000.0)
     with Journal.open_as_daemon(journal_path) as journal:
         assert journal.resume_after_crash(2000.0) == 1
-        (entry,) = heads(journal, 2000.0)
-        assert (entry.seq, entry.state, entry.due_at, entry.attempts) == (1, EntryState.RETRYABLE, 2000.0, 1)
+        (entry,) = heads(journal)
+        assert (entry.seq, entry.state, entry.attempts) == (1, EntryState.RETRYABLE, 1)
+        assert row_of(journal, 1)["due_at"] == 2000.0
         (attempt,) = journal.query("attempts_of_entry", seq=1)
         assert (attempt["outcome"], attempt["ambiguous"], attempt["finished_at"]) == ("interrupted", 1, 2000.0)
         assert journal.resume_after_crash(2001.0) == 0
@@ -860,9 +871,11 @@ class Outbox(RuleBasedStateMachine):
     def finish(self, kind: OutcomeKind, pick: int) -> None:
         seq = sorted(self.on_wire)[pick % len(self.on_wire)]
         self.on_wire.discard(seq)
-        attempts = row_of(self.journal, seq)["attempts"]
-        settled = settle(attempts, Outcome(kind), self.now, 0.5)  # type: ignore[arg-type]
-        self.journal.finish_attempt(seq, Outcome(kind), settled, self.now)
+        entry = self.journal.entry(seq, self.now)
+        assert entry is not None
+        outcome = Outcome(kind, ambiguous=kind is OutcomeKind.UNAVAILABLE)
+        settled = settle(entry, outcome, 0.5)
+        self.journal.finish_attempt(seq, outcome, settled, self.now)
         assert row_of(self.journal, seq)["state"] == settled.state
 
     @precondition(lambda self: self.bodies)
@@ -921,6 +934,8 @@ class Outbox(RuleBasedStateMachine):
     def judge_superseded(self, row: sqlite3.Row) -> None:
         successor = row_of(self.journal, row["superseded_by"])
         assert row["attempts"] == 0
+        if row["reassertion"]:
+            return
         assert row["replay_of"] is None
         assert (successor["sink"], successor["resource_arn"]) == (row["sink"], row["resource_arn"])
         if successor["seq"] < row["seq"]:  # type: ignore[operator]

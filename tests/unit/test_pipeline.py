@@ -151,6 +151,7 @@ class Interrupted:
     def __init__(self, journal: Journal, steps: int) -> None:
         self._connection = journal._connection
         self._left = steps
+        self.happened = False
 
     def __enter__(self) -> Interrupted:
         self._connection.set_progress_handler(self._step, 1)
@@ -161,11 +162,10 @@ class Interrupted:
 
     def _step(self) -> int:
         self._left -= 1
-        return self._left == 0
-
-    @property
-    def happened(self) -> bool:
-        return self._left <= 0
+        # Behind COMMIT's last step nothing is left to stop, and a rollback is let through.
+        stops = self._left <= 0 and self._connection.in_transaction and not self.happened
+        self.happened |= stops
+        return stops
 
 
 @each_log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from support.agents import DEADLINE_S, Heard
 from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, attempted, enqueued, notification, row_of, states
 
 from proton_tf_agent.domain.notification import Notification, Status
-from proton_tf_agent.domain.outbox import BACKOFF, Entry, Outcome, OutcomeKind, settle
-from proton_tf_agent.journal import Journal
+from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.retry import settle
+from proton_tf_agent.journal import Head, Journal
 from proton_tf_agent.receiver import Fault, FaultKind, Receiver
 from proton_tf_agent.relay import MAX_IN_FLIGHT, Relay
 from proton_tf_agent.sinks import Sink
@@ -82,12 +84,15 @@ def relaying(
     *sinks: Sink,
     told: Sequence[Notification] = (),
     clock: Callable[[], float] | None = None,
+    ticks: Callable[[], float] | None = None,
     draw: float = 0.0,
     scale: float = 1.0,
 ) -> Iterator[tuple[Relay, Heard]]:
     """A relay at work on what is told to every sink. With draw 0 every retry is due at once."""
     log = Heard()
-    relay = Relay(journal, {sink.name: sink for sink in sinks}, log.tell, clock or Clock(), lambda: draw, scale)
+    clock = clock or Clock()
+    by_name = {sink.name: sink for sink in sinks}
+    relay = Relay(journal, by_name, log.tell, clock, lambda: draw, ticks=ticks or clock, scale=scale)
     for sink in sinks:
         enqueued(journal, *told, sink=sink.name, now=relay._clock())
     thread = threading.Thread(target=relay.run, name="relay under test")
@@ -145,7 +150,7 @@ def test_a_sink_that_does_not_answer_delays_no_other_sink(journal: Journal) -> N
         log.wait_for("notification.delivered", seq=2)
 
 
-def test_one_request_a_line_and_four_altogether_are_on_the_wire(journal: Journal) -> None:
+def test_one_request_a_line_and_four_for_a_sink_are_on_the_wire(journal: Journal) -> None:
     full = threading.Event()
 
     def answer(_told: Notification) -> Outcome:
@@ -173,12 +178,12 @@ def test_what_is_superseded_while_the_relay_looks_is_not_sent(journal_path: str)
 
         later: Notification | None = None
 
-        def due_heads(self, sinks: Collection[str], now: float, limit: int) -> list[Entry]:
-            due = super().due_heads(sinks, now, limit)
-            if self.later and [entry.notification.notification_id for entry in due] == ["ntf-2"]:
+        def heads(self, sinks: Collection[str]) -> list[Head]:
+            heads = super().heads(sinks)
+            if self.later and [head.seq for head in heads] == [2]:
                 enqueued(self, self.later)
                 self.later = None
-            return due
+            return heads
 
     with Overtaken.open_as_daemon(journal_path) as journal:
         assert isinstance(journal, Overtaken)
@@ -200,8 +205,10 @@ def test_entries_for_a_sink_that_the_settings_no_longer_name_are_kept_and_delay_
 # --- failures -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [kind for kind, backoff in BACKOFF.items() if backoff is None])
-def test_what_a_sink_refuses_for_good_is_parked_and_its_line_goes_on(journal: Journal, kind: OutcomeKind) -> None:
+@pytest.mark.parametrize(("kind", "times"), [(OutcomeKind.INVALID, 2), (OutcomeKind.OVERTAKEN, 1)])
+def test_what_a_sink_refuses_for_good_is_parked_and_its_line_goes_on(
+    journal: Journal, kind: OutcomeKind, times: int
+) -> None:
     refused = Outcome(kind, "SomeException", 400, "req-1")
     sink = Recorder(answer=lambda told: refused if told.notification_id == "ntf-1" else ACCEPTED)
     with relaying(journal, sink, told=[notification(1, SUCCEEDED), notification(2, FAILED)]) as (_, log):
@@ -214,37 +221,40 @@ def test_what_a_sink_refuses_for_good_is_parked_and_its_line_goes_on(journal: Jo
         "resource_arn": ARN,
         "deployment_id": DEPLOYMENT,
         "status": SUCCEEDED,
-        "attempt": 1,
+        "attempt": times,
         "reason": "SomeException",
     }
-    assert sink.sent == ["ntf-1", "ntf-2"]
+    assert sink.sent == ["ntf-1"] * times + ["ntf-2"]
     assert states(journal) == ["parked", "delivered"]
 
 
 def test_a_retry_is_due_when_settle_says_and_not_before(journal: Journal) -> None:
     clock = Clock(1000.0)
-    outcomes = [Outcome(OutcomeKind.THROTTLED, "ThrottlingException", 400, retry_after=45.0), DOWN, ACCEPTED]
+    outcomes = [Outcome(OutcomeKind.CONFLICT, "ConflictException", 400, retry_after=45.0), DOWN, ACCEPTED]
     answers = iter(outcomes)
     sink = Recorder(answer=lambda told: next(answers) if told.resource_arn == ARN else ACCEPTED)
     with relaying(journal, sink, told=[notification(1)], clock=clock, draw=0.5, scale=0.1) as (relay, log):
+        entry = journal.entry(1, clock.now)
+        assert entry is not None
         for attempt, outcome in enumerate(outcomes[:-1], 1):
-            settled = settle(attempt, outcome, clock.now, 0.5, 0.1)
             ((_, keys),) = log.wait_for("notification.deferred", attempt=attempt)
-            assert keys["retry_in_s"] == pytest.approx(settled.due_at - clock.now, abs=0.001)
+            wait = 0.1 * settle(entry, outcome, 0.5).wait
+            due_at = clock.now + wait
+            assert keys["retry_in_s"] == pytest.approx(wait, abs=0.001)
             assert keys["reason"] == outcome.code
             row = row_of(journal, 1)
-            assert (row["state"], row["due_at"], row["attempts"]) == ("retryable", settled.due_at, attempt)
-            clock.now = settled.due_at - 0.001
+            assert (row["state"], row["due_at"], row["attempts"]) == ("retryable", due_at, attempt)
+            clock.now = due_at - 0.001
             # An entry of another line comes and goes: the relay has looked, and left the first alone.
             (other,) = enqueued(journal, notification(10 + attempt, arn=OTHER_ARN))
             relay.nudge()
             log.wait_for("notification.delivered", seq=other)
             assert sink.sent.count("ntf-1") == attempt
-            clock.now = settled.due_at
+            clock.now = due_at
             relay.nudge()
         log.wait_for("notification.delivered", seq=1, attempt=3)
     assert [row["outcome"] for row in journal.query("attempts_of_entry", seq=1)] == [
-        "throttled",
+        "conflict",
         "unavailable",
         "accepted",
     ]
@@ -266,13 +276,14 @@ def test_a_sink_that_raises_is_tried_again_and_stops_nobody(journal: Journal) ->
 
 @pytest.mark.parametrize("years", [-10, 10])
 def test_a_clock_that_jumps_ten_years_stalls_nothing(journal: Journal, years: int) -> None:
-    clock = Clock(2_000_000_000.0)
+    clock, ticks = Clock(2_000_000_000.0), Clock(50.0)
     answers = iter([DOWN, ACCEPTED])
     sink = Recorder(answer=lambda told: next(answers) if told.notification_id == "ntf-1" else ACCEPTED)
     told = [notification(1), notification(2, FAILED)]
-    with relaying(journal, sink, told=told, clock=clock, draw=0.99) as (relay, log):
+    with relaying(journal, sink, told=told, clock=clock, ticks=ticks, draw=0.99) as (relay, log):
         log.wait_for("notification.deferred", seq=1)
         clock.now += years / 10 * TEN_YEARS_S
+        ticks.now += 2.0
         relay.nudge()
         log.wait_for("notification.delivered", seq=2)
     assert sink.sent == ["ntf-1", "ntf-1", "ntf-2"]
@@ -369,12 +380,13 @@ def test_proton_hears_every_line_in_its_order_though_one_resource_is_refused_and
     told = [notification(1), notification(2, FAILED), notification(3, SUCCEEDED), notification(4, FAILED, OTHER_ARN)]
     sink = ProtonSink("proton", "eu-west-1", receiver.url)
     try:
-        with relaying(journal, sink, told=told) as (_, log):
+        with relaying(journal, sink, told=told, clock=time.time, ticks=time.monotonic) as (_, log):
             log.wait_for("notification.delivered", seq=3)
             log.wait_for("notification.parked", seq=4, reason="ValidationException")
     finally:
         sink.close()
-    assert states(journal) == ["delivered", "delivered", "delivered", "parked"]
+    assert states(journal) == ["delivered", "delivered", "delivered", "parked", "superseded", "pending"]
+    assert row_of(journal, 6)["replay_of"] == 3, "the first answer was lost, so that the last word is said again later"
     heard = receiver.records()
     assert [record.status_message for record in heard] == ["number 1", "number 1", "number 2", "number 3"]
     assert heard[-1].outputs == {"vpc_id": "vpc-3"}

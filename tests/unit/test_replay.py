@@ -14,6 +14,7 @@ from support.outboxes import (
     enqueued,
     filled,
     notification,
+    parked,
     row_of,
     states,
 )
@@ -86,7 +87,7 @@ def test_what_will_be_sent_anyway_is_refused(journal: Journal) -> None:
 
 def test_what_was_parked_may_be_replayed(journal: Journal) -> None:
     (seq,) = enqueued(journal, notification(1, FAILED))
-    attempted(journal, seq, OutcomeKind.INVALID)
+    parked(journal, seq)
     assert refusals(choose(journal, notification="1")) == {1: ""}
 
 

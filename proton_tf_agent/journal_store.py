@@ -1,0 +1,249 @@
+"""The store below the journal: one SQLite file opened, made, brought up to date, and written in whole transactions.
+
+`journal_mode=PERSIST, synchronous=EXTRA`: what COMMIT returned for survives power loss on storage that honours fsync,
+and several writers (daemon and command line) are safe on every SQLite (docs/decisions/0003-journal.md). All SQL stands
+in `journal.sql`, by name. Every row carries a seal, a checksum over all its columns: SQLite itself notices less than a
+fifth of the bits that rot.
+
+What the tables mean is `journal`'s. One store may be used from several threads: it serialises them. The daemon
+additionally holds an flock, so that a second daemon on the same journal refuses to start (`journal_file`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any, Self
+
+from .domain.errors import AgentError, JournalUnusable, Problem
+from .journal_file import create_private_file, make_private_directory, refuse_wide_mode, sync_directory, take_hold
+
+SCHEMA_VERSION = 4
+_OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
+_APPLICATION_ID = 0x50544641  # "PTFA"
+_BUSY_TIMEOUT_S = 10.0
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PRAGMAS = (
+    "journal_mode = PERSIST",
+    "synchronous = EXTRA",
+    "journal_size_limit = 2097152",
+    "foreign_keys = ON",
+    "trusted_schema = OFF",
+    "cell_size_check = ON",
+    "secure_delete = ON",
+    "temp_store = MEMORY",
+)
+
+JournalRow = sqlite3.Row  # a row of a named query, its columns by name
+
+
+def _queries() -> Mapping[str, str]:
+    _, *parts = _NAME.split(files(__package__).joinpath("journal.sql").read_text("utf-8"))
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+class Store:
+    """An open journal file. Use as a context manager or call close."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection, hold: int | None) -> None:
+        self.path = path
+        self._connection = connection
+        self._hold = hold
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._sql = _queries()
+
+    # --- opening and closing -----------------------------------------------------------------------------
+
+    @classmethod
+    def open_as_daemon(cls, path: str) -> Self:
+        """Create the journal if need be and hold it: JournalHeld when another daemon does."""
+        make_private_directory(os.path.dirname(path))
+        hold = take_hold(path)
+        try:
+            create_private_file(path)
+            return cls._open(path, hold)
+        except BaseException:
+            os.close(hold)
+            raise
+
+    @classmethod
+    def open_existing(cls, path: str) -> Self:
+        """Open a journal beside the daemon, to read it or to add a row under the same rules."""
+        if not os.path.exists(path):
+            raise _missing(path)
+        return cls._open(path, None)
+
+    @classmethod
+    def _open(cls, path: str, hold: int | None) -> Self:
+        refuse_wide_mode(path)
+        connection = None
+        try:
+            connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.create_function("seal_of", -1, seal_of, deterministic=True)
+            journal = cls(path, connection, hold)
+            empty = journal._is_empty()
+            if not empty:
+                journal._check_version()  # before any pragma: one of them writes into a file that is not ours
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            if empty:
+                journal._create()
+            else:
+                journal._migrate()
+            return journal
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise unreadable(error, path) from None
+            raise
+
+    def _pragma(self, name: str) -> int:
+        value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        return value
+
+    def _is_empty(self) -> bool:
+        nobodys = self._pragma("user_version") == 0 and self._pragma("application_id") == 0
+        return nobodys and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+
+    def _create(self) -> None:
+        if self._hold is None:  # only who holds a journal may make one
+            raise _missing(self.path)
+        schema = self._sql["schema"] + self._sql["stamp"]
+        self._connection.executescript(f"BEGIN IMMEDIATE;{schema}PRAGMA application_id = {_APPLICATION_ID};COMMIT;")
+
+    def _migrate(self) -> None:
+        """Bring a journal of an older agent up to date in one transaction; the old file is kept beside it."""
+        version = self._pragma("user_version")
+        if version == SCHEMA_VERSION:
+            return
+        self._back_up(f"{self.path}.v{version}")
+        steps = "".join(self._sql[f"migrate_{step}_to_{step + 1}"] for step in range(version, SCHEMA_VERSION))
+        self._connection.executescript(f"BEGIN IMMEDIATE;{steps}{self._sql['stamp']}COMMIT;")
+
+    def _back_up(self, path: str) -> None:
+        """Copy the journal to `path`, 0600, whole or not at all."""
+        unfinished = path + ".new"
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)  # of an agent that was killed in the midst of this
+        create_private_file(unfinished)
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
+            self._connection.backup(copy)
+        os.rename(unfinished, path)
+        sync_directory(os.path.dirname(path))
+
+    def _check_version(self) -> None:
+        version = self._pragma("user_version")
+        if self._pragma("application_id") != _APPLICATION_ID:
+            raise JournalUnusable(
+                Problem("this is no journal of proton-tf-agent", self.path, "set [journal] path to another file")
+            )
+        if version > SCHEMA_VERSION:
+            raise JournalUnusable(
+                Problem(
+                    f"the journal has version {version}, this agent knows up to {SCHEMA_VERSION}",
+                    self.path,
+                    "install the newer agent again; nothing was changed",
+                )
+            )
+        if version < _OLDEST_VERSION:
+            raise JournalUnusable(Problem(f"the journal has version {version}, which no agent has written", self.path))
+        if version < SCHEMA_VERSION and self._hold is None:
+            raise JournalUnusable(
+                Problem(
+                    f"the journal has version {version} of an older agent, this one reads version {SCHEMA_VERSION}",
+                    self.path,
+                    "start this agent once: it brings the journal up to date and keeps the old one beside it",
+                )
+            )
+
+    def close(self) -> None:
+        """Close the file and, for the daemon, let it go."""
+        with self._lock:
+            self._connection.close()
+            if self._hold is not None:
+                os.close(self._hold)
+                self._hold = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    # --- transactions ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; one inside another is part of it. Other threads wait; other processes up to ten seconds."""
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._depth = 1
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth = 0
+
+    def _do(self, name: str, **values: Any) -> sqlite3.Cursor:
+        with self._lock:
+            return self._connection.execute(self._sql[name], values)
+
+    def _all(self, name: str, **values: Any) -> list[JournalRow]:
+        try:
+            with self._lock:
+                return self._connection.execute(self._sql[name], values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise unreadable(error, self.path) from None
+
+    def _one(self, name: str, **values: Any) -> JournalRow | None:
+        rows = self._all(name, **values)
+        return rows[0] if rows else None
+
+    # --- reading for people ------------------------------------------------------------------------------
+
+    def query(self, name: str, **values: Any) -> list[JournalRow]:
+        """A named reading query of `journal.sql`; the read model is built from these."""
+        return self._all(name, **values)
+
+
+def seal_of(table: str, *values: str | bytes | float | None) -> str:
+    """The seal of a row of a table: a checksum over the values of its other columns, in their order."""
+    digest = blake2b(table.encode(), digest_size=8)
+    for value in values:
+        if value is None:
+            digest.update(b"-")
+            continue
+        if isinstance(value, str):
+            value = value.encode()
+        elif not isinstance(value, bytes):
+            value = repr(float(value)).encode()  # what is bound as 1 comes back from a REAL column as 1.0
+        digest.update(b"%d:" % len(value))
+        digest.update(value)
+    return digest.hexdigest()
+
+
+def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
+    """What SQLite could not do with the journal, in the words of this house."""
+    problem = Problem(f"the journal cannot be read: {error}", path)
+    return AgentError(problem) if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else JournalUnusable(problem)
+
+
+def _missing(path: str) -> JournalUnusable:
+    return JournalUnusable(Problem("there is no journal yet", path, "has the agent been started once?"))
