@@ -1,4 +1,6 @@
-"""The wire contract of `NotifyResourceDeploymentStatusChange` as a receiver judges it: pure, bytes in, verdict out.
+"""The wire contract of AWS Proton as a receiver judges it: pure, bytes in, verdict out.
+
+Two operations: `NotifyResourceDeploymentStatusChange`, and `GetDeployment`, by which a sender asks what became of it.
 
 The limits are written out and not taken from the domain on purpose: this is the second opinion.
 Source: botocore `proton/2020-07-20/service-2.json`, AWS JSON 1.0, the AWS Proton API Reference.
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-TARGET = "AwsProton20200720.NotifyResourceDeploymentStatusChange"
+NOTIFY = "NotifyResourceDeploymentStatusChange"
+GET_DEPLOYMENT = "GetDeployment"
+TARGETS = {f"AwsProton20200720.{operation}": operation for operation in (NOTIFY, GET_DEPLOYMENT)}
 CONTENT_TYPE = "application/x-amz-json-1.0"
 
 
@@ -50,15 +54,25 @@ class _Text:
 MAX_OUTPUTS = 50
 _OUTPUT_TEXT = _Text(1, 1024)
 _ARN = r"arn:(aws|aws-cn|aws-us-gov):[a-zA-Z0-9-]+:[a-zA-Z0-9-]*:\d{12}:([\w+=,.@-]+[/:])*[\w+=,.@-]+"
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_DEPLOYMENT_ID = _Text(pattern=re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"))
+_NAME = _Text(1, 100, re.compile(r"[0-9A-Za-z]+[0-9A-Za-z_\-]*", re.ASCII))
 _MEMBERS = {
-    "resourceArn": _Text(1, 200, re.compile(_ARN, re.ASCII)),
-    "deploymentId": _Text(pattern=re.compile(_UUID)),
-    "status": _Text(one_of=("IN_PROGRESS", "FAILED", "SUCCEEDED")),
-    "statusMessage": _Text(0, 5000),
+    NOTIFY: {
+        "resourceArn": _Text(1, 200, re.compile(_ARN, re.ASCII)),
+        "deploymentId": _DEPLOYMENT_ID,
+        "status": _Text(one_of=("IN_PROGRESS", "FAILED", "SUCCEEDED")),
+        "statusMessage": _Text(0, 5000),
+    },
+    GET_DEPLOYMENT: {
+        "id": _DEPLOYMENT_ID,
+        "componentName": _NAME,
+        "environmentName": _NAME,
+        "serviceInstanceName": _NAME,
+        "serviceName": _NAME,
+    },
 }
 _NOT = "failed to satisfy constraint: Member"
-_REQUIRED = ("resourceArn",)  # so says the model; a status became optional in 2022
+_REQUIRED = {NOTIFY: "resourceArn", GET_DEPLOYMENT: "id"}  # so says the model; a status became optional in 2022
 _SIGNED = re.compile(
     r"AWS4-HMAC-SHA256 +Credential=[^/,\s]+/\d{8}/[a-z0-9-]+/(?P<service>[^/,\s]+)/aws4_request, *"
     r"SignedHeaders=[a-z0-9;-]+, *Signature=[0-9a-f]{64}",
@@ -66,10 +80,11 @@ _SIGNED = re.compile(
 )
 
 
-def check_envelope(method: str, path: str, headers: Message) -> None:
-    """Whether this is a signed call of the one operation. Raises Refused."""
-    if (method, path, headers.get("X-Amz-Target")) != ("POST", "/", TARGET):
-        raise Refused("UnknownOperationException", "Only NotifyResourceDeploymentStatusChange is spoken here")
+def check_envelope(method: str, path: str, headers: Message) -> str:
+    """The operation that is called, if the call is signed. Raises Refused."""
+    operation = TARGETS.get(headers.get("X-Amz-Target", ""))
+    if operation is None or (method, path) != ("POST", "/"):
+        raise Refused("UnknownOperationException", f"Only {NOTIFY} and {GET_DEPLOYMENT} are spoken here")
     if headers.get("Content-Type", "").partition(";")[0].strip() != CONTENT_TYPE:
         raise Refused("UnknownOperationException", f"The content type must be {CONTENT_TYPE}")
     signature = headers.get("Authorization")
@@ -80,9 +95,10 @@ def check_envelope(method: str, path: str, headers: Message) -> None:
         raise Refused("IncompleteSignatureException", "The signature is not one of AWS4-HMAC-SHA256")
     if signed["service"] != "proton":
         raise Refused("InvalidSignatureException", "Credential should be scoped to correct service: proton", 403)
+    return operation
 
 
-def read_request(body: bytes) -> dict[str, Any]:
+def read_request(operation: str, body: bytes) -> dict[str, Any]:
     """The members of a valid request; optional ones may be missing. Raises Refused."""
     try:
         document = json.loads(body.decode(), parse_constant=_refuse_constant)
@@ -91,11 +107,15 @@ def read_request(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Refused("SerializationException", "The body is not a JSON object")
     members = {name: value for name, value in document.items() if value is not None}  # null is absent
-    found = [f"Value at '{name}' {_NOT} must not be null" for name in _REQUIRED if name not in members]
-    for name, constraint in _MEMBERS.items():
+    required = _REQUIRED[operation]
+    found = [] if required in members else [f"Value at '{required}' {_NOT} must not be null"]
+    for name, constraint in _MEMBERS[operation].items():
         if name in members:
             found += _objections(name, members[name], constraint)
-    found += _objections_to_outputs(members.get("outputs", []))
+    if operation == NOTIFY:
+        found += _objections_to_outputs(members.get("outputs", []))
+    elif "serviceInstanceName" in members and "serviceName" not in members:
+        found.append("'serviceName' must be specified to identify the service instance")
     if found:
         raise Refused("ValidationException", f"{len(found)} validation error(s) detected: {'; '.join(found)}")
     return members

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 from ..domain.errors import AgentError, Problem, UsageInvalid
-from .faults import Fault, FaultKind
+from ..wire_contract import NOTIFY
+from .faults import Fault, FaultKind, Hold
 from .ledger import Ledger, Planned, Record
 from .wire import IDLE, Server
 
@@ -68,11 +70,31 @@ class Receiver:
                 raise TimeoutError(f"not within {deadline_s:g} s; {len(self._ledger.records)} records came")
             return tuple(self._ledger.records)
 
-    def fail(self, fault: Fault | FaultKind, times: int | None = None, resource_arn: str | None = None) -> None:
+    def fail(
+        self,
+        fault: Fault | FaultKind,
+        times: int | None = None,
+        resource_arn: str | None = None,
+        operation: str = NOTIFY,
+    ) -> None:
         """Fail the next `times` valid requests (None: until `clear`), of that resource ARN only if one is given."""
-        planned = Planned(fault if isinstance(fault, Fault) else Fault(fault), resource_arn, times)
+        planned = Planned(fault if isinstance(fault, Fault) else Fault(fault), operation, resource_arn, times)
         with self._ledger.changed:
             self._ledger.planned.append(planned)
+
+    def hold(self, times: int | None = None, resource_arn: str | None = None) -> Hold:
+        """Hold back the next `times` notifications, as `fail` does, until what is returned says what becomes of them.
+
+        A request is accepted, if at all, when it is released, however long after its sender has gone.
+        """
+        hold = Hold(self._ledger.changed)
+        self.fail(Fault(FaultKind.HOLD, hold=hold), times, resource_arn)
+        return hold
+
+    def set_deployment(self, resource_arn: str, deployment_id: str, status: str) -> None:
+        """Stand in for Proton: from now on the deployment has this status, such as CANCELLED. A new one is the last."""
+        with self._ledger.changed:
+            self._ledger.deployments.note(resource_arn, deployment_id, status, time.time())
 
     def clear(self) -> None:
         """Forget all failures still to come."""
@@ -82,7 +104,7 @@ class Receiver:
     def close(self) -> None:
         """Stop listening, end all connections and wait for their threads. May be called twice."""
         if not self._ledger.closing.is_set():
-            self._ledger.closing.set()
+            self._ledger.begin_closing()
             self._server.stop()
             self._thread.join()
             self._ledger.close()

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..domain.errors import AgentError, Problem
-from ..wire_contract import Refused
+from ..wire_contract import GET_DEPLOYMENT, NOTIFY, Refused
+from .deployments import Deployments
 from .faults import Fault
 
 
@@ -36,7 +37,10 @@ def json_line(record: Record) -> str:
 
 @dataclass(slots=True)
 class Planned:
+    """A failure still to come. remaining: for how many requests; None: for all of them."""
+
     fault: Fault
+    operation: str
     resource_arn: str | None
     remaining: int | None
 
@@ -49,6 +53,7 @@ class Ledger:
         self.closing = threading.Event()
         self.requests = 0
         self.records: list[Record] = []
+        self.deployments = Deployments()
         self.planned: list[Planned] = []
         self._on_accepted = on_accepted
         self._journal = None
@@ -64,17 +69,28 @@ class Ledger:
             self.requests += 1
             self.changed.notify_all()
 
-    def draw(self, resource_arn: str) -> Fault | None:
+    def draw(self, operation: str, request: Mapping[str, Any]) -> Fault | None:
         """The failure this request is to meet: of those told, the oldest that still applies."""
         with self.changed:
+            arn = request["resourceArn"] if operation == NOTIFY else self.deployments.resource_arn(request)
             for planned in self.planned:
-                if planned.resource_arn in (None, resource_arn) and planned.remaining != 0:
+                if planned.operation != operation or planned.resource_arn not in (None, arn):
+                    continue
+                if planned.remaining != 0:
                     if planned.remaining is not None:
                         planned.remaining -= 1
                     return planned.fault
         return None
 
-    def keep(self, request: Mapping[str, Any], outcome: str) -> None:
+    def apply(self, operation: str, request: Mapping[str, Any], outcome: str) -> bytes:
+        """Do what is asked and return the body of the answer. outcome: what the record is to say. Raises Refused."""
+        if operation == GET_DEPLOYMENT:
+            with self.changed:
+                return json.dumps({"deployment": self.deployments.describe(request)}).encode()
+        self._keep(request, outcome)
+        return b"{}"
+
+    def _keep(self, request: Mapping[str, Any], outcome: str) -> None:
         """Number a request and remember it; on disk first. Raises Refused when it cannot be written."""
         outputs = {output["key"]: output["valueString"] for output in request.get("outputs", [])}
         deployment_id, status, text = (request.get(name) for name in ("deploymentId", "status", "statusMessage"))
@@ -83,6 +99,8 @@ class Ledger:
             record = Record(number, now, arn, deployment_id, status, text, outputs, outcome)
             self._write(json_line(record) + "\n")
             self.records.append(record)
+            if deployment_id is not None:
+                self.deployments.note(arn, deployment_id, status, now)
             self.changed.notify_all()
             if self._on_accepted is not None:
                 self._on_accepted(record)
@@ -96,6 +114,11 @@ class Ledger:
             written = 0
         if written != len(line):
             raise Refused("InternalServerException", "The receiver cannot write its journal", 500)
+
+    def begin_closing(self) -> None:
+        with self.changed:
+            self.closing.set()
+            self.changed.notify_all()
 
     def close(self) -> None:
         journal, self._journal = self._journal, None

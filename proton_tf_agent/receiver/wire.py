@@ -10,13 +10,14 @@ import socket
 import socketserver
 import struct
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from ..wire_contract import CONTENT_TYPE, Refused, check_envelope, read_request
-from .faults import ERRORS, Fault, FaultKind
+from .faults import REFUSALS, Fault, FaultKind, Hold
 from .ledger import Ledger
 
 MAX_BODY = 2 * 1024 * 1024  # bytes; the largest valid request with every character escaped is below 1.4 MB
@@ -34,19 +35,20 @@ class _Exchange(BaseHTTPRequestHandler):
     wbufsize = -1  # an answer leaves in one piece; unbuffered, each call stalls 44 ms (Nagle and delayed ACK)
     disable_nagle_algorithm = True
     timeout = IDLE
+    _ahead = 0.0  # seconds its clock is ahead of the true time, in the answer that leaves next
 
     def do_POST(self) -> None:
         ledger = self.server.ledger
         try:
             body = self._body()
             ledger.count()
-            check_envelope(self.command, self.path, self.headers)
-            request = read_request(body)
-            fault = ledger.draw(request["resourceArn"])
+            operation = check_envelope(self.command, self.path, self.headers)
+            request = read_request(operation, body)
+            fault = ledger.draw(operation, request)
             if fault is not None:
-                self._fail(request, fault)
+                self._fail(operation, request, fault)
             else:
-                self._accept(request)
+                self._answer(200, ledger.apply(operation, request, "accepted"))
         except Refused as refused:
             document = {"__type": f"com.amazonaws.proton#{refused.code}", "message": str(refused)}
             extra = {} if refused.retry_after is None else {"Retry-After": f"{refused.retry_after:g}"}
@@ -67,16 +69,15 @@ class _Exchange(BaseHTTPRequestHandler):
             raise Refused("RequestEntityTooLargeException", f"The body is larger than {MAX_BODY} bytes", 413)
         return self.rfile.read(int(length))
 
-    def _accept(self, request: Mapping[str, Any]) -> None:
-        self.server.ledger.keep(request, "accepted")
-        self._answer(200, b"{}")
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The time for the Date header."""
+        return super().date_time_string((time.time() if timestamp is None else timestamp) + self._ahead)
 
-    def _fail(self, request: Mapping[str, Any], fault: Fault) -> None:
+    def _fail(self, operation: str, request: Mapping[str, Any], fault: Fault) -> None:
         ledger, kind = self.server.ledger, fault.kind
-        if kind in ERRORS:
-            http_status = 500 if kind is FaultKind.INTERNAL_SERVER else 400
-            raise Refused(kind.value, "The receiver was told to fail", http_status, fault.retry_after)
-        if kind is FaultKind.HTML:
+        if kind in REFUSALS:
+            self._refuse(fault)
+        elif kind is FaultKind.HTML:
             self._answer(200, b"<html><body>Please log in</body></html>", "text/html")
         elif kind is FaultKind.REDIRECT:
             self._answer(302, b"", "text/html", {"Location": fault.location})
@@ -84,16 +85,29 @@ class _Exchange(BaseHTTPRequestHandler):
             if ledger.closing.wait(fault.delay):
                 self.close_connection = True
             else:
-                self._accept(request)
+                self._answer(200, ledger.apply(operation, request, "accepted"))
+        elif kind is FaultKind.HOLD:
+            if (fault.hold or Hold(ledger.changed)).is_applied(ledger.closing):
+                self._answer(200, ledger.apply(operation, request, kind.value))
+            else:
+                self.close_connection = True
         else:
-            ledger.keep(request, kind.value)
+            answer = ledger.apply(operation, request, kind.value)
             self.close_connection = True
             if kind is FaultKind.HALF_RESPONSE:
-                self._answer(200, b"{}", announced=64)
+                self._answer(200, answer, announced=len(answer) + 64)
             elif kind is FaultKind.OVERLONG_RESPONSE:
                 self._answer(200, b'{"padding": "' + b"x" * 1024 * 1024 + b'"}')
             else:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _refuse(self, fault: Fault) -> None:
+        refusal = REFUSALS[fault.kind]
+        self._ahead = refusal.ahead
+        if refusal.code:
+            raise Refused(refusal.code, refusal.text, refusal.http_status, fault.retry_after)
+        extra = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+        self._answer(refusal.http_status, b"", "text/html", extra)
 
     def _answer(
         self,
@@ -114,6 +128,7 @@ class _Exchange(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+        self._ahead = 0.0
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -12,14 +12,17 @@ import threading
 import types
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
 from proton_tf_agent.domain.errors import AgentError, UsageInvalid
 from proton_tf_agent.receiver import (
-    ERRORS,
     MAX_BODY,
+    REFUSALS,
     Fault,
     FaultKind,
     Receiver,
@@ -28,18 +31,19 @@ from proton_tf_agent.receiver import (
     json_line,
     serve,
 )
-from proton_tf_agent.wire_contract import TARGET
+from proton_tf_agent.wire_contract import GET_DEPLOYMENT
 
 ARN = "arn:aws:proton:eu-west-1:123456789012:environment/network"
 OTHER_ARN = "arn:aws:proton:eu-west-1:123456789012:service/shop/service-instance/prod"
 DEPLOYMENT = "0a1b2c3d-0000-4000-8000-0123456789ab"
+NEXT_DEPLOYMENT = "0a1b2c3d-0000-4000-8000-0123456789ac"
 SIGNATURE = (
     "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260102/eu-west-1/proton/aws4_request, "
     "SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=" + "0" * 64
 )
 HEADERS = {
     "Content-Type": "application/x-amz-json-1.0",
-    "X-Amz-Target": TARGET,
+    "X-Amz-Target": "AwsProton20200720.NotifyResourceDeploymentStatusChange",
     "X-Amz-Date": "20260102T030405Z",
     "Authorization": SIGNATURE,
 }
@@ -88,6 +92,24 @@ def call(
         return answer.status, json.loads(text).get("__type", "").rpartition("#")[2], text
     finally:
         connection.close()
+
+
+def exchange(receiver: Receiver, body: Any, headers: Mapping[str, str] = HEADERS) -> tuple[int, Message, bytes]:
+    """One request on a connection of its own: status, headers, body."""
+    connection = http.client.HTTPConnection(receiver.url.removeprefix("http://"), timeout=5)
+    try:
+        connection.request("POST", "/", json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def ask(receiver: Receiver, deployment_id: Any = DEPLOYMENT, **names: Any) -> tuple[int, str, dict[str, Any]]:
+    """What GetDeployment says: status, error code, the deployment."""
+    asking = {"X-Amz-Target": f"AwsProton20200720.{GET_DEPLOYMENT}"}
+    status, code, text = call(receiver, {"id": deployment_id, **names}, headers=asking)
+    return status, code, json.loads(text).get("deployment", {})
 
 
 def test_a_valid_request_is_answered_with_an_empty_object_and_kept_whole(receiver: Receiver) -> None:
@@ -257,18 +279,34 @@ def test_one_connection_carries_many_requests(receiver: Receiver) -> None:
     assert [record.number for record in receiver.records()] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", sorted(ERRORS))
-def test_each_named_error_comes_with_its_status_and_nothing_is_kept(receiver: Receiver, kind: FaultKind) -> None:
+@pytest.mark.parametrize("kind", sorted(REFUSALS))
+def test_each_refusal_comes_with_its_status_and_nothing_is_kept(receiver: Receiver, kind: FaultKind) -> None:
     receiver.fail(Fault(kind, retry_after=3), times=1)
-    status, code, _ = call(receiver, WHOLE)
-    assert (status, code) == (500 if kind is FaultKind.INTERNAL_SERVER else 400, kind.value)
+    status, headers, body = exchange(receiver, WHOLE)
+    refusal = REFUSALS[kind]
+    assert (status, headers["Retry-After"]) == (refusal.http_status, "3")
+    assert json.loads(body)["__type"].endswith(f"#{refusal.code}") if refusal.code else body == b""
     assert receiver.records() == ()
     assert call(receiver, WHOLE)[0] == 200
     assert receiver.requests == 2
 
 
-def test_there_are_exactly_the_seven_errors_of_the_operation() -> None:
-    assert len(ERRORS) == 7
+def test_the_seven_errors_of_the_operation_are_among_them() -> None:
+    seven = "AccessDenied Conflict InternalServer ResourceNotFound ServiceQuotaExceeded Throttling Validation"
+    assert {f"{name}Exception" for name in seven.split()} <= {refusal.code for refusal in REFUSALS.values()}
+
+
+def test_a_clock_that_is_off_is_off_in_one_answer_only(receiver: Receiver) -> None:
+    receiver.fail(FaultKind.CLOCK_SKEW, times=1)
+    connection = http.client.HTTPConnection(receiver.url.removeprefix("http://"), timeout=5)
+    dates = []
+    for _ in range(2):
+        connection.request("POST", "/", json.dumps(WHOLE), HEADERS)
+        answer = connection.getresponse()
+        answer.read()
+        dates.append(parsedate_to_datetime(answer.headers["Date"]))
+    connection.close()
+    assert timedelta(minutes=59) < dates[0] - dates[1] <= timedelta(hours=1)
 
 
 def test_a_fault_lasts_as_long_as_it_was_told_to(receiver: Receiver) -> None:
@@ -319,11 +357,105 @@ def test_an_answer_that_is_not_protons_accepts_nothing(receiver: Receiver, kind:
     assert receiver.records() == ()
 
 
+# --- GetDeployment ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arn", "names", "kind"),
+    [
+        (ARN, {"environmentName": "network"}, "ENVIRONMENT"),
+        (ARN.replace("environment/network", "component/bucket"), {"componentName": "bucket"}, "COMPONENT"),
+        (OTHER_ARN, {"serviceName": "shop", "serviceInstanceName": "prod"}, "SERVICE_INSTANCE"),
+        (ARN.replace("environment/network", "service/shop/pipeline"), {"serviceName": "shop"}, "SERVICE_PIPELINE"),
+    ],
+)
+def test_a_deployment_is_told_by_id_and_by_its_resources_names(
+    receiver: Receiver, arn: str, names: dict[str, str], kind: str
+) -> None:
+    for status in ("IN_PROGRESS", "FAILED"):
+        call(receiver, WHOLE | {"resourceArn": arn, "status": status})
+    status, _, told = ask(receiver, **names)
+    first, last = (record.received_at for record in receiver.records())
+    assert status == 200
+    assert told == names | {
+        "arn": f"arn:aws:proton:eu-west-1:123456789012:deployment/{DEPLOYMENT}",
+        "id": DEPLOYMENT,
+        "targetArn": arn,
+        "targetResourceType": kind,
+        "targetResourceCreatedAt": first,
+        "deploymentStatus": "FAILED",
+        "createdAt": first,
+        "lastModifiedAt": last,
+        "lastAttemptedDeploymentId": DEPLOYMENT,
+    }
+    assert ask(receiver) == (200, "", told)
+    assert ask(receiver, environmentName="elsewhere")[:2] == (400, "ResourceNotFoundException")
+    assert len(receiver.records()) == 2, "a question is no record"
+
+
+def test_a_deployment_nobody_has_heard_of_is_not_found(receiver: Receiver) -> None:
+    call(receiver, WHOLE | {"deploymentId": None})
+    assert ask(receiver)[:2] == (400, "ResourceNotFoundException")
+
+
+def test_a_status_that_was_not_told_is_in_progress_and_stays_what_it_was(receiver: Receiver) -> None:
+    call(receiver, WHOLE | {"status": None})
+    assert ask(receiver)[2]["deploymentStatus"] == "IN_PROGRESS"
+    call(receiver, WHOLE)
+    call(receiver, WHOLE | {"status": None})
+    assert ask(receiver)[2]["deploymentStatus"] == "SUCCEEDED"
+
+
+def test_a_deployment_can_be_canceled_and_followed_by_another_in_protons_place(receiver: Receiver) -> None:
+    call(receiver, WHOLE | {"status": "IN_PROGRESS"})
+    receiver.set_deployment(ARN, DEPLOYMENT, "CANCELLED")
+    receiver.set_deployment(ARN, NEXT_DEPLOYMENT, "IN_PROGRESS")
+    receiver.set_deployment(OTHER_ARN, DEPLOYMENT, "SUCCEEDED")
+    told = ask(receiver)[2]
+    assert (told["deploymentStatus"], told["lastAttemptedDeploymentId"]) == ("CANCELLED", NEXT_DEPLOYMENT)
+    assert ask(receiver, serviceName="shop")[2]["deploymentStatus"] == "SUCCEEDED"
+    assert len(receiver.records()) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "place"),
+    [
+        ({"deployment_id": None}, "id"),
+        ({"deployment_id": DEPLOYMENT.upper()}, "id"),
+        ({"environmentName": ""}, "environmentName"),
+        ({"componentName": "-c"}, "componentName"),
+        ({"serviceName": "s" * 101}, "serviceName"),
+        ({"serviceInstanceName": "prod"}, "serviceName"),
+    ],
+)
+def test_a_question_is_judged_as_a_notification_is(receiver: Receiver, question: dict[str, Any], place: str) -> None:
+    asking = {"X-Amz-Target": f"AwsProton20200720.{GET_DEPLOYMENT}"}
+    body = {"id": question.pop("deployment_id", DEPLOYMENT), **question}
+    status, code, text = call(receiver, body, headers=asking)
+    assert (status, code) == (400, "ValidationException")
+    assert f"'{place}'" in text
+    assert call(receiver, {"id": 5}, headers=asking)[:2] == (400, "SerializationException")
+
+
+def test_faults_are_for_notifications_unless_they_are_for_questions(receiver: Receiver) -> None:
+    call(receiver, WHOLE)
+    receiver.fail(FaultKind.CONFLICT)
+    assert ask(receiver)[0] == 200
+    receiver.fail(FaultKind.ACCESS_DENIED, resource_arn=ARN, operation=GET_DEPLOYMENT)
+    assert ask(receiver)[1] == "AccessDeniedException"
+    assert call(receiver, WHOLE)[1] == "ConflictException"
+    receiver.clear()
+    receiver.fail(FaultKind.HALF_RESPONSE, operation=GET_DEPLOYMENT)
+    with pytest.raises(http.client.IncompleteRead):
+        ask(receiver)
+
+
 @pytest.mark.timeout(10)
-def test_closing_ends_idle_connections_and_answers_that_are_held_back() -> None:
+@pytest.mark.parametrize("fault", [Fault(FaultKind.LATENCY, delay=3600), Fault(FaultKind.HOLD)], ids=["late", "held"])
+def test_closing_ends_idle_connections_and_answers_that_are_held_back(fault: Fault) -> None:
     with Receiver() as receiver, ThreadPoolExecutor() as pool:
         idle = socket.create_connection(("127.0.0.1", int(receiver.url.rpartition(":")[2])), timeout=5)
-        receiver.fail(Fault(FaultKind.LATENCY, delay=3600))
+        receiver.fail(fault)
         held = pool.submit(call, receiver, WHOLE)
         with receiver._ledger.changed:
             assert receiver._ledger.changed.wait_for(lambda: receiver.requests == 1, 5)
@@ -334,6 +466,44 @@ def test_closing_ends_idle_connections_and_answers_that_are_held_back() -> None:
         idle.close()
         assert receiver.records() == ()
         receiver.close()
+
+
+def test_a_held_request_is_applied_when_it_is_released_and_not_before(receiver: Receiver) -> None:
+    held = receiver.hold(times=1)
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(call, receiver, WHOLE | {"status": "IN_PROGRESS"})
+        held.wait(5)
+        assert call(receiver, WHOLE)[0] == 200
+        assert [record.status for record in receiver.records()] == ["SUCCEEDED"]
+        held.release(applied=True)
+        assert early.result(timeout=5)[0] == 200
+    assert [(record.status, record.outcome) for record in receiver.records()][1:] == [("IN_PROGRESS", "hold")]
+
+
+def test_a_held_request_is_applied_although_its_sender_has_gone(receiver: Receiver) -> None:
+    held = receiver.hold(times=1)
+    gone = http.client.HTTPConnection(receiver.url.removeprefix("http://"), timeout=5)
+    gone.request("POST", "/", json.dumps(WHOLE), HEADERS)
+    held.wait(5)
+    gone.close()
+    held.release(applied=True)
+    [record] = receiver.wait_for(lambda records: len(records) == 1, 5)
+    assert record.status_message == "Apply complete."
+
+
+def test_a_held_request_can_come_to_nothing(receiver: Receiver) -> None:
+    held = receiver.hold(resource_arn=ARN)
+    with ThreadPoolExecutor() as pool:
+        lost = [pool.submit(call, receiver, WHOLE) for _ in range(2)]
+        held.wait(5, requests=2)
+        assert call(receiver, WHOLE | {"resourceArn": OTHER_ARN})[0] == 200
+        held.release(applied=False)
+        for future in lost:
+            with pytest.raises(http.client.RemoteDisconnected):
+                future.result(timeout=5)
+    assert [record.resource_arn for record in receiver.records()] == [OTHER_ARN]
+    with pytest.raises(TimeoutError, match="2 requests are held"):
+        held.wait(0.01, requests=3)
 
 
 def test_latency_accepts_late(receiver: Receiver) -> None:
@@ -403,6 +573,8 @@ def test_a_port_that_is_taken_is_a_problem_with_a_place(receiver: Receiver) -> N
 def test_faults_have_names() -> None:
     assert Fault.named("throttlingexception").kind is FaultKind.THROTTLING
     assert Fault.named("Half_Response").kind is FaultKind.HALF_RESPONSE
+    for kind in FaultKind:
+        assert Fault.named(kind.value) == Fault.named(kind.name) == Fault(kind)
     with pytest.raises(UsageInvalid, match="known are"):
         Fault.named("earthquake")
     with pytest.raises(UsageInvalid):
