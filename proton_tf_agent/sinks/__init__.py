@@ -35,14 +35,13 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class ReadsBack(Sink, Protocol):
-    """A sink that can be asked what became of a deployment."""
+class ReadsBack(Protocol):
+    """A sink that can be asked what it has. A sink without it is believed when it refuses."""
 
     def read_back(self, notification: Notification) -> Outcome:
-        """What the sink knows of the notification's deployment; asked when a conflict has lasted. Never raises.
+        """Asked when a conflict has lasted: CONFIRMED, OVERTAKEN, CONFLICT still, or what the asking failed of.
 
-        CONFIRMED: it has this status. OVERTAKEN: it has gone on without us. CONFLICT: neither, or it may not be asked.
-        Any other kind: the asking failed.
+        Changes nothing, so it is never ambiguous. Never raises; may be called from several threads at once.
         """
 
 

@@ -4,116 +4,72 @@ Promises: one attempt, one request (botocore's own retries are off); never an ex
 ACCEPTED only for an answer that is whole and Proton's own; no redirect is followed, no proxy and no endpoint
 is taken from the environment. botocore says nothing when an answer is cut short or is a login page, and lets
 AttributeError through for odd error documents (tried with 1.44.5), so every answer passes `_examine` first.
+What a failure means stands in `proton_outcomes`.
 
 boto3 is imported with the first attempt, never with this module. When botocore has dropped Proton, as it does
-with ended services, the model of this one operation in `models/` stands in.
+with ended services, the model of the two operations in `models/` stands in.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import os
 import re
-import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..aws_client import build_client
+from ..domain.binding import is_deployment_id
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
+from .proton_outcomes import (
+    GET_DEPLOYMENT,
+    NOTIFY,
+    HostUnresolvable,
+    NoAnswer,
+    is_unresolvable,
+    outcome_of,
+    request_id_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_proton.client import ProtonClient
     from mypy_boto3_proton.type_defs import NotifyResourceDeploymentStatusChangeInputTypeDef as Request
 
-OPERATION = "NotifyResourceDeploymentStatusChange"
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
-MAX_ANSWER = 64 * 1024  # bytes read of an answer; Proton's own are below 1 KiB
+# Bytes read of an answer. Proton's to a notification are below 1 KiB; a deployment's come with templates and specs.
+MAX_ANSWER = {NOTIFY: 64 * 1024, GET_DEPLOYMENT: 1024 * 1024}
 _RECONNECT_AFTER = 5.0  # seconds a client without valid credentials is kept; building one costs up to 0.3 s
 
-# What an error's name means, without its suffix "Exception": the seven of the operation, then AWS's common ones.
-# https://docs.aws.amazon.com/proton/latest/APIReference/CommonErrors.html, botocore retries/standard.py
-REFUSALS: Mapping[str, OutcomeKind] = {
-    "AccessDenied": OutcomeKind.DENIED,
-    "Conflict": OutcomeKind.CONFLICT,
-    "InternalServer": OutcomeKind.UNAVAILABLE,
-    "ResourceNotFound": OutcomeKind.NOT_FOUND,
-    "ServiceQuotaExceeded": OutcomeKind.QUOTA_EXCEEDED,
-    "Throttling": OutcomeKind.THROTTLED,
-    "Validation": OutcomeKind.INVALID,
-    "Forbidden": OutcomeKind.DENIED,
-    "NotAuthorized": OutcomeKind.DENIED,
-    "UnauthorizedOperation": OutcomeKind.DENIED,
-    "InternalFailure": OutcomeKind.UNAVAILABLE,
-    "RequestTimeout": OutcomeKind.UNAVAILABLE,
-    "ServiceUnavailable": OutcomeKind.UNAVAILABLE,
-    "Serialization": OutcomeKind.INVALID,
-    "ValidationError": OutcomeKind.INVALID,
-    "AuthFailure": OutcomeKind.UNAUTHENTICATED,
-    "ExpiredToken": OutcomeKind.UNAUTHENTICATED,
-    "IncompleteSignature": OutcomeKind.UNAUTHENTICATED,
-    "InvalidClientTokenId": OutcomeKind.UNAUTHENTICATED,
-    "InvalidSignature": OutcomeKind.UNAUTHENTICATED,
-    "MissingAuthenticationToken": OutcomeKind.UNAUTHENTICATED,
-    "RequestExpired": OutcomeKind.UNAUTHENTICATED,
-    "RequestTimeTooSkewed": OutcomeKind.UNAUTHENTICATED,
-    "SignatureDoesNotMatch": OutcomeKind.UNAUTHENTICATED,
-    "TokenRefreshRequired": OutcomeKind.UNAUTHENTICATED,
-    "UnrecognizedClient": OutcomeKind.UNAUTHENTICATED,
-    "BandwidthLimitExceeded": OutcomeKind.THROTTLED,
-    "LimitExceeded": OutcomeKind.THROTTLED,
-    "PriorRequestNotComplete": OutcomeKind.THROTTLED,
-    "ProvisionedThroughputExceeded": OutcomeKind.THROTTLED,
-    "RequestLimitExceeded": OutcomeKind.THROTTLED,
-    "RequestThrottled": OutcomeKind.THROTTLED,
-    "SlowDown": OutcomeKind.THROTTLED,
-    "Throttled": OutcomeKind.THROTTLED,
-    "TooManyRequests": OutcomeKind.THROTTLED,
-}
-
-# What botocore raises before anything has left. A class stands for its subclasses too.
-UNSENT: Mapping[str, OutcomeKind] = {
-    "ParamValidationError": OutcomeKind.INVALID,
-    # the connection was never made
-    "ConnectTimeoutError": OutcomeKind.UNAVAILABLE,
-    "EndpointConnectionError": OutcomeKind.UNAVAILABLE,
-    # the credentials chain: none, incomplete, or their source does not answer
-    "ConfigNotFound": OutcomeKind.UNAUTHENTICATED,
-    "ConfigParseError": OutcomeKind.UNAUTHENTICATED,
-    "CredentialRetrievalError": OutcomeKind.UNAUTHENTICATED,
-    "InvalidConfigError": OutcomeKind.UNAUTHENTICATED,
-    "LoginError": OutcomeKind.UNAUTHENTICATED,
-    "MetadataRetrievalError": OutcomeKind.UNAUTHENTICATED,
-    "NoAuthTokenError": OutcomeKind.UNAUTHENTICATED,
-    "NoCredentialsError": OutcomeKind.UNAUTHENTICATED,
-    "PartialCredentialsError": OutcomeKind.UNAUTHENTICATED,
-    "ProfileNotFound": OutcomeKind.UNAUTHENTICATED,
-    "RefreshWithMFAUnsupportedError": OutcomeKind.UNAUTHENTICATED,
-    "SSOError": OutcomeKind.UNAUTHENTICATED,
-    "TokenRetrievalError": OutcomeKind.UNAUTHENTICATED,
-    "UnknownCredentialError": OutcomeKind.UNAUTHENTICATED,
-    # where to send it cannot be told; no request can be signed either
-    "EndpointProviderError": OutcomeKind.UNAUTHENTICATED,
-    "InvalidRegionError": OutcomeKind.UNAUTHENTICATED,
-    "NoRegionError": OutcomeKind.UNAUTHENTICATED,
-}
-
-# Ended services keep answering, with an ordinary error and one of these phrases in its text: OpsWorks with
-# AccessDenied, Elastic Transcoder with Validation. Such an entry waits; parking it would lose a migration's time.
-_RETIRED = re.compile(r"no longer (?:accepting|available|supported)|discontinu|end of support|existing customers", re.I)
-_SAID_BY_RETIRED = (OutcomeKind.DENIED, OutcomeKind.INVALID, OutcomeKind.UNKNOWN)
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,79}", re.ASCII)
-_REQUEST_ID = re.compile(r"[\w.:=/+-]{1,128}", re.ASCII)
+# Deployment statuses after which no notification counts any more, whatever it says.
+_GONE_ON = ("CANCELLING", "CANCELLED", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE")
+_STILL_IN_CONFLICT = Outcome(OutcomeKind.CONFLICT, "ConflictException")
+# What a question may come to. Anything else, such as being denied, leaves the conflict what it was.
+_READ_BACK = (
+    OutcomeKind.CONFIRMED,
+    OutcomeKind.OVERTAKEN,
+    OutcomeKind.THROTTLED,
+    OutcomeKind.UNAVAILABLE,
+    OutcomeKind.UNRESOLVABLE,
+    OutcomeKind.GONE,
+    OutcomeKind.UNAUTHENTICATED,
+)
+_RESOURCE = re.compile(
+    r"environment/(?P<environmentName>[^/]+)|component/(?P<componentName>[^/]+)"
+    r"|service/(?P<serviceName>[^/]+)/(?:service-instance/(?P<serviceInstanceName>[^/]+)|pipeline)"
+)
 
 
 class ProtonSink:
     """Tells AWS Proton, or whatever speaks its wire contract at `endpoint_url`.
 
     Timeouts are in seconds. Credentials come from the AWS chain; after a refusal for their sake the chain is
-    walked again, so that credentials put right on disk are picked up without a restart.
+    walked again, so that credentials put right on disk are picked up without a restart. read_back: whether the
+    sink may ask what became of a deployment, for which it needs the IAM action proton:GetDeployment. clock:
+    wall-clock seconds, to tell a refused signature from one that our clock has spoilt.
     """
 
     def __init__(
@@ -123,11 +79,16 @@ class ProtonSink:
         endpoint_url: str | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 20.0,
+        *,
+        read_back: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._region = region
         self._endpoint_url = endpoint_url
         self._timeouts = (connect_timeout, read_timeout)
+        self._may_ask = read_back
+        self._clock = clock
         self._lock = threading.Lock()  # clients are thread-safe, building one is not
         self._client: ProtonClient | None = None
         self._built_at = 0.0
@@ -138,22 +99,20 @@ class ProtonSink:
         return not notification.resource_deleted
 
     def send(self, notification: Notification) -> Outcome:
-        """Make one request and say what came of it. See REFUSALS and UNSENT for what means what."""
-        client = None
-        try:
-            client = self._connected()
-            if client is None:
-                return Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed")
-            answer = client.notify_resource_deployment_status_change(**request_of(notification))
-        except Exception as error:
-            # Exception, not BotoCoreError: botocore lets others through, and the relay must hear of each.
-            outcome = _outcome_of(error, built=client is not None)
-        else:
-            meta = answer["ResponseMetadata"]
-            outcome = Outcome(OutcomeKind.ACCEPTED, "", meta["HTTPStatusCode"], _request_id(meta))
-        if outcome.kind is OutcomeKind.UNAUTHENTICATED:
-            self._forget(client)
-        return outcome
+        """Make one request and say what came of it. See `proton_outcomes` for what means what."""
+        return self._attempt(lambda client: _tell(client, notification))
+
+    def read_back(self, notification: Notification) -> Outcome:
+        """Ask what became of the notification's deployment, in at most two requests.
+
+        CONFIRMED when it has the notification's status. OVERTAKEN when it was canceled or deleted, or when its
+        resource has a newer deployment. CONFLICT when the answer is neither, or the question may not be asked; without
+        `read_back` or a deployment ID no request is made. Otherwise what the asking failed of.
+        """
+        if not self._may_ask or notification.deployment_id is None:
+            return _STILL_IN_CONFLICT
+        outcome = self._attempt(lambda client: _ask_back(client, notification))
+        return dataclasses.replace(outcome, ambiguous=False) if outcome.kind in _READ_BACK else _STILL_IN_CONFLICT
 
     def close(self) -> None:
         """Close idle connections and take no more notifications; an attempt under way ends by itself."""
@@ -161,6 +120,18 @@ class ProtonSink:
             client, self._client, self._closed = self._client, None, True
         if client is not None:
             client.close()
+
+    def _attempt(self, call: Callable[[ProtonClient], Outcome]) -> Outcome:
+        client = None
+        try:
+            client = self._connected()
+            outcome = Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed") if client is None else call(client)
+        except Exception as error:
+            # Exception, not BotoCoreError: botocore lets others through, and the relay must hear of each.
+            outcome = outcome_of(error, self._clock(), built=client is not None)
+        if outcome.kind is OutcomeKind.UNAUTHENTICATED:
+            self._forget(client)
+        return outcome
 
     def _connected(self) -> ProtonClient | None:
         with self._lock:
@@ -188,23 +159,71 @@ def request_of(notification: Notification) -> Request:
     return request
 
 
+def question_of(resource_arn: str, deployment_id: str) -> dict[str, str]:
+    """The parameters of `GetDeployment`: the ID, and the names in the ARN."""
+    named = _RESOURCE.fullmatch(resource_arn.rpartition(":")[2])
+    return {"id": deployment_id} | {
+        member: name for member, name in (named.groupdict() if named else {}).items() if name
+    }
+
+
+def _tell(client: ProtonClient, notification: Notification) -> Outcome:
+    meta = client.notify_resource_deployment_status_change(**request_of(notification))["ResponseMetadata"]
+    return Outcome(OutcomeKind.ACCEPTED, "", meta["HTTPStatusCode"], request_id_of(meta))
+
+
+def _ask_back(client: ProtonClient, notification: Notification) -> Outcome:
+    deployment, meta = _deployment(client, notification, notification.deployment_id or "")
+    status, latest = deployment["deploymentStatus"], deployment.get("lastAttemptedDeploymentId")
+    if status == notification.status.value:
+        kind, found = OutcomeKind.CONFIRMED, status
+    elif status in _GONE_ON:
+        kind, found = OutcomeKind.OVERTAKEN, status
+    elif is_deployment_id(latest) and latest != notification.deployment_id:
+        # Whether the last attempt is the resource's, or the one before this, is not documented: time decides.
+        other, meta = _deployment(client, notification, latest)
+        if other["createdAt"] <= deployment["createdAt"]:
+            return _STILL_IN_CONFLICT
+        kind, found = OutcomeKind.OVERTAKEN, f"{latest} is newer"
+    else:
+        return _STILL_IN_CONFLICT
+    return Outcome(kind, f"{GET_DEPLOYMENT}: {found}", meta["HTTPStatusCode"], request_id_of(meta))
+
+
+def _deployment(client: ProtonClient, notification: Notification, deployment_id: str) -> tuple[Any, Any]:
+    """What Proton says of a deployment, and botocore of the answer. Raises NoAnswer when it is not about that one."""
+    ask: Any = client.get_deployment
+    answer = ask(**question_of(notification.resource_arn, deployment_id))
+    deployment, meta = answer.get("deployment", {}), answer["ResponseMetadata"]
+    if deployment.get("id") != deployment_id or not {"deploymentStatus", "createdAt"} <= deployment.keys():
+        raise NoAnswer("ResponseUnexpected", meta["HTTPStatusCode"])
+    return deployment, meta
+
+
 def _build_client(region: str | None, endpoint_url: str | None, timeouts: tuple[float, float]) -> ProtonClient:
     # botocore's own model of Proton goes before ours while it exists. The outbox retries, nobody else.
     client: ProtonClient = build_client("proton", region, endpoint_url, timeouts, models=[MODELS])
     transport = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to cap
 
-    def fetch(request: Any, **_: Any) -> Any:
+    def fetch(request: Any, event_name: str, **_: Any) -> Any:
         """Send, but read no more than MAX_ANSWER and one byte: botocore alone reads whatever is sent."""
+        limit = MAX_ANSWER[event_name.rpartition(".")[2]]
         request.stream_output = True
-        response = transport.send(request)
-        body = response.raw.read(MAX_ANSWER + 1)
-        if len(body) > MAX_ANSWER:
+        try:
+            response = transport.send(request)
+        except Exception as error:
+            if is_unresolvable(error):
+                raise HostUnresolvable from error
+            raise
+        body = response.raw.read(limit + 1)
+        if len(body) > limit:
             response.raw.close()  # the rest is never read, so this connection is of no more use
         response.raw = _Body(body)
         return response
 
-    client.meta.events.register(f"before-send.proton.{OPERATION}", fetch)
-    client.meta.events.register(f"before-parse.proton.{OPERATION}", _examine)
+    for operation in MAX_ANSWER:
+        client.meta.events.register(f"before-send.proton.{operation}", fetch)
+        client.meta.events.register(f"before-parse.proton.{operation}", _examine)
     return client
 
 
@@ -218,16 +237,9 @@ class _Body:
         yield self._content
 
 
-class _NoAnswer(Exception):
-    """What came back under a status of success or redirection is no answer of Proton's; the text names why."""
-
-    def __init__(self, name: str, http_status: int) -> None:
-        super().__init__(name)
-        self.http_status = http_status
-
-
-def _examine(response_dict: dict[str, Any], **_: Any) -> None:
-    """Let botocore parse only what it can be trusted with; raise _NoAnswer for an acceptance that is none."""
+def _examine(response_dict: dict[str, Any], event_name: str, **_: Any) -> None:
+    """Let botocore parse only what it can be trusted with; raise NoAnswer for an acceptance that is none."""
+    limit = MAX_ANSWER[event_name.rpartition(".")[2]]
     http_status, headers, body = (response_dict[key] for key in ("status_code", "headers", "body"))
     document = _json_object(body)
     if http_status >= 400:
@@ -235,15 +247,15 @@ def _examine(response_dict: dict[str, Any], **_: Any) -> None:
             response_dict["body"] = b""  # the status alone speaks
         return
     if http_status >= 300:
-        raise _NoAnswer("ResponseRedirected", http_status)
-    if len(body) > MAX_ANSWER:
-        raise _NoAnswer("ResponseTooLarge", http_status)
+        raise NoAnswer("ResponseRedirected", http_status)
+    if len(body) > limit:
+        raise NoAnswer("ResponseTooLarge", http_status)
     if headers.get("content-length") not in (None, str(len(body))):
-        raise _NoAnswer("ResponseTruncated", http_status)
+        raise NoAnswer("ResponseTruncated", http_status)
     if not body and "x-amzn-requestid" in headers:
         return  # the API reference promises an empty body, a login page has no request ID
     if document is None or "__type" in document or "json" not in headers.get("content-type", "json"):
-        raise _NoAnswer("ResponseUnexpected", http_status)
+        raise NoAnswer("ResponseUnexpected", http_status)
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -252,73 +264,3 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _outcome_of(error: Exception, *, built: bool) -> Outcome:
-    """What an exception means. built: there was a client, so something may have left.
-
-    Classes are told by their names, so that an agent whose botocore cannot be imported still gets its answer.
-    """
-    if isinstance(error, _NoAnswer):
-        return Outcome(OutcomeKind.UNAVAILABLE, str(error), error.http_status, ambiguous=True)
-    names = [base.__name__ for base in type(error).__mro__]
-    if "ClientError" in names:
-        return _refusal(error)
-    kind = next((UNSENT[name] for name in names if name in UNSENT), None) if "BotoCoreError" in names else None
-    if kind is not None:
-        return Outcome(kind, names[0])
-    refused_by_tls = "SSLError" in names and not _was_cut(error)
-    return Outcome(OutcomeKind.UNAVAILABLE, names[0], ambiguous=built and not refused_by_tls)
-
-
-def _was_cut(error: BaseException) -> bool:
-    """Whether a TLS connection just ended, which it may do at any time; other TLS errors are the handshake's."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None
-
-
-def _refusal(error: Any) -> Outcome:
-    """What a ClientError means: by the error's name if we know it, else by the HTTP status."""
-    problem, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    headers: Mapping[str, str] = meta.get("HTTPHeaders", {})
-    http_status = int(meta.get("HTTPStatusCode", 0))
-    code = str(problem.get("Code", ""))
-    if code.isdigit():  # botocore's stand-in for a name it did not find in the body
-        code = headers.get("x-amzn-errortype", "").partition(":")[0]
-    kind = _kind_of(code, http_status)
-    if not _NAME.fullmatch(code):
-        code = f"HTTP {http_status}"
-    if error.operation_name != OPERATION:
-        kind = OutcomeKind.UNAUTHENTICATED  # a call of the credentials chain was refused, such as AssumeRole
-    elif kind in _SAID_BY_RETIRED and _RETIRED.search(str(problem.get("Message", ""))):
-        kind, code = OutcomeKind.DENIED, "ServiceRetired"
-    unavailable = kind is OutcomeKind.UNAVAILABLE
-    return Outcome(kind, code, http_status, _request_id(meta), ambiguous=unavailable, retry_after=_retry_after(headers))
-
-
-def _kind_of(code: str, http_status: int) -> OutcomeKind:
-    by_name = REFUSALS.get(code.removesuffix("Exception"))
-    if by_name is not None:
-        return by_name
-    if http_status == 429:
-        return OutcomeKind.THROTTLED
-    return OutcomeKind.UNAVAILABLE if http_status >= 500 or http_status == 408 else OutcomeKind.UNKNOWN
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks for. Its dates are not honoured: they need two clocks that agree."""
-    for header, unit in (("x-amz-retry-after", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(header, "")) * unit
-        except ValueError:
-            continue
-        if math.isfinite(seconds) and seconds >= 0:
-            return seconds
-    return None
-
-
-def _request_id(meta: Mapping[str, Any]) -> str:
-    found = str(meta.get("RequestId", ""))
-    return found if _REQUEST_ID.fullmatch(found) else ""

@@ -27,7 +27,7 @@ from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.receiver import Fault, FaultKind, Receiver
-from proton_tf_agent.sinks import SINKS, Sink, sink_type
+from proton_tf_agent.sinks import SINKS, ReadsBack, Sink, sink_type
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -60,7 +60,7 @@ class Rig:
 @contextlib.contextmanager
 def proton_rig() -> Iterator[Rig]:
     with Receiver() as receiver:
-        sink = sink_type("proton")("proton", "eu-west-1", receiver.url, read_timeout=2.0)
+        sink = sink_type("proton")("proton", "eu-west-1", receiver.url, read_timeout=2.0, read_back=True)
         faults: dict[str, Callable[[], object]] = {
             kind.name: functools.partial(receiver.fail, Fault(kind, delay=60)) for kind in FaultKind
         }
@@ -156,6 +156,25 @@ def test_every_failure_is_an_outcome_and_what_may_have_arrived_is_called_ambiguo
             assert outcome.kind is not OutcomeKind.ACCEPTED
             assert outcome.code
             assert outcome.ambiguous or rig.told() == []
+
+
+@pytest.mark.parametrize(
+    ("type_name", "fault"), [(name, fault) for name, fault in FAULTS if hasattr(sink_type(name), "read_back")]
+)
+def test_a_sink_that_can_be_asked_answers_whatever_has_failed(type_name: str, fault: str) -> None:
+    """An outcome of asking, never an exception; asking tells nothing."""
+    with RIGS[type_name]() as rig:
+        assert isinstance(rig.sink, ReadsBack)
+        rig.faults[fault]()
+        sent = rig.sink.send(WHOLE)
+        told = rig.told()
+        outcome = rig.sink.read_back(WHOLE)
+        assert outcome.code
+        assert not outcome.ambiguous
+        assert outcome.kind is not OutcomeKind.ACCEPTED
+        assert outcome.kind is not OutcomeKind.CONFIRMED or (sent.ambiguous and told)
+        assert rig.sink.read_back(BARE).kind is OutcomeKind.CONFLICT
+        assert rig.told() == told
 
 
 def test_every_fault_of_every_rig_is_tried() -> None:

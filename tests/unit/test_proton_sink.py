@@ -1,61 +1,34 @@
-"""The Proton sink says what really happened, whatever comes back, and lets nothing in its environment lead it astray.
+"""The Proton sink tells a notification whole, lets nothing in its environment lead it astray, and outlives
+botocore's Proton.
 
-Everything runs through the real botocore client against a real socket: the receiver, or for answers that no
-receiver would give, a server that plays back bytes.
+Everything runs through the real botocore client against a real receiver.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.proton import BARE, NEWER, REGION, WHOLE, clean_environment
 
-from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
-from proton_tf_agent.domain.run import RunStatus
-from proton_tf_agent.receiver import ERRORS, Fault, FaultKind, Receiver
+from proton_tf_agent.receiver import FaultKind, Receiver
 from proton_tf_agent.sinks import proton
-from proton_tf_agent.sinks.proton import MODELS, OPERATION, ProtonSink
+from proton_tf_agent.sinks.proton import MODELS, ProtonSink
+from proton_tf_agent.sinks.proton_outcomes import GET_DEPLOYMENT, NOTIFY
 
-REGION = "eu-west-1"
 PROTON = f"https://proton.{REGION}.amazonaws.com"
-WHOLE = Notification(
-    notification_id="ntf-0123456789abcdef0123",
-    run_id="run-1",
-    resource_arn=f"arn:aws:proton:{REGION}:123456789012:environment/network",
-    deployment_id="0a1b2c3d-0000-4000-8000-0123456789ab",
-    status=Status.SUCCEEDED,
-    status_message="Apply complete: 3 added, 0 changed, 0 destroyed.",
-    outputs=(("VpcId", "vpc-1"), ("naïve", '["a"]')),
-    run_status=RunStatus.APPLIED,
-    resource_deleted=False,
-    directory="/srv/infra/network",
-    workspace="default",
-    created_at=1_700_000_000.0,
-)
-BARE = dataclasses.replace(WHOLE, deployment_id=None, status_message="", outputs=())
 K = OutcomeKind
 
 
 @pytest.fixture(scope="module", autouse=True)
-def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Example credentials, and nothing else of AWS, of proxies or of certificates."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith("AWS_") or name.lower().endswith("_proxy") or name == "REQUESTS_CA_BUNDLE":
-                patch.delenv(name)
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def no_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with clean_environment(tmp_path_factory.mktemp("home")):
         yield
 
 
@@ -87,59 +60,6 @@ def fresh(receiver: Receiver) -> Iterator[ProtonSink]:
     made.close()
 
 
-class Playback:
-    """A server that answers every request with the same bytes, `times` over, and then closes the connection."""
-
-    def __init__(self, answer: bytes = b"", times: int = 1) -> None:
-        self.answer = answer
-        self.played = 0
-        self._times = times
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            with connection, connection.makefile("rb") as stream, contextlib.suppress(ConnectionError):
-                length = 0
-                while (line := stream.readline()) not in (b"\r\n", b""):
-                    name, _, value = line.partition(b":")
-                    length = int(value) if name.lower() == b"content-length" else length
-                stream.read(length)
-                for _ in range(self._times):
-                    connection.sendall(self.answer)
-                    self.played += 1
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listening.close()
-
-
-@pytest.fixture(scope="module")
-def playback() -> Iterator[tuple[Playback, ProtonSink]]:
-    server = Playback()
-    sink = ProtonSink("proton", REGION, server.url)
-    yield server, sink
-    sink.close()
-    server.close()
-
-
-def http(status: str, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    announced = len(body) if length is None else length
-    lines = [f"HTTP/1.1 {status}", "Connection: close", f"Content-Length: {announced}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def refusal(code: str, text: str = "no", status: str = "400 Bad Request", *headers: str) -> bytes:
-    return http(status, json.dumps({"__type": code, "message": text}).encode(), *headers)
-
-
 # --- what is sent -----------------------------------------------------------------------------------------------
 
 
@@ -169,207 +89,6 @@ def test_what_botocore_itself_refuses_is_invalid_and_never_leaves(receiver: Rece
     outcome = sink.send(dataclasses.replace(WHOLE, outputs=(("", "value"),)))
     assert outcome == Outcome(K.INVALID, "ParamValidationError")
     assert receiver.requests == before
-
-
-# --- what comes back --------------------------------------------------------------------------------------------
-
-OUTCOMES: dict[FaultKind, Outcome] = {
-    FaultKind.ACCESS_DENIED: Outcome(K.DENIED, "AccessDeniedException", 400),
-    FaultKind.CONFLICT: Outcome(K.CONFLICT, "ConflictException", 400),
-    FaultKind.INTERNAL_SERVER: Outcome(K.UNAVAILABLE, "InternalServerException", 500, ambiguous=True),
-    FaultKind.RESOURCE_NOT_FOUND: Outcome(K.NOT_FOUND, "ResourceNotFoundException", 400),
-    FaultKind.SERVICE_QUOTA_EXCEEDED: Outcome(K.QUOTA_EXCEEDED, "ServiceQuotaExceededException", 400),
-    FaultKind.THROTTLING: Outcome(K.THROTTLED, "ThrottlingException", 400),
-    FaultKind.VALIDATION: Outcome(K.INVALID, "ValidationException", 400),
-    FaultKind.LATENCY: Outcome(K.UNAVAILABLE, "ReadTimeoutError", ambiguous=True),
-    FaultKind.RESET_AFTER_APPLY: Outcome(K.UNAVAILABLE, "ConnectionClosedError", ambiguous=True),
-    FaultKind.HALF_RESPONSE: Outcome(K.UNAVAILABLE, "ResponseTruncated", 200, ambiguous=True),
-    FaultKind.OVERLONG_RESPONSE: Outcome(K.UNAVAILABLE, "ResponseTooLarge", 200, ambiguous=True),
-    FaultKind.HTML: Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True),
-    FaultKind.REDIRECT: Outcome(K.UNAVAILABLE, "ResponseRedirected", 302, ambiguous=True),
-}
-
-
-@pytest.mark.parametrize("kind", list(FaultKind))
-def test_every_fault_of_the_receiver_has_its_outcome_and_costs_one_request(
-    receiver: Receiver, sink: ProtonSink, kind: FaultKind
-) -> None:
-    before = receiver.requests
-    receiver.fail(Fault(kind, delay=60), times=1)
-    outcome = sink.send(WHOLE)
-    assert dataclasses.replace(outcome, request_id="") == OUTCOMES[kind]
-    assert bool(outcome.request_id) is (kind in ERRORS)
-    assert receiver.requests == before + 1
-    assert sink.send(WHOLE).kind is K.ACCEPTED, "the next attempt must not suffer from the last one"
-
-
-def test_a_redirect_is_not_followed(receiver: Receiver, sink: ProtonSink) -> None:
-    with Receiver() as elsewhere:
-        receiver.fail(Fault(FaultKind.REDIRECT, location=elsewhere.url), times=1)
-        sink.send(WHOLE)
-        assert elsewhere.requests == 0
-
-
-def test_a_receiver_that_asks_for_patience_is_heard(receiver: Receiver, sink: ProtonSink) -> None:
-    receiver.fail(Fault(FaultKind.THROTTLING, retry_after=7), times=1)
-    assert sink.send(WHOLE).retry_after == 7.0
-
-
-NAMED = {
-    "ThrottledException": K.THROTTLED,
-    "TooManyRequestsException": K.THROTTLED,
-    "RequestLimitExceeded": K.THROTTLED,
-    "SlowDown": K.THROTTLED,
-    "ExpiredTokenException": K.UNAUTHENTICATED,
-    "ExpiredToken": K.UNAUTHENTICATED,
-    "UnrecognizedClientException": K.UNAUTHENTICATED,
-    "InvalidSignatureException": K.UNAUTHENTICATED,
-    "SignatureDoesNotMatch": K.UNAUTHENTICATED,
-    "InvalidClientTokenId": K.UNAUTHENTICATED,
-    "RequestExpired": K.UNAUTHENTICATED,
-    "MissingAuthenticationTokenException": K.UNAUTHENTICATED,
-    "IncompleteSignatureException": K.UNAUTHENTICATED,
-    "ForbiddenException": K.DENIED,
-    "SerializationException": K.INVALID,
-    "UnknownOperationException": K.UNKNOWN,
-    "SomethingNobodyHasDescribedException": K.UNKNOWN,
-}
-
-
-@pytest.mark.parametrize("code", sorted(NAMED))
-def test_common_errors_are_known_by_name(playback: tuple[Playback, ProtonSink], code: str) -> None:
-    server, sink = playback
-    server.answer = refusal(f"com.amazon.coral.service#{code}")
-    assert sink.send(WHOLE) == Outcome(NAMED[code], code, 400)
-
-
-GZIPPED = bytes.fromhex("1f8b0800000000000003abae0500")
-ODD: dict[str, tuple[bytes, Outcome]] = {
-    "429 without a word": (http("429 Too Many"), Outcome(K.THROTTLED, "HTTP 429", 429)),
-    "429 with a name nobody knows": (refusal("Odd", "no", "429 Too Many"), Outcome(K.THROTTLED, "Odd", 429)),
-    "throttled under 503": (refusal("SlowDown", "no", "503 Slow"), Outcome(K.THROTTLED, "SlowDown", 503)),
-    "503 page": (
-        http("503 Unavailable", b"<html>later</html>", "Retry-After: 30"),
-        Outcome(K.UNAVAILABLE, "HTTP 503", 503, ambiguous=True, retry_after=30.0),
-    ),
-    "502 list": (http("502 Bad", b'["no"]'), Outcome(K.UNAVAILABLE, "HTTP 502", 502, ambiguous=True)),
-    "408": (http("408 Timeout"), Outcome(K.UNAVAILABLE, "HTTP 408", 408, ambiguous=True)),
-    "400 page": (http("400 Bad", b"<html>no</html>"), Outcome(K.UNKNOWN, "HTTP 400", 400)),
-    "403 page": (http("403 Forbidden", b"<html>AccessDenied</html>"), Outcome(K.UNKNOWN, "HTTP 403", 403)),
-    "404 page": (http("404 Not Found", b"no"), Outcome(K.UNKNOWN, "HTTP 404", 404)),
-    "400 list": (http("400 Bad", b"[1]"), Outcome(K.UNKNOWN, "HTTP 400", 400)),
-    "400 in no encoding": (http("400 Bad", b"\xff\xfe\xfa"), Outcome(K.UNKNOWN, "HTTP 400", 400)),
-    "400 with a number for a name": (http("400 Bad", b'{"__type": 5}'), Outcome(K.UNKNOWN, "HTTP 400", 400)),
-    "400 cut": (
-        http("400 Bad", b'{"__type": "Valid', length=99),
-        Outcome(K.UNKNOWN, "HTTP 400", 400),
-    ),
-    "text in place of a name": (refusal("password is hunter2!"), Outcome(K.UNKNOWN, "HTTP 400", 400)),
-    "name in a header": (
-        http("400 Bad", b"{}", "x-amzn-ErrorType: ConflictException:http://internal.amazon.com/"),
-        Outcome(K.CONFLICT, "ConflictException", 400),
-    ),
-    "patience in milliseconds": (
-        refusal("ThrottlingException", "no", "400 Bad", "x-amz-retry-after: 1500", "Retry-After: 9"),
-        Outcome(K.THROTTLED, "ThrottlingException", 400, retry_after=1.5),
-    ),
-    "patience as nonsense": (
-        refusal("ThrottlingException", "no", "400 Bad", "x-amz-retry-after: -1", "Retry-After: inf"),
-        Outcome(K.THROTTLED, "ThrottlingException", 400),
-    ),
-    "request ID": (
-        refusal("ConflictException", "no", "400 Bad", "x-amzn-RequestId: 1-2-3"),
-        Outcome(K.CONFLICT, "ConflictException", 400, "1-2-3"),
-    ),
-    "request ID as text": (
-        refusal("ConflictException", "no", "400 Bad", "x-amzn-RequestId: your secret, sir"),
-        Outcome(K.CONFLICT, "ConflictException", 400),
-    ),
-    "accepted with more members": (http("200 OK", b'{"later": 1}'), Outcome(K.ACCEPTED, "", 200)),
-    "accepted without a body": (http("200 OK", b"", "x-amzn-RequestId: r-1"), Outcome(K.ACCEPTED, "", 200, "r-1")),
-    "200 with nothing": (http("200 OK"), Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True)),
-    "200 list": (http("200 OK", b"[]"), Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True)),
-    "200 JSON of a page": (
-        http("200 OK", b"{}", "Content-Type: text/html"),
-        Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True),
-    ),
-    "200 with an error inside": (
-        http("200 OK", b'{"__type": "ThrottlingException"}'),
-        Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True),
-    ),
-    "200 gzipped": (
-        http("200 OK", GZIPPED, "Content-Encoding: gzip"),
-        Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True),
-    ),
-    "200 nested too deeply": (
-        http("200 OK", b"[" * 60_000),
-        Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True),
-    ),
-    "200 whose body never came": (
-        http("200 OK", b"", "x-amzn-RequestId: r-1", length=2),
-        Outcome(K.UNAVAILABLE, "ResponseTruncated", 200, ambiguous=True),
-    ),
-    "300": (http("300 Choices", b"{}"), Outcome(K.UNAVAILABLE, "ResponseRedirected", 300, ambiguous=True)),
-    "no answer": (b"", Outcome(K.UNAVAILABLE, "ConnectionClosedError", ambiguous=True)),
-    "half a status line": (b"HTTP/1.", Outcome(K.UNAVAILABLE, "ConnectionClosedError", ambiguous=True)),
-    "not HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", Outcome(K.UNAVAILABLE, "ConnectionClosedError", ambiguous=True)),
-    "ended, as AccessDenied": (
-        refusal("AccessDeniedException", "AWS OpsWorks Stacks is no longer accepting new customers"),
-        Outcome(K.DENIED, "ServiceRetired", 400),
-    ),
-    "ended, as Validation": (
-        refusal("ValidationException", "AWS is discontinuing support for this service"),
-        Outcome(K.DENIED, "ServiceRetired", 400),
-    ),
-    "ended, as Forbidden": (
-        refusal("ForbiddenException", "only available for existing customers"),
-        Outcome(K.DENIED, "ServiceRetired", 400),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", sorted(ODD))
-def test_odd_answers_are_never_taken_for_more_than_they_are(playback: tuple[Playback, ProtonSink], case: str) -> None:
-    server, sink = playback
-    server.answer, expected = ODD[case]
-    assert sink.send(WHOLE) == expected
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        ("200 OK", Outcome(K.UNAVAILABLE, "ResponseTooLarge", 200, ambiguous=True)),
-        ("400 Bad", Outcome(K.UNKNOWN, "HTTP 400", 400)),
-    ],
-)
-def test_an_answer_without_end_is_not_read_to_its_end(status: str, expected: Outcome) -> None:
-    server = Playback(http(status, b" " * 64 * 1024, length=10**12), times=4096)
-    sink = ProtonSink("proton", REGION, server.url)
-    try:
-        assert sink.send(WHOLE) == expected
-    finally:
-        sink.close()
-        server.close()
-    assert server.played < 1024, "more than the buffers of two sockets hold"
-
-
-@pytest.mark.parametrize(
-    ("endpoint_url", "code"),
-    [
-        ("http://127.0.0.1:1", "EndpointConnectionError"),
-        ("127.0.0.1:80", "ValueError"),
-    ],
-)
-def test_what_never_left_is_not_ambiguous(endpoint_url: str, code: str) -> None:
-    sink = ProtonSink("proton", REGION, endpoint_url)
-    assert sink.send(WHOLE) == Outcome(K.UNAVAILABLE, code)
-    sink.close()
-
-
-def test_a_failed_tls_handshake_is_not_ambiguous(receiver: Receiver) -> None:
-    sink = ProtonSink("proton", REGION, receiver.url.replace("http:", "https:"))
-    assert sink.send(WHOLE) == Outcome(K.UNAVAILABLE, "SSLError")
-    sink.close()
 
 
 # --- credentials and region -------------------------------------------------------------------------------------
@@ -425,13 +144,6 @@ def test_a_region_that_is_none_is_an_outcome(receiver: Receiver, region: str, co
     sink = ProtonSink("proton", region, receiver.url)
     assert sink.send(WHOLE) == Outcome(K.UNAUTHENTICATED, code)
     sink.close()
-
-
-def test_a_refusal_within_the_credentials_chain_is_about_credentials() -> None:
-    from botocore.exceptions import ClientError
-
-    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole")
-    assert proton._outcome_of(refused, built=True).kind is K.UNAUTHENTICATED
 
 
 # --- traps in the environment -----------------------------------------------------------------------------------
@@ -510,9 +222,18 @@ def test_when_botocore_has_dropped_proton_our_model_stands_in(receiver: Receiver
         get_session().create_client("proton", region_name=REGION)
     assert fresh.send(WHOLE).kind is K.ACCEPTED
     assert receiver.records()[-1].outputs == dict(WHOLE.outputs)
-    for kind in (FaultKind.THROTTLING, FaultKind.CONFLICT, FaultKind.HALF_RESPONSE):
-        receiver.fail(Fault(kind), times=1)
-        assert dataclasses.replace(fresh.send(WHOLE), request_id="") == OUTCOMES[kind]
+    for fault, kind in (
+        (FaultKind.THROTTLING, K.THROTTLED),
+        (FaultKind.CONFLICT, K.CONFLICT),
+        (FaultKind.HALF_RESPONSE, K.UNAVAILABLE),
+    ):
+        receiver.fail(fault, times=1)
+        assert fresh.send(WHOLE).kind is kind
+    sink = ProtonSink("proton", REGION, receiver.url, read_back=True)
+    receiver.set_deployment(WHOLE.resource_arn, NEWER, "IN_PROGRESS")
+    assert sink.read_back(WHOLE).kind is K.CONFIRMED
+    assert sink.read_back(dataclasses.replace(WHOLE, status=Status.FAILED)).code == f"GetDeployment: {NEWER} is newer"
+    sink.close()
     assert fresh.send(dataclasses.replace(WHOLE, outputs=(("", "v"),))).code == "ParamValidationError"
 
 
@@ -552,7 +273,7 @@ def endpoint_of_first_request(region: str) -> str:
         went.append(request.url)
         raise ConnectionAbortedError
 
-    client.meta.events.register_first(f"before-send.proton.{OPERATION}", stop)
+    client.meta.events.register_first(f"before-send.proton.{NOTIFY}", stop)
     sink.send(WHOLE)
     sink.close()
     return went[0].rstrip("/")
@@ -567,20 +288,25 @@ def test_our_model_says_what_botocores_says_while_both_are_there() -> None:
     ours, reference = (loader.load_service_model("proton", "service-2") for loader in (own, theirs))
     for key in ("apiVersion", "endpointPrefix", "jsonVersion", "protocol", "signingName", "targetPrefix", "serviceId"):
         assert ours["metadata"][key] == reference["metadata"][key]
-    assert shape_of(ours, "input") == shape_of(reference, "input")
-    named = [{error["shape"] for error in model["operations"][OPERATION]["errors"]} for model in (ours, reference)]
-    assert named[0] == named[1] == {kind.value for kind in ERRORS}
+    for operation in (NOTIFY, GET_DEPLOYMENT):
+        assert shape_of(ours, operation, "input") == shape_of(reference, operation, "input")
+        named = [{error["shape"] for error in model["operations"][operation]["errors"]} for model in (ours, reference)]
+        assert named[0] == named[1]
+        assert named[0] <= {kind.value for kind in FaultKind}
+    answer, whole = (shape_of(model, GET_DEPLOYMENT, "output")["members"]["deployment"] for model in (ours, reference))
+    assert answer["members"].items() <= whole["members"].items(), "ours has what is needed of it"
+    assert set(answer["required"]) == set(whole["required"]) & set(answer["members"])
 
 
-def shape_of(model: dict[str, Any], side: str) -> Any:
+def shape_of(model: dict[str, Any], operation: str, side: str) -> Any:
     """A shape with everything in it and without its names; patterns aside, which nobody checks on our side."""
 
     def unfold(name: str) -> Any:
-        shape = {k: v for k, v in model["shapes"][name].items() if k not in ("documentation", "pattern")}
+        shape = {k: v for k, v in model["shapes"][name].items() if k not in ("documentation", "pattern", "union")}
         if "members" in shape:
             shape["members"] = {member: unfold(ref["shape"]) for member, ref in shape["members"].items()}
         if "member" in shape:
             shape["member"] = unfold(shape["member"]["shape"])
         return shape
 
-    return unfold(model["operations"][OPERATION][side]["shape"])
+    return unfold(model["operations"][operation][side]["shape"])
