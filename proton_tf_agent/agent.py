@@ -364,6 +364,7 @@ def _make_sink(sink: SinkSettings) -> Sink:
             sink.endpoint_url,
             connect_timeout=sink.connect_timeout,
             read_timeout=sink.read_timeout,
+            read_back=sink.read_back,
         )
     return make(sink.name)
 

@@ -75,6 +75,7 @@ class SinkSettings:
     endpoint_url: str | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
+    read_back: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:

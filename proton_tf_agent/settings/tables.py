@@ -222,6 +222,14 @@ TABLES = (
                 unit=_SECONDS,
                 only=("proton",),
             ),
+            Key(
+                "read_back",
+                kinds.BOOLEAN,
+                "Whether Proton is asked what became of a deployment when a conflict has lasted. Needs the IAM action "
+                "proton:GetDeployment on arn:aws:proton:REGION:ACCOUNT:deployment/*.",
+                "true",
+                only=("proton",),
+            ),
         ),
         repeated=True,
     ),

@@ -110,7 +110,7 @@ def test_every_key_arrives(file: File) -> None:
         allow=AllowSettings(("arn:aws:proton:*:123456789012:*",)),
         s3_state=(S3StateSettings("states", "eu-west-1", ("network/*",), "https://minio.example.com", "locks", 1.0),),
         sink=(
-            SinkSettings("proton", "eu", "eu-west-1", "http://127.0.0.1:8790", 0.5, 30.0),
+            SinkSettings("proton", "eu", "eu-west-1", "http://127.0.0.1:8790", 0.5, 30.0, True),
             SinkSettings("console", "console"),
         ),
         run=RunSettings(120.0, 0.0, "succeed"),
@@ -155,6 +155,7 @@ region = "eu-west-1"
 endpoint_url = "http://127.0.0.1:8790"
 connect_timeout = "500ms"
 read_timeout = 30
+read_back = true
 [[sink]]
 type = "console"
 [run]
@@ -958,6 +959,7 @@ region = "eu-west-1"  # default: the region of [allow] and [[bind]], if all of t
 # endpoint_url is not set  # default: the endpoint of AWS in the region
 connect_timeout = "5s"  # default
 read_timeout = "20s"  # default
+read_back = false  # default
 
 [run]
 settle = "10s"  # default
