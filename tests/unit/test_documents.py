@@ -39,7 +39,7 @@ def names_told() -> set[str]:
                 if called in ("tell", "_tell", "Told") and isinstance(first, ast.Constant):
                     told.add(first.value)
     chosen = {node.value for node in ast.walk(tree(HOUSE / "relay.py")) if isinstance(node, ast.Constant)}
-    return told | {value for value in chosen if isinstance(value, str) and value.startswith("notification.")}
+    return told | {value for value in chosen if isinstance(value, str) and value.startswith(("notification.", "sink."))}
 
 
 def names_listed() -> set[str]:
