@@ -29,9 +29,15 @@ def is_held(path: str) -> bool:
 
 
 def make_private_directory(directory: str) -> None:
-    """The journal's directory, 0700; JournalUnusable when it cannot be made."""
+    """The journal's directory, 0700, made to survive power loss; JournalUnusable when it cannot be made."""
+    above, missing = os.path.abspath(directory), []
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+        missing.append(above)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
+        for parent in missing:  # else the journal would go with its directory, whatever was committed to it
+            sync_directory(parent)
     except OSError as error:
         raise JournalUnusable(
             Problem(f"its directory cannot be made: {error.strerror}", directory, "see [journal] path")
@@ -60,7 +66,7 @@ def refuse_wide_mode(path: str) -> None:
 
 
 def sync_directory(directory: str) -> None:
-    """Let a rename in `directory` survive power loss."""
+    """Let what was made or renamed in `directory` survive power loss."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
