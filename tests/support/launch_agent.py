@@ -1,6 +1,7 @@
 """Run an agent whose settings are the first argument, as JSON; says `ready` on stdout when it is.
 
 A second argument is the user to run as: only after everything was imported, for that user may not reach Python itself.
+Where an I/O fault was named (`io_faults`) it says `failing` once that has begun.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
+import io_faults  # beside this script
 import msgspec
 
 from proton_tf_agent import journal, telemetry
@@ -43,4 +46,5 @@ if __name__ == "__main__":
     settings: Settings = msgspec.convert(json.loads(sys.argv[1]), Settings)
     for uid in sys.argv[2:]:
         become(int(uid))
+    io_faults.expect_fault(partial(print, "failing", flush=True))
     sys.exit(run_until_signalled(AnnouncedAgent(settings, telemetry.configure("info", "json"))))
