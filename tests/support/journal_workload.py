@@ -48,8 +48,8 @@ def holding(journal: Journal, call: str = "") -> Holding:
     tables = [name for (name,) in journal._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for table in sorted(tables):
         digest.update(f"\n{table}\n".encode())
-        for row in journal._connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2"):
-            digest.update(repr(tuple(row)).encode())
+        rows = journal._connection.execute(f"SELECT * FROM {table}")
+        digest.update("\n".join(sorted(repr(tuple(row)) for row in rows)).encode())
     return Holding(call, digest.hexdigest(), " ".join(states(journal)))
 
 
