@@ -19,10 +19,11 @@ from .domain.notification import Notification
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
+from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, Store
 
 __all__ = [
-    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Recorded", "is_damaged", "notification_of",
+    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",
 ]  # fmt: skip
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
@@ -68,7 +69,7 @@ class Journal(Store):
     def first_seen(self, root: str, now: float) -> float:
         """When this journal first heard of a watch root; now, if it is new."""
         key = f"first_seen:{root}"
-        self._do("put_meta_once", key=key, value=repr(now))
+        self.commit(lambda: self._do("put_meta_once", key=key, value=repr(now)), Part.EVIDENCE)
         row = self._one("meta", key=key)
         return float(row["value"]) if row else now
 
@@ -79,7 +80,7 @@ class Journal(Store):
 
     def put_boot_id(self, boot_id: str) -> None:
         """Keep the machine's present boot."""
-        self._do("put_meta", key="boot_id", value=boot_id)
+        self.commit(lambda: self._do("put_meta", key="boot_id", value=boot_id), Part.EVIDENCE)
 
     def cursors(self) -> dict[str, Cursor]:
         """Every cursor by path."""
