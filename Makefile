@@ -5,18 +5,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# What tests/machine starts: Debian's names, which are also those of the programs.
+MACHINE_PACKAGES := strace
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test e2e soak check docs bench clean
 
 help:  ## print this help
 	@echo "proton-tf-agent: make TARGET"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## install into .venv and show the main job (needs python3 with venv, nothing else)
 	@$(BIN)/proton-tf-agent demo
 
 test: $(VENV)/.installed-for-tests check  ## install what tests need and run them all
 	$(BIN)/python -m pytest -n 2
+
+e2e: $(VENV)/.installed-for-tests  ## run what needs root and programs of the machine; installs those with apt-get
+	@tests/machine/install_packages $(MACHINE_PACKAGES)
+	$(BIN)/python -m pytest -n 2 tests/machine
+
+soak: $(VENV)/.installed-for-tests  ## run every suite that has a long form, for hours
+	@tests/machine/install_packages $(MACHINE_PACKAGES)
+	PTFA_SOAK=1 $(BIN)/python -m pytest -n 2 $$(grep -rl --include='test_*.py' '^from support.soak import' tests)
 
 check: $(VENV)/.installed-for-tests  ## style, types and import contracts
 	$(BIN)/ruff check .

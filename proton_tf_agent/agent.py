@@ -68,6 +68,7 @@ class Agent:
         self._successor: Settings | None = None
         self._exit_code = 0
         self._problems: list[str] = []
+        self._last_words = threading.Lock()
 
     def stop(self) -> None:
         """Ask the agent to end: nothing new is begun, requests under way are finished."""
@@ -84,7 +85,7 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
-        with Journal.open_as_daemon(self._settings.journal.path) as journal:
+        with Journal.open_as_daemon(self._settings.journal.path, self._end_at_once) as journal:
             told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
             self._live(journal, lambda: self._tell_ready(on_ready))
@@ -174,6 +175,18 @@ class Agent:
         self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
         self._exit_code = 1
         self.stop()
+
+    def _end_at_once(self, failure: str) -> None:
+        """End the process here and now, in whichever thread: the disk has failed the journal.
+
+        An end in order would commit what comes of the requests under way, and wait for them: what an fsync returns for
+        after one has failed may be lost all the same. There is nothing to save; the next agent derives it all again.
+        """
+        hint = "look at the disk and at the kernel's log; started again, the agent goes on from what is there"
+        problem = Problem(f"the disk has failed the journal: {failure}", self._settings.journal.path, hint)
+        with self._last_words:  # for good: another thread may have met the same
+            self._log.tell("agent.failed", {"part": "journal", "reason": str(problem)})
+            os._exit(1)
 
     # --- other settings ------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ import fcntl
 import os
 import stat
 import time
+from contextlib import suppress
 
-from .domain.errors import JournalHeld, JournalUnusable, Problem
+from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
 
 
 def is_held(path: str) -> bool:
@@ -29,13 +30,23 @@ def is_held(path: str) -> bool:
 
 
 def make_private_directory(directory: str) -> None:
-    """The journal's directory, 0700; JournalUnusable when it cannot be made."""
+    """The journal's directory, 0700, made to survive power loss. JournalUnusable when it cannot be made, AgentError
+    when the disk fails."""
+    above, missing = os.path.abspath(directory), []
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+        missing.append(above)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
         raise JournalUnusable(
             Problem(f"its directory cannot be made: {error.strerror}", directory, "see [journal] path")
         ) from None
+    for parent in missing:  # else the journal would go with its directory, whatever was committed to it
+        try:
+            sync_directory(parent)
+        except OSError as error:
+            raise AgentError(Problem(f"what was made in it cannot be kept: {error.strerror}", parent)) from None
 
 
 def create_private_file(path: str) -> None:
@@ -60,7 +71,7 @@ def refuse_wide_mode(path: str) -> None:
 
 
 def sync_directory(directory: str) -> None:
-    """Let a rename in `directory` survive power loss."""
+    """Let what was made or renamed in `directory` survive power loss."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -81,8 +92,9 @@ def take_hold(path: str) -> int:
         who = f" (process {holder})" if holder.isdigit() else ""
         hint = "stop it, or give this one its own [journal] path"
         raise JournalHeld(Problem(f"another agent holds this journal{who}", path, hint))
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    with suppress(OSError):  # held it is without our number, too, and a full disk is no reason not to start
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
     return fd
 
 

@@ -15,11 +15,11 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import msgspec
 
@@ -44,6 +44,7 @@ _PRAGMAS = (
     "temp_store = MEMORY",
 )
 
+OnDiskFailure = Callable[[str], None]
 JournalRow = sqlite3.Row  # a row of a named query, its columns by name
 
 
@@ -55,10 +56,13 @@ def _queries() -> Mapping[str, str]:
 class Store:
     """An open journal file. Use as a context manager or call close."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection, hold: int | None) -> None:
+    def __init__(
+        self, path: str, connection: sqlite3.Connection, hold: int | None, on_disk_failure: OnDiskFailure
+    ) -> None:
         self.path = path
         self._connection = connection
         self._hold = hold
+        self._on_disk_failure = on_disk_failure
         self._lock = threading.RLock()
         self._depth = 0
         self._sql = _queries()
@@ -66,13 +70,17 @@ class Store:
     # --- opening and closing -----------------------------------------------------------------------------
 
     @classmethod
-    def open_as_daemon(cls, path: str) -> Self:
-        """Create the journal if need be and hold it: JournalHeld when another daemon does."""
+    def open_as_daemon(cls, path: str, on_disk_failure: OnDiskFailure = lambda _failure: None) -> Self:
+        """Create the journal if need be and hold it: JournalHeld when another daemon does.
+
+        on_disk_failure is called with the name of an I/O error, in the thread that met it and before any thread can use
+        the journal again: an fsync that is tried again may return although what it is about is lost.
+        """
         make_private_directory(os.path.dirname(path))
         hold = take_hold(path)
         try:
             create_private_file(path)
-            return cls._open(path, hold)
+            return cls._open(path, hold, on_disk_failure)
         except BaseException:
             os.close(hold)
             raise
@@ -85,14 +93,14 @@ class Store:
         return cls._open(path, None)
 
     @classmethod
-    def _open(cls, path: str, hold: int | None) -> Self:
+    def _open(cls, path: str, hold: int | None, on_disk_failure: OnDiskFailure = lambda _failure: None) -> Self:
         refuse_wide_mode(path)
         connection = None
         try:
             connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             connection.row_factory = sqlite3.Row
             connection.create_function("seal_of", -1, seal_of, deterministic=True)
-            journal = cls(path, connection, hold)
+            journal = cls(path, connection, hold, on_disk_failure)
             empty = journal._is_empty()
             if not empty:
                 journal._check_version()  # before any pragma: one of them writes into a file that is not ours
@@ -104,6 +112,8 @@ class Store:
                 journal._migrate()
             return journal
         except BaseException as error:
+            if _is_disk_failure(error):
+                on_disk_failure(error.sqlite_errorname)
             if connection is not None:
                 connection.close()
             if isinstance(error, sqlite3.DatabaseError):
@@ -197,7 +207,8 @@ class Store:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                self._heed(error)
                 if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
                     self._connection.execute("ROLLBACK")
                 raise
@@ -206,14 +217,23 @@ class Store:
 
     def _do(self, name: str, **values: Any) -> sqlite3.Cursor:
         with self._lock:
-            return self._connection.execute(self._sql[name], values)
+            try:
+                return self._connection.execute(self._sql[name], values)
+            except sqlite3.OperationalError as error:
+                self._heed(error)
+                raise
 
     def _all(self, name: str, **values: Any) -> list[JournalRow]:
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 return self._connection.execute(self._sql[name], values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise unreadable(error, self.path) from None
+            except sqlite3.DatabaseError as error:
+                self._heed(error)
+                raise unreadable(error, self.path) from None
+
+    def _heed(self, error: BaseException) -> None:
+        if _is_disk_failure(error):
+            self._on_disk_failure(error.sqlite_errorname)
 
     def _one(self, name: str, **values: Any) -> JournalRow | None:
         rows = self._all(name, **values)
@@ -237,6 +257,10 @@ def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
     """What SQLite could not do with the journal, in the words of this house."""
     problem = Problem(f"the journal cannot be read: {error}", path)
     return AgentError(problem) if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else JournalUnusable(problem)
+
+
+def _is_disk_failure(error: BaseException) -> TypeGuard[sqlite3.Error]:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def _missing(path: str) -> JournalUnusable:

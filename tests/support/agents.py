@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ from proton_tf_agent.settings import (
     WatchSettings,
 )
 from proton_tf_agent.telemetry import Log
+
+from .io_faults import IOFault
 
 _LAUNCHER = str(Path(__file__).with_name("launch_agent.py"))
 DEADLINE_S = 20.0
@@ -123,16 +126,23 @@ class AgentThread:
 class AgentProcess:
     """An agent as a process of its own, which may be killed at any instant."""
 
-    def __init__(self, settings: Settings, directory: str, uid: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: str,
+        uid: int | None = None,
+        fault: IOFault | None = None,
+        tracer: Sequence[str] = (),
+    ) -> None:
         document = dataclasses.asdict(settings)
         document.pop("origins")
         self._stderr = open(f"{directory}/agent.log", "ab")  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, _LAUNCHER, json.dumps(document), *([] if uid is None else [str(uid)])],
+            [*tracer, sys.executable, _LAUNCHER, json.dumps(document), *([] if uid is None else [str(uid)])],
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | (fault.environment() if fault else {}),
         )
 
     def wait_until_ready(self) -> bool:
@@ -140,18 +150,25 @@ class AgentProcess:
         assert self.process.stdout is not None
         return self.process.stdout.readline() == b"ready\n"
 
+    def fail(self) -> None:
+        """Let its I/O fault begin; returns when it has, or when the agent has ended of it."""
+        assert self.process.stdout is not None
+        self.process.send_signal(signal.SIGUSR1)
+        assert self.process.stdout.readline() in (b"failing\n", b"")
+
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
         self.process.kill()
-        self._gone()
+        self.gone()
 
     def stop(self) -> int:
         """SIGTERM; returns its exit code."""
         self.process.terminate()
-        return self._gone()
+        return self.gone()
 
-    def _gone(self) -> int:
-        status = self.process.wait(DEADLINE_S)
+    def gone(self, deadline_s: float = DEADLINE_S) -> int:
+        """Its exit code, once it has ended by itself."""
+        status = self.process.wait(deadline_s)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._stderr.close()

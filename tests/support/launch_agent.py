@@ -1,6 +1,7 @@
 """Run an agent whose settings are the first argument, as JSON; says `ready` on stdout when it is.
 
 A second argument is the user to run as: only after everything was imported, for that user may not reach Python itself.
+Where an I/O fault was named (`io_faults`) it says `failing` once that has begun.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
+import io_faults  # beside this script
 import msgspec
 
-from proton_tf_agent import journal, telemetry
+from proton_tf_agent import journal_store, telemetry
 from proton_tf_agent.agent import Agent, run_until_signalled
 from proton_tf_agent.settings import Settings
 
@@ -31,8 +34,8 @@ def become(uid: int) -> None:
     """Run on as another user. /proc/self would stay the old one's without PR_SET_DUMPABLE (prctl(2))."""
     for late in ("ascii", "utf-8-sig"):
         codecs.lookup(late)  # imports it
-    queries = journal._queries()  # the one file of the package that is read late
-    journal._queries = lambda: queries
+    queries = journal_store._queries()  # the one file of the package that is read late
+    journal_store._queries = lambda: queries
     os.setgroups([])
     os.setgid(uid)
     os.setuid(uid)
@@ -43,4 +46,5 @@ if __name__ == "__main__":
     settings: Settings = msgspec.convert(json.loads(sys.argv[1]), Settings)
     for uid in sys.argv[2:]:
         become(int(uid))
+    io_faults.expect_fault(partial(print, "failing", flush=True))
     sys.exit(run_until_signalled(AnnouncedAgent(settings, telemetry.configure("info", "json"))))
