@@ -256,12 +256,15 @@ class Journal(Store):
         return seq
 
     def _put_attempt(self, seq: int, now: float) -> None:
-        self._do("put_attempt", seq=seq, started_at=now)
-        self._do("seal_attempts", seq=seq)
+        self._do("seal_attempt", id=self._do("put_attempt", seq=seq, started_at=now).lastrowid)
 
     def _seal_entries(self, rows: Collection[JournalRow]) -> None:
         for row in rows:
             self._do("seal_entry", seq=row["seq"])
+
+    def _seal_attempts(self, rows: Collection[JournalRow]) -> None:
+        for row in rows:
+            self._do("seal_attempt", id=row["id"])
 
     def _withdraw_reassertions(self, sink: str, line: str, seq: int, now: float) -> None:
         self._seal_entries(self._all("withdraw_reassertions", sink=sink, resource_arn=line, seq=seq, now=now))
@@ -327,12 +330,12 @@ class Journal(Store):
         """
         trouble = settled.trouble
         with self.transaction():
-            self._do(
+            finished = self._all(
                 "finish_attempt",
                 seq=seq, now=now, outcome=outcome.kind.value, code=outcome.code, http_status=outcome.http_status,
                 request_id=outcome.request_id, ambiguous=int(outcome.ambiguous),
             )  # fmt: skip
-            self._do("seal_attempts", seq=seq)
+            self._seal_attempts(finished)
             self._do(
                 "settle",
                 seq=seq, state=settled.state.value, due_at=now + settled.wait, reason=settled.reason,
@@ -362,8 +365,7 @@ class Journal(Store):
     def resume_after_crash(self, now: float) -> int:
         """Make entries that were on the wire when the agent died due again; returns how many."""
         with self.transaction():
-            for row in self._all("interrupt_attempts", now=now):
-                self._do("seal_attempts", seq=row["seq"])
+            self._seal_attempts(self._all("interrupt_attempts", now=now))
             resumed = self._all("resume_sending", now=now)
             self._seal_entries(resumed)
             return len(resumed)

@@ -295,9 +295,9 @@ UPDATE outbox SET state = 'sending', attempts = attempts + 1
 WHERE seq = :seq AND state IN ('pending', 'retryable')
 -- name: put_attempt
 INSERT INTO attempt (seq, started_at) VALUES (:seq, :started_at)
--- name: seal_attempts
+-- name: seal_attempt
 UPDATE attempt SET seal = seal_of('attempt', id, seq, started_at, finished_at, outcome, code, http_status, request_id,
-  ambiguous) WHERE seq = :seq
+  ambiguous) WHERE id = :id
 -- name: withdraw
 UPDATE outbox SET state = 'pending', attempts = attempts - 1 WHERE seq = :seq AND state = 'sending'
 -- name: withdraw_attempt
@@ -305,9 +305,9 @@ DELETE FROM attempt WHERE seq = :seq AND finished_at IS NULL
 -- name: finish_attempt
 UPDATE attempt SET finished_at = :now, outcome = :outcome, code = :code, http_status = :http_status,
                    request_id = :request_id, ambiguous = :ambiguous
-WHERE seq = :seq AND finished_at IS NULL
+WHERE seq = :seq AND finished_at IS NULL RETURNING id
 -- name: interrupt_attempts
-UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE finished_at IS NULL RETURNING seq
+UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE finished_at IS NULL RETURNING id
 -- name: resume_sending
 UPDATE outbox SET state = 'retryable', due_at = :now, reason = 'interrupted' WHERE state = 'sending' RETURNING seq
 -- name: settle
@@ -372,6 +372,8 @@ DELETE FROM filler WHERE id IN (SELECT id FROM filler ORDER BY id DESC LIMIT :pi
 -- name: attempts_of_entry
 SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt
 WHERE seq = :seq ORDER BY id
+-- name: attempts
+SELECT * FROM attempt ORDER BY id
 -- name: count_active
 SELECT sink, state, count(*) AS entries, min(created_at) AS oldest_at, min(due_at) AS next_due_at FROM outbox
 WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state

@@ -22,6 +22,8 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any, Self, TypeGuard, TypeVar
 
+import msgspec
+
 from .domain.errors import AgentError, JournalFull, JournalUnusable, Problem
 from .journal_file import (
     create_private_file,
@@ -47,6 +49,7 @@ _OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
 _APPLICATION_ID = 0x50544641  # "PTFA"
 _BUSY_TIMEOUT_S = 10.0
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_encode = msgspec.msgpack.encode  # of a row: one value, one encoding
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PRAGMAS = (
     "journal_mode = PERSIST",
@@ -348,18 +351,9 @@ class Store:
 
 def seal_of(table: str, *values: str | bytes | float | None) -> str:
     """The seal of a row of a table: a checksum over the values of its other columns, in their order."""
-    digest = blake2b(table.encode(), digest_size=8)
-    for value in values:
-        if value is None:
-            digest.update(b"-")
-            continue
-        if isinstance(value, str):
-            value = value.encode()
-        elif not isinstance(value, bytes):
-            value = repr(float(value)).encode()  # what is bound as 1 comes back from a REAL column as 1.0
-        digest.update(b"%d:" % len(value))
-        digest.update(value)
-    return digest.hexdigest()
+    # Numbers as floats: what is bound as 1 comes back from a REAL column as 1.0.
+    row = [float(value) if isinstance(value, int) else value for value in values]
+    return blake2b(_encode((table, row)), digest_size=8).hexdigest()
 
 
 def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:

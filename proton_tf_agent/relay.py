@@ -130,10 +130,10 @@ class Relay:
         """Deliver until stopped. What is still on the wire ten seconds later is sent again by the next agent."""
         give_up_at = float("inf")
         while True:
-            wait = self.turn()
+            wait = min(TICK_S, self.turn())
             if self._stopping.is_set():
                 give_up_at = min(give_up_at, self._ticks() + STOP_S)
-                wait = min(TICK_S, give_up_at - self._ticks())
+                wait = min(wait, give_up_at - self._ticks())
                 if wait <= 0 or not any(outlet.in_flight for outlet in self._outlets.values()):
                     return
             self._wake.wait(wait)
@@ -150,7 +150,7 @@ class Relay:
             if not self._has_resumed:
                 self._resume()
             self._settle_finished()
-            return TICK_S if self._stopping.is_set() else max(0.0, min(TICK_S, self._begin_due()))
+            return TICK_S if self._stopping.is_set() else max(0.0, self._begin_due())
         except JournalFull:
             self._room.used_up()
             return TICK_S
@@ -162,7 +162,7 @@ class Relay:
 
     def _begin_due(self) -> float:
         """Begin every request that is due and has room; returns how long nothing will be due, in seconds."""
-        ticks, wait = self._ticks(), TICK_S
+        ticks, wait = self._ticks(), float("inf")
         heads = self._journal.heads(self._outlets)
         self._due = {head.seq: self._due_at(head, ticks) for head in heads}
         for name, outlet in self._outlets.items():

@@ -19,6 +19,7 @@ import msgspec
 
 from proton_tf_agent import journal_store, telemetry
 from proton_tf_agent.agent import Agent, run_until_signalled
+from proton_tf_agent.domain.errors import AgentError
 from proton_tf_agent.settings import Settings
 
 
@@ -47,4 +48,8 @@ if __name__ == "__main__":
     for uid in sys.argv[2:]:
         become(int(uid))
     io_faults.expect_fault(partial(print, "failing", flush=True))
-    sys.exit(run_until_signalled(AnnouncedAgent(settings, telemetry.configure("info", "json"))))
+    try:
+        sys.exit(run_until_signalled(AnnouncedAgent(settings, telemetry.configure("info", "json"))))
+    except AgentError as error:  # as the command line does
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
