@@ -49,13 +49,13 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first active entry of a line. due_at is a wall-clock second until which it waits; failing: what it failed
-    with last."""
+    """The first active entry of a line. sending: its attempt has begun. due_at is a wall-clock second until which it
+    waits; failing: what it failed with last."""
 
     seq: int
     sink: str
     line: str
-    state: EntryState
+    sending: bool
     due_at: float | None
     failing: OutcomeKind | None
 
@@ -280,7 +280,7 @@ class Journal(Store):
                 row["seq"],
                 row["sink"],
                 row["resource_arn"],
-                EntryState(row["state"]),
+                bool(row["sending"]),
                 row["waits_until"],
                 OutcomeKind(row["failing"]) if row["failing"] else None,
             )
