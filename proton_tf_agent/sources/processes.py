@@ -46,8 +46,16 @@ class Processes:
         }  # fmt: skip
 
     def is_alive(self, run: Run) -> bool:
-        """Whether a process certainly holds the run's lock."""
-        return run.lock is Lock.HELD and self._holder(run.state_path) is Presence.PRESENT
+        """Whether a process certainly holds the very lock that was seen to be the run's."""
+        # Asked in this order: the info file is deleted before the unlock, so whoever held the lock while the file still
+        # names the run is the run (or, for the instant between its lock and its info file, the next one behind a run
+        # that was killed). A file that is empty or torn names nobody: the next run is writing it.
+        if run.lock is not Lock.HELD or self._holder(run.state_path) is not Presence.PRESENT:
+            return False
+        try:
+            return self._named(run.state_path) == run.lock_id
+        except Unreadable:
+            return False
 
     def probe(self, runs: Sequence[Run], closed: Collection[str], cursors: Mapping[str, Cursor]) -> list[Observation]:
         """What the processes around open runs tell: a lock's holder is gone, a log has no writer left, nothing is left.
@@ -119,12 +127,17 @@ class Processes:
         # Asked in this order: the info file is deleted before the unlock, so an info file that is still there after
         # the lock was found free was left behind. One that is gone was released in order; its own reader says so.
         try:
-            content = self._opener.read_small(lock_file.lock_info_path_of(run.state_path), lock_file.MAX_SIZE)
+            named = self._named(run.state_path)
         except Unreadable:
             return None
-        if content is None or lock_file.read(content, run.lock_id, run.state_path)[0]:
-            return None
-        return HolderGone(run.lock_id)
+        if named == "" and self._holder(run.state_path) is not Presence.ABSENT:
+            return None  # the next run has taken the lock since, and is writing it
+        return HolderGone(run.lock_id) if named in ("", run.lock_id) else None
+
+    def _named(self, state_path: str) -> str | None:
+        """The id of the lock that a state's info file names; empty where that is torn, None where there is none."""
+        content = self._opener.read_small(lock_file.lock_info_path_of(state_path), lock_file.MAX_SIZE)
+        return None if content is None else lock_file.read(content, "", state_path)[1]
 
     def _writers(self, runs: Sequence[Run], cursors: Mapping[str, Cursor]) -> dict[str, Presence]:
         """By run id: whether somebody writes its log. A run is left out if nobody knows which file that was, or if it
