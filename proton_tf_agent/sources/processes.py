@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from ..domain.evidence import Cursor, Fact, HolderGone, LogClosed, Observation, TracesGone
 from ..domain.run import Lock, Log, Run
@@ -15,7 +16,7 @@ from . import liveness, lock_file
 from .liveness import Presence
 from .place import Kind
 from .safe_open import SafeOpener, Unreadable
-from .watch import Touched
+from .watch import Stamp, Touched, stamp_of
 
 
 class Processes:
@@ -24,26 +25,30 @@ class Processes:
     def __init__(self, opener: SafeOpener) -> None:
         self._opener = opener
 
-    def complete_logs(self, looks: Sequence[Touched]) -> set[str]:
-        """The paths of those logs that nobody writes any more; ask before they are read, so that nothing is missed.
+    def complete_logs(self, looks: Sequence[Touched]) -> dict[str, Touched]:
+        """By path: those looks that are at logs which nobody writes any more, marked as complete.
 
-        One pass over /proc serves all. Where it may not be looked into, the kernel's notice that a writer closed the
-        log is believed.
+        Ask before they are read, so that nothing is missed. One pass over /proc serves all. Where it may not be looked
+        into, the kernel's notice that a writer closed the log is believed.
         """
         keys: dict[str, tuple[int, int]] = {}
+        as_of: dict[str, Stamp] = {}
         for look in looks:
             if look.place.kind is Kind.LOG:
                 try:
                     with self._opener.open(look.path) as file:
                         keys[look.path] = (file.stat.st_dev, file.stat.st_ino)
+                        as_of[look.path] = stamp_of(file.stat)
                 except (FileNotFoundError, Unreadable):
                     continue
         found = liveness.writers(set(keys.values())) if keys else {}
-        closed = {look.path for look in looks if look.closed}
-        return {
-            path for path, key in keys.items()
-            if found[key] is Presence.ABSENT or (found[key] is Presence.UNKNOWN and path in closed)
-        }  # fmt: skip
+        complete = {}
+        for look in looks:
+            presence = found[keys[look.path]] if look.path in keys else Presence.PRESENT
+            hearsay = presence is Presence.UNKNOWN and look.closed
+            if presence is Presence.ABSENT or hearsay:
+                complete[look.path] = replace(look, complete=True, as_of=as_of[look.path], hearsay=hearsay)
+        return complete
 
     def is_alive(self, run: Run) -> bool:
         """Whether a process certainly holds the very lock that was seen to be the run's."""

@@ -153,6 +153,50 @@ def test_a_log_that_is_there_and_written_by_nobody_is_closed(scene: Scene) -> No
     assert scene.facts(replace(scene.run, lock=Lock.RELEASED)) == [ev.LogClosed(os.stat(scene.log).st_mtime)]
 
 
+# --- a log that is written over ------------------------------------------------------------------------------------
+
+VERSION = b'{"@level":"info","@module":"terraform.ui","terraform":"1.11.4","type":"version","ui":"1.2"%s}\n'
+
+
+@pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.UNKNOWN])
+@pytest.mark.parametrize("when", ["never", "before the look", "before it was asked"])
+def test_a_log_is_complete_only_as_it_was_when_nobody_wrote_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, presence: Presence, when: str
+) -> None:
+    """Where processes are hidden, the kernel's notice may be of the writer before the one that began the file anew."""
+    opener = SafeOpener([scene.root])
+    place = place_of(scene.log, ("*.log",))
+    assert place is not None
+    os.write(scene.writer, VERSION % b"")
+    touched = Touched(scene.log, place, closed=True)
+    first = observe(opener, touched, None)
+    assert first is not None
+    scene.end()
+
+    def write_over() -> None:
+        Path(scene.log).write_bytes(VERSION % b',"@message":"the next"')
+
+    if when == "before it was asked":
+        write_over()
+    monkeypatch.setattr(liveness, "writers", lambda files: dict.fromkeys(files, presence))
+    complete = Processes(opener).complete_logs([touched])[scene.log]
+    if when == "before the look":
+        write_over()
+    seen = observe(opener, complete, first.cursor)
+    assert seen is not None
+    closings = [fact for fact in seen.facts if isinstance(fact.evidence, ev.LogClosed)]
+    ended = {fact.anchor for fact in closings}
+    assert first.cursor is not None
+    begun = [fact.anchor for fact in seen.facts if isinstance(fact.evidence, ev.OperationStarted)]
+    old = first.cursor.marks[0].anchor
+    if when == "never":
+        assert (begun, ended) == ([], {old})
+    elif when == "before it was asked" and presence is Presence.ABSENT:
+        assert ended == {old, *begun}
+    else:
+        assert ended == {old}, "the next has only begun"
+
+
 # --- whose lock it is that somebody holds ---------------------------------------------------------------------------
 
 
