@@ -59,6 +59,10 @@ def write_journal(path: str, rows: int, open_lines: int) -> None:
         connection.execute("UPDATE outbox SET state = 'pending', attempts = 0 WHERE state = 'sending'")
         connection.execute("DELETE FROM attempt WHERE finished_at IS NULL")
     connection.close()
+    with Journal.open_as_daemon(path) as journal:
+        for seal in ("seal_entry", "seal_attempt"):  # all of them: what was changed behind its back is sealed again
+            statement = journal._sql[seal]
+            journal._connection.execute(statement[: statement.rindex("WHERE")])
 
 
 def _deliver_all(path: str, now: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 import msgspec
@@ -50,13 +51,13 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first active entry of a line. due_at is a wall-clock second until which it waits; failing: what it failed
-    with last."""
+    """The first active entry of a line. sending: its attempt has begun. due_at is a wall-clock second until which it
+    waits; failing: what it failed with last."""
 
     seq: int
     sink: str
     line: str
-    state: EntryState
+    sending: bool
     due_at: float | None
     failing: OutcomeKind | None
 
@@ -281,7 +282,7 @@ class Journal(Store):
                 row["seq"],
                 row["sink"],
                 row["resource_arn"],
-                EntryState(row["state"]),
+                bool(row["sending"]),
                 row["waits_until"],
                 OutcomeKind(row["failing"]) if row["failing"] else None,
             )
@@ -294,15 +295,17 @@ class Journal(Store):
         if row is None:
             return None
         if is_damaged(row):
-            with self.transaction():
-                self._do("park_damaged", seq=seq, now=now)
-                self._do("seal_entry", seq=seq)
+            self.commit(partial(self._park_damaged, seq, now), Part.DELIVERIES)
             return None
         trouble = Trouble(OutcomeKind(row["failing"]), row["times"], row["waited"]) if row["failing"] else None
         return Entry(
             seq, row["sink"], _decode_notification(row["body"]), EntryState(row["state"]), row["attempts"], trouble,
             bool(row["reduced"]), bool(row["suspect"]), row["replay_of"], bool(row["reassertion"]),
         )  # fmt: skip
+
+    def _park_damaged(self, seq: int, now: float) -> None:
+        self._do("park_damaged", seq=seq, now=now)
+        self._do("seal_entry", seq=seq)
 
     def begin_attempt(self, seq: int, now: float) -> bool:
         """Commit that a request is about to leave; False when its entry has been superseded meanwhile."""

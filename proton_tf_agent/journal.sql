@@ -284,7 +284,7 @@ UPDATE outbox SET seal = seal_of('outbox', seq, notification_id, run_id, sink, r
 WHERE seq = :seq
 -- name: heads
 -- The first active entry of every line (sink, resource ARN); the partial index makes this a walk over open rows.
-SELECT seq, sink, resource_arn, state, failing,
+SELECT seq, sink, resource_arn, state = 'sending' AS sending, failing,
        CASE WHEN state = 'retryable' OR reassertion THEN due_at END AS waits_until FROM outbox
 WHERE seq IN (
   SELECT min(seq) FROM outbox WHERE state IN ('pending', 'sending', 'retryable')

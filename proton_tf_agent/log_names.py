@@ -62,13 +62,15 @@ class LogNames:
                 if former is not None:
                     return former
                 for original in known.originals(file):
-                    if self._is_copy(original, look, is_not_journaled):
+                    if self._is_copy(original, look, file, is_not_journaled):
                         return cursor_behind(file, original.cursor)
                 return self._cursor_of_json(file, look, known, is_not_journaled)
         except FileNotFoundError:
             return None
 
-    def _is_copy(self, original: Original, look: Touched, is_not_journaled: Callable[[Cursor], bool]) -> bool:
+    def _is_copy(
+        self, original: Original, look: Touched, file: OpenFile, is_not_journaled: Callable[[Cursor], bool]
+    ) -> bool:
         """Whether a human log is a copy of another rather than one that says the same. NotYet: see there."""
         directory = look.place.directory
         if is_not_journaled(original.cursor):
@@ -76,7 +78,7 @@ class LogNames:
         same = self._told_of(original.cursor, directory)
         if not same and (original.grows or self._may_be_another(original.cursor, directory)):
             return False
-        if original.grows and not look.complete:
+        if original.grows and not look.is_complete(file.stat):
             raise NotYet(soon=False)  # it may grow and become another
         return True
 

@@ -118,7 +118,8 @@ class Observer:
         self._held_back.clear()
         for look in touched:
             self._backlog.pop(look.path, None)
-            (self._closed_logs.add if look.closed else self._closed_logs.discard)(look.path)
+            if not look.closed:
+                self._closed_logs.discard(look.path)
         self.read(looks.values())
         found = dict(islice(self._backlog.items(), _BATCH_FILES))
         for path in found:
@@ -126,6 +127,8 @@ class Observer:
         self.read(found.values(), found=True)
         self._probe(None if tick or rescan else looks | found)
         self._absorb_ends()
+        # From now on: word of what was written since a closing comes with the next turn.
+        self._closed_logs |= {look.path for look in touched if look.closed}
         self._closed_logs &= {run.log_path for run in self._pipeline.open_runs}
         self._pipeline.elapse(self._clock())
 
@@ -231,7 +234,7 @@ class Observer:
                 look = replace(look, place=replace(look.place, directory=self._names.run_directory(look.path)))
                 cursor = self._cursor_of_log(look, cursor, batch)
             observation = observe(self._opener, look, cursor)
-            if observation is not None and not look.complete and self._may_be_a_refusal(observation):
+            if observation is not None and self._may_be_a_refusal(observation):
                 self._held_back.add(look.path)
                 return False
         except NotYet as reason:
@@ -305,8 +308,8 @@ class Observer:
         ]
 
     def _with_completeness(self, looks: Sequence[Touched], ended: Sequence[Touched]) -> list[Touched]:
-        complete = self._processes.complete_logs(ended) if ended else set()
-        return [replace(look, complete=True) if look.path in complete else look for look in looks]
+        complete = self._processes.complete_logs(ended) if ended else {}
+        return [complete.get(look.path, look) for look in looks]
 
     def _is_open(self, directory: str) -> bool:
         return any(directory in run.directories for run in self._pipeline.open_runs)
@@ -326,11 +329,12 @@ class Observer:
             if run.historic and self._processes.is_alive(run):
                 self._pipeline.adopt(run.run_id, now)
         observations = self._processes.probe(runs, self._closed_logs, self._pipeline.cursors)
-        closed = self._watch.touched(o.path for o in observations if _tells(o, LogClosed))
+        silent = self._watch.touched(o.path for o in observations if _tells(o, LogClosed))
+        closed = [replace(look, closed=look.path in self._closed_logs) for look in silent]
         gone = [o.directory for o in observations if _tells(o, TracesGone)]
         renamed = [look for directory in gone for look in self._watch.logs_around(directory, self._pipeline.cursors)]
         # Their last words come before their end.
-        self.read([*(replace(look, complete=True) for look in closed), *renamed], found=bool(renamed))
+        self.read([*closed, *renamed], found=True)
         if observations:
             self._pipeline.absorb(observations, now, self._born)
 

@@ -50,6 +50,7 @@ class _Outlet:
     held_since: float = 0.0  # wall-clock seconds
     pace: Pace = field(default_factory=Pace)
     in_flight: set[int] = field(default_factory=set)
+    due: dict[int, float] = field(default_factory=dict)  # ticks at which the heads of its lines are due, by seq
     tried_at: dict[str, float] = field(default_factory=dict)  # by line, in ticks; forgotten when nothing holds it up
     accepted_at: float = float("-inf")  # ticks
 
@@ -101,7 +102,7 @@ class Relay:
         self._stopping = threading.Event()
         self._room = JournalRoom(journal, Part.DELIVERIES, tell)
         self._finished: queue.SimpleQueue[_Finished] = queue.SimpleQueue()
-        self._due: dict[int, float] = {}  # ticks at which an entry that waits is due, by seq
+        self._nudged = True
         self._failing_since: dict[int, float] = {}  # ticks, by seq
         self._submit = submit or Senders(MAX_IN_FLIGHT * max(1, len(sinks))).submit
         known = journal.circuits()
@@ -119,6 +120,7 @@ class Relay:
 
     def nudge(self) -> None:
         """Something was enqueued: look at once."""
+        self._nudged = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -153,6 +155,7 @@ class Relay:
             return TICK_S if self._stopping.is_set() else max(0.0, self._begin_due())
         except JournalFull:
             self._room.used_up()
+            self._nudged = True  # what was begun has not been looked at
             return TICK_S
 
     def _record(self, work: Callable[[], T]) -> T:
@@ -163,44 +166,63 @@ class Relay:
     def _begin_due(self) -> float:
         """Begin every request that is due and has room; returns how long nothing will be due, in seconds."""
         ticks, wait = self._ticks(), float("inf")
-        heads = self._journal.heads(self._outlets)
-        self._due = {head.seq: self._due_at(head, ticks) for head in heads}
-        for name, outlet in self._outlets.items():
-            waiting = [head for head in heads if head.sink == name and head.seq not in outlet.in_flight]
-            for head in self._in_turn(outlet, waiting):
-                due_in, ready_in = self._due_in(head, outlet, ticks), outlet.ready_in(ticks)
-                if due_in <= 0 and ready_in <= 0:
-                    if outlet.room() > 0:
-                        self._begin(head, outlet, ticks)
-                    continue  # a request that ends makes room, and wakes us
-                if head.state is EntryState.SENDING:  # its observation has committed that it is on its way
-                    self._record(partial(self._journal.withdraw_attempt, head.seq))
-                wait = min(wait, max(due_in, ready_in))
-        return wait
+        nudged, self._nudged = self._nudged, False
+        # Behind an open circuit nothing need be looked at between two probes, but for what was just enqueued.
+        worth = {name: o for name, o in self._outlets.items() if nudged or o.ready_in(ticks) <= 0}
+        heads = self._journal.heads(worth) if worth else []
+        for name, outlet in worth.items():
+            of_it = [head for head in heads if head.sink == name]
+            outlet.due = {head.seq: self._due_at(head, outlet, ticks) for head in of_it}
+            waiting = [head for head in of_it if head.seq not in outlet.in_flight]
+            wait = min(wait, self._begin_of(outlet, waiting, ticks))
+        return min((wait, *(o.ready_in(ticks) for name, o in self._outlets.items() if name not in worth)))
 
-    def _in_turn(self, outlet: _Outlet, heads: Iterable[Head]) -> list[Head]:
+    def _begin_of(self, outlet: _Outlet, waiting: list[Head], ticks: float) -> float:
+        """The same for one sink, of whose lines these heads wait."""
+        for head in self._in_turn(outlet, waiting, ticks):
+            if outlet.room() <= 0:
+                break  # a request that ends makes room, and wakes us
+            due_in, ready_in = self._due_in(head, outlet, ticks), outlet.ready_in(ticks)
+            if ready_in > 0:
+                self._withdraw(outlet, waiting)
+            if ready_in > 0 or due_in > 0:
+                return max(ready_in, due_in)
+            self._begin(head, outlet, ticks)
+        return float("inf")
+
+    def _withdraw(self, outlet: _Outlet, waiting: Iterable[Head]) -> None:
+        """Take back what their observations have committed, that they are on their way: they will have to wait."""
+        for head in waiting:
+            if head.sending and head.seq not in outlet.in_flight:
+                self._record(partial(self._journal.withdraw_attempt, head.seq))
+
+    def _in_turn(self, outlet: _Outlet, heads: Iterable[Head], ticks: float) -> list[Head]:
         """Heads in the order in which they may go: the longest due first; for a probe, the one tried longest ago."""
-        if outlet.circuit.is_open:
-            return sorted(heads, key=lambda head: (outlet.tried_at.get(head.line, float("-inf")), head.seq))
-        return sorted(heads, key=lambda head: (self._due[head.seq], head.seq))
+        if not outlet.circuit.is_open:
+            return sorted(heads, key=lambda head: (outlet.due[head.seq], head.seq))
+        tried, never = outlet.tried_at, float("-inf")
+        return sorted(
+            heads,
+            key=lambda head: (max(0.0, self._due_in(head, outlet, ticks)), tried.get(head.line, never), head.seq),
+        )
 
     def _due_in(self, head: Head, outlet: _Outlet, ticks: float) -> float:
         """Seconds until an entry is due. Behind an open circuit, those that wait for the sink wait for its probes."""
         if outlet.circuit.is_open and head.failing is not None and RULES[head.failing].trips is not None:
             return 0.0
-        return self._due[head.seq] - ticks
+        return outlet.due[head.seq] - ticks
 
-    def _due_at(self, head: Head, ticks: float) -> float:
+    def _due_at(self, head: Head, outlet: _Outlet, ticks: float) -> float:
         """Ticks at which an entry is due. When it is seen for the first time, what an earlier agent left of its wait is
         told by the wall clock; one that was set back cannot make it longer than any wait is."""
-        if head.seq in self._due:
-            return self._due[head.seq]
+        if head.seq in outlet.due:
+            return outlet.due[head.seq]
         left = min(head.due_at - self._clock(), MAX_WAIT_S) if head.due_at is not None else 0.0
         return ticks + max(0.0, left)
 
     def _begin(self, head: Head, outlet: _Outlet, ticks: float) -> None:
         now = self._clock()
-        entry = self._record(lambda: self._journal.entry(head.seq, now))
+        entry = self._journal.entry(head.seq, now)
         if entry is None:
             return  # damaged on disk, and parked
         if entry.state is not EntryState.SENDING:
@@ -252,14 +274,15 @@ class Relay:
         reassert_after = REASSERT_AFTER_S * self._scale
 
         def work() -> int:
+            again = self._journal.finish_attempt(entry.seq, outcome, replace(settled, wait=wait), now, reassert_after)
             if held.is_open or outlet.circuit.is_open:
                 self._journal.put_circuit(entry.sink, held, since)
-            return self._journal.finish_attempt(entry.seq, outcome, replace(settled, wait=wait), now, reassert_after)
+            return again
 
         again = self._record(work)
         self._remember(finished, settled, ticks + wait)
         if again:
-            self._due[again] = ticks + reassert_after
+            outlet.due[again] = ticks + reassert_after
         self._report(entry, outcome, settled, wait, again)
         self._change(outlet, held, since, ticks)
 
@@ -271,9 +294,9 @@ class Relay:
         if finished.outcome.kind in ACCEPTANCES:
             outlet.accepted_at = ticks
         if settled.state is EntryState.RETRYABLE:
-            self._due[entry.seq] = due
+            outlet.due[entry.seq] = due
         else:
-            self._due.pop(entry.seq, None)
+            outlet.due.pop(entry.seq, None)
             self._failing_since.pop(entry.seq, None)
 
     def _change(self, outlet: _Outlet, circuit: Circuit, since: float, ticks: float) -> None:

@@ -13,9 +13,8 @@ from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
 from .settings import Settings
-from .sources import backend, lock_file
+from .sources import backend
 from .sources.backend import Backend
-from .sources.lock_file import lock_info_path_of
 from .sources.processes import Processes
 from .sources.s3_state import S3States, read_state_in_s3
 from .sources.safe_open import SafeOpener, Unreadable
@@ -100,12 +99,7 @@ class RunDirectories:
 
     def is_held(self, run: Run) -> bool:
         """Whether a process certainly holds the very lock that was seen to be the run's."""
-        try:
-            info = self._opener.read_small(lock_info_path_of(run.state_path), lock_file.MAX_SIZE)
-        except Unreadable:
-            return False
-        same = info is not None and lock_file.read(info, run.lock_id, run.state_path)[1] == run.lock_id
-        return same and self._processes.is_alive(run)
+        return self._processes.is_alive(run)
 
     def state_written_at(self, directory: str) -> float:
         """When the local state of a directory was last written; 0 where there is none within reach. Whoever applies

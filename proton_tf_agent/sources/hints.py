@@ -98,9 +98,10 @@ class Hints(FileSystemEventHandler):
                 self._note_directory(paths[-1])
             return
         closed = isinstance(event, FileClosedEvent | FileMovedEvent)
+        written_again = isinstance(event, FileModifiedEvent)  # by whoever has opened it since
         with self._lock:
             for path in paths:
-                self._files[path] = closed or self._files.get(path, False)
+                self._files[path] = closed or (self._files.get(path, False) and not written_again)
         self._wake.set()
 
     def _note_directory(self, path: str) -> None:

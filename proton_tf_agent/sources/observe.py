@@ -39,13 +39,16 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     generation = ((cursor and cursor.generation) or status.st_ctime_ns) + new.restarted
     identity = f"{place.directory}\0{status.st_dev}\0{status.st_ino}\0{generation}"
     readable = log.LogFile(place.directory, os.path.basename(touched.path), identity, status.st_mtime)
-    facts, marks = log.read(readable, new, cursor, touched.complete)
+    # Who writes over it while we look, or came between its closing and our look, has it open by now.
+    reopened = not file.is_unchanged() or (new.restarted and touched.hearsay)
+    complete = touched.is_complete(status) and not reopened
+    facts, marks = log.read(readable, new, cursor, complete)
     forms = {mark.form for mark in marks if mark.form}
     human = Form.HUMAN in forms or bool(cursor and cursor.generation and not forms)  # the copy of one has no mark
     advanced = Cursor(
         touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, end=new.end
     )
-    spoke_at = status.st_mtime if touched.complete else None
+    spoke_at = status.st_mtime if complete else None
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
     elif (said_at := _said_at(file)) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from ..domain.evidence import Cursor, Fact, HolderGone, LogClosed, Observation, TracesGone
 from ..domain.run import Lock, Log, Run
@@ -15,7 +16,7 @@ from . import liveness, lock_file
 from .liveness import Presence
 from .place import Kind
 from .safe_open import SafeOpener, Unreadable
-from .watch import Touched
+from .watch import Stamp, Touched, stamp_of
 
 
 class Processes:
@@ -24,30 +25,42 @@ class Processes:
     def __init__(self, opener: SafeOpener) -> None:
         self._opener = opener
 
-    def complete_logs(self, looks: Sequence[Touched]) -> set[str]:
-        """The paths of those logs that nobody writes any more; ask before they are read, so that nothing is missed.
+    def complete_logs(self, looks: Sequence[Touched]) -> dict[str, Touched]:
+        """By path: those looks that are at logs which nobody writes any more, marked as complete.
 
-        One pass over /proc serves all. Where it may not be looked into, the kernel's notice that a writer closed the
-        log is believed.
+        Ask before they are read, so that nothing is missed. One pass over /proc serves all. Where it may not be looked
+        into, the kernel's notice that a writer closed the log is believed.
         """
         keys: dict[str, tuple[int, int]] = {}
+        as_of: dict[str, Stamp] = {}
         for look in looks:
             if look.place.kind is Kind.LOG:
                 try:
                     with self._opener.open(look.path) as file:
                         keys[look.path] = (file.stat.st_dev, file.stat.st_ino)
+                        as_of[look.path] = stamp_of(file.stat)
                 except (FileNotFoundError, Unreadable):
                     continue
         found = liveness.writers(set(keys.values())) if keys else {}
-        closed = {look.path for look in looks if look.closed}
-        return {
-            path for path, key in keys.items()
-            if found[key] is Presence.ABSENT or (found[key] is Presence.UNKNOWN and path in closed)
-        }  # fmt: skip
+        complete = {}
+        for look in looks:
+            presence = found[keys[look.path]] if look.path in keys else Presence.PRESENT
+            hearsay = presence is Presence.UNKNOWN and look.closed
+            if presence is Presence.ABSENT or hearsay:
+                complete[look.path] = replace(look, complete=True, as_of=as_of[look.path], hearsay=hearsay)
+        return complete
 
     def is_alive(self, run: Run) -> bool:
-        """Whether a process certainly holds the run's lock."""
-        return run.lock is Lock.HELD and self._holder(run.state_path) is Presence.PRESENT
+        """Whether a process certainly holds the very lock that was seen to be the run's."""
+        # Asked in this order: the info file is deleted before the unlock, so whoever held the lock while the file still
+        # names the run is the run (or, for the instant between its lock and its info file, the next one behind a run
+        # that was killed). A file that is empty or torn names nobody: the next run is writing it.
+        if run.lock is not Lock.HELD or self._holder(run.state_path) is not Presence.PRESENT:
+            return False
+        try:
+            return self._named(run.state_path) == run.lock_id
+        except Unreadable:
+            return False
 
     def probe(self, runs: Sequence[Run], closed: Collection[str], cursors: Mapping[str, Cursor]) -> list[Observation]:
         """What the processes around open runs tell: a lock's holder is gone, a log has no writer left, nothing is left.
@@ -119,12 +132,17 @@ class Processes:
         # Asked in this order: the info file is deleted before the unlock, so an info file that is still there after
         # the lock was found free was left behind. One that is gone was released in order; its own reader says so.
         try:
-            content = self._opener.read_small(lock_file.lock_info_path_of(run.state_path), lock_file.MAX_SIZE)
+            named = self._named(run.state_path)
         except Unreadable:
             return None
-        if content is None or lock_file.read(content, run.lock_id, run.state_path)[0]:
-            return None
-        return HolderGone(run.lock_id)
+        if named == "" and self._holder(run.state_path) is not Presence.ABSENT:
+            return None  # the next run has taken the lock since, and is writing it
+        return HolderGone(run.lock_id) if named in ("", run.lock_id) else None
+
+    def _named(self, state_path: str) -> str | None:
+        """The id of the lock that a state's info file names; empty where that is torn, None where there is none."""
+        content = self._opener.read_small(lock_file.lock_info_path_of(state_path), lock_file.MAX_SIZE)
+        return None if content is None else lock_file.read(content, "", state_path)[1]
 
     def _writers(self, runs: Sequence[Run], cursors: Mapping[str, Cursor]) -> dict[str, Presence]:
         """By run id: whether somebody writes its log. A run is left out if nobody knows which file that was, or if it

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..domain.evidence import Cursor
 
@@ -41,8 +42,16 @@ class Tail:
 
 def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | None) -> Tail:
     """The whole lines behind the cursor. read(offset, length) gives bytes; size is the file's."""
-    restarted = cursor is not None and _is_another(read, size, device, inode, cursor)
-    start = 0 if cursor is None or restarted else cursor.offset
+    if cursor is not None and not _is_another(read, size, device, inode, cursor):
+        new = _read_from(read, size, cursor.offset)
+        # Asked once more: a file that was written over while it was read would else keep the new head with the old
+        # offset, and what comes before that would never be read.
+        if not _is_another(read, size, device, inode, cursor):
+            return new
+    return _read_from(read, size, 0, restarted=cursor is not None)
+
+
+def _read_from(read: ReadAt, size: int, start: int, restarted: bool = False) -> Tail:
     block = read(start, min(READ_LIMIT, size - start))
     end = block.rfind(b"\n") + 1
     if not end and len(block) == READ_LIMIT:
@@ -55,6 +64,8 @@ def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | 
         lines.append((position, line))
         position += len(line)
     offset = start + end
+    if start == 0:  # what tells the file again must be of the very bytes that were read
+        read = partial(_part, block)
     head, head_length = head_of(read, offset)
     more = bool(end) and offset < size and len(block) >= READ_LIMIT
     unfinished = b"" if more else block[end:][-_UNFINISHED:]
@@ -71,6 +82,10 @@ def end_of(read: ReadAt, offset: int) -> str:
     """A digest of the last bytes before an offset; empty where the file's beginning reaches that far. Two runs of one
     configuration may well begin with the same lines."""
     return _digest(read, _HEAD, offset - _HEAD) if offset > _HEAD else ""
+
+
+def _part(block: bytes, offset: int, length: int) -> bytes:
+    return block[offset : offset + length]
 
 
 def _split(block: bytes) -> list[bytes]:

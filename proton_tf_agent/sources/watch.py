@@ -23,17 +23,33 @@ _MAX_UNCOVERED = 100  # directories without a watch that are remembered: enough 
 _CONFIGURATION = (".tf", ".tf.json", ".tofu", ".tofu.json")
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What changes when a file is written, or another takes its place."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @dataclass(frozen=True, slots=True)
 class Touched:
     """A path a reader wants to look at.
 
-    closed: the kernel told that a writer closed it. complete: it was found that nobody writes it any more.
+    closed: the kernel told that a writer closed it. complete: it was found that nobody writes it any more; as_of: how
+    it looked before that was asked, for what has been written since is the next writer's; hearsay: only the kernel's
+    notice says so, which tells nothing of who has opened it since.
     """
 
     path: str
     place: Place
     closed: bool
     complete: bool = False
+    as_of: Stamp | None = None
+    hearsay: bool = False
+
+    def is_complete(self, status: os.stat_result) -> bool:
+        """Whether what the file holds, as it looks now, is all that its writer had to say."""
+        return self.complete and self.as_of in (None, stamp_of(status))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ def copy(tmp_path: Path) -> Path:
         ("relay.py", "from . import pipeline"),
         ("status.py", "import boto3"),
         ("pipeline.py", "import sqlite3"),
+        ("sqlite_pages.py", "import sqlite3"),
+        ("sqlite_record.py", "import os"),
         ("pipeline.py", "from . import agent"),
         ("status.py", "import hcl2"),
         ("run_directories.py", "from .sources import configuration"),

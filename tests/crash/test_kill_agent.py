@@ -169,6 +169,7 @@ def world_of(tmp_path: Path, name: str, scripts: dict[str, list[Script]], receiv
     return World(root, memory, scripts, receiver)
 
 
+@pytest.mark.timeout(600 * rounds(1, 12))
 def test_kill_9_at_any_instant_loses_no_verdict_repeats_none_and_changes_none(
     tmp_path: Path, scripts: dict[str, list[Script]], aws_environment: None
 ) -> None:

@@ -73,7 +73,7 @@ def test_without_the_head_of_line_rule_it_finds_a_broken_promise() -> None:
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
             everyone = (
-                "SELECT seq, sink, resource_arn, state, failing, NULL AS waits_until FROM outbox"
+                "SELECT seq, sink, resource_arn, state = 'sending' AS sending, failing, NULL AS waits_until FROM outbox"
                 " WHERE state IN ('pending', 'sending', 'retryable') AND :sinks <> '' ORDER BY seq"
             )
             self._sql = {**self._sql, "heads": everyone}

@@ -387,7 +387,9 @@ class Agent:
                 self.journal, {SINK: world.endpoint}, lambda _name, _keys: None, world.wall, world.rng.random,
                 ticks=lambda: world.ticks, submit=self._submit,
             )  # fmt: skip
-            self._pipeline = Pipeline(self.journal, Around(world.scripts), [proton], rules, lambda _told: None)
+            self._pipeline = Pipeline(
+                self.journal, Around(world.scripts), [proton], rules, lambda _told: None, self._relay.nudge
+            )
         except Crash:
             self.journal.close()
             raise

@@ -56,6 +56,7 @@ class VirtualRelay:
         for one in told:
             with self.journal.transaction():
                 self.journal.enqueue(one, self.name, WALL + self.now)
+        self._relay.nudge()
 
     def run(self, until: float) -> None:
         """Let time pass until so many seconds, or until nothing is left to happen."""

@@ -75,7 +75,7 @@ class RecordedProcesses(Processes):
         self._step_of = step_of
         self._written = {f"{directory}/{step.log}": step.ends for step in recording.steps}
 
-    def complete_logs(self, looks: Sequence[Touched]) -> set[str]:
+    def complete_logs(self, looks: Sequence[Touched]) -> dict[str, Touched]:
         over = [look for look in looks if self._written.get(look.path, 0.0) <= self.now]
         return super().complete_logs(over)
 

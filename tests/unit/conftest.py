@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.holders import Child, Start
 
 from proton_tf_agent.journal import Journal
 
@@ -33,3 +34,17 @@ def settings_file(tmp_path: Path, journal_path: str) -> str:
     path.write_text(text)
     path.chmod(0o644)
     return str(path)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts processes that hold locks and logs; none outlives the test."""
+    children: list[Child] = []
+
+    def starting(program: str, *arguments: str) -> Child:
+        children.append(Child(program, *arguments))
+        return children[-1]
+
+    yield starting
+    for child in children:
+        child.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.holders import LOCKER, Start
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Evidence
@@ -149,3 +151,94 @@ def test_of_a_log_that_must_not_be_read_nothing_is_concluded(scene: Scene) -> No
 def test_a_log_that_is_there_and_written_by_nobody_is_closed(scene: Scene) -> None:
     scene.end()
     assert scene.facts(replace(scene.run, lock=Lock.RELEASED)) == [ev.LogClosed(os.stat(scene.log).st_mtime)]
+
+
+# --- a log that is written over ------------------------------------------------------------------------------------
+
+VERSION = b'{"@level":"info","@module":"terraform.ui","terraform":"1.11.4","type":"version","ui":"1.2"%s}\n'
+
+
+@pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.UNKNOWN])
+@pytest.mark.parametrize("when", ["never", "before the look", "before it was asked"])
+def test_a_log_is_complete_only_as_it_was_when_nobody_wrote_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, presence: Presence, when: str
+) -> None:
+    """Where processes are hidden, the kernel's notice may be of the writer before the one that began the file anew."""
+    opener = SafeOpener([scene.root])
+    place = place_of(scene.log, ("*.log",))
+    assert place is not None
+    os.write(scene.writer, VERSION % b"")
+    touched = Touched(scene.log, place, closed=True)
+    first = observe(opener, touched, None)
+    assert first is not None
+    scene.end()
+
+    def write_over() -> None:
+        Path(scene.log).write_bytes(VERSION % b',"@message":"the next"')
+
+    if when == "before it was asked":
+        write_over()
+    monkeypatch.setattr(liveness, "writers", lambda files: dict.fromkeys(files, presence))
+    complete = Processes(opener).complete_logs([touched])[scene.log]
+    if when == "before the look":
+        write_over()
+    seen = observe(opener, complete, first.cursor)
+    assert seen is not None
+    closings = [fact for fact in seen.facts if isinstance(fact.evidence, ev.LogClosed)]
+    ended = {fact.anchor for fact in closings}
+    assert first.cursor is not None
+    begun = [fact.anchor for fact in seen.facts if isinstance(fact.evidence, ev.OperationStarted)]
+    old = first.cursor.marks[0].anchor
+    if when == "never":
+        assert (begun, ended) == ([], {old})
+    elif when == "before it was asked" and presence is Presence.ABSENT:
+        assert ended == {old, *begun}
+    else:
+        assert ended == {old}, "the next has only begun"
+
+
+# --- whose lock it is that somebody holds ---------------------------------------------------------------------------
+
+
+def info_of(lock_id: str) -> bytes:
+    return json.dumps({"ID": lock_id, "Operation": "OperationTypeApply"}).encode()
+
+
+NEXT = info_of("99999999-2222-3333-4444-555555555555")
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [(info_of(LOCK_ID), True), (NEXT, False), (b"", False), (NEXT[:20], False), (None, False)],
+    ids=["its own", "the next run's", "made and not written", "half written", "gone"],
+)
+def test_a_run_is_alive_while_its_lock_is_held_and_still_names_it(
+    scene: Scene, start: Start, info: bytes | None, expected: bool
+) -> None:
+    """Terraform locks the state first and then writes whose lock it is."""
+    Path(scene.lock).unlink() if info is None else Path(scene.lock).write_bytes(info)
+    processes = Processes(SafeOpener([scene.root]))
+    assert not processes.is_alive(scene.run), "nobody holds it"
+    start(LOCKER, scene.state)
+    assert processes.is_alive(scene.run) is expected
+
+
+@pytest.mark.parametrize(
+    ("info", "then", "expected"),
+    [
+        (info_of(LOCK_ID), Presence.ABSENT, [ev.HolderGone(LOCK_ID)]),
+        (NEXT, Presence.ABSENT, []),
+        (b"", Presence.PRESENT, []),
+        (b"", Presence.UNKNOWN, []),
+        (b"", Presence.ABSENT, [ev.HolderGone(LOCK_ID)]),
+    ],
+    ids=["left behind", "the next run's", "being written", "perhaps being written", "left torn"],
+)
+def test_a_lock_that_is_being_written_was_not_left_behind(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, info: bytes, then: Presence, expected: list[Evidence]
+) -> None:
+    """The next run takes the lock between two questions: who holds it, and whose it is."""
+    Path(scene.lock).write_bytes(info)
+    answers = [then, Presence.ABSENT]
+    monkeypatch.setattr(liveness, "lock_holder", lambda _fd: answers.pop())
+    assert scene.facts() == expected

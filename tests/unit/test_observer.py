@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.facts import LOGS
+from support.holders import LOCKER, Start
 from support.observing import ObservedRoot
 from support.watching import bind_directory
 
@@ -302,6 +303,35 @@ def test_of_two_runs_that_write_one_log_nothing_is_proven(scene: ObservedRoot, m
     scene.wait(60.0)
     assert "SUCCEEDED" not in scene.statuses()
     assert not {RunStatus.APPLIED} & {run.status for run in scene.runs()}
+
+
+def test_a_lock_that_the_next_run_is_just_taking_is_not_the_one_of_the_run_before(
+    scene: ObservedRoot, start: Start
+) -> None:
+    """It writes over the log of a run that was proven before it was seen to give its lock back."""
+    state = scene.write("terraform.tfstate", b"")
+    ended = (LOGS / "apply_ok.log").read_bytes()
+    begun, rest = recorded("apply_destroy.log", b'"type":"apply_start"')
+    version, _, planned = begun.partition(b"\n")
+    scene.lock("first")
+    with written(scene.write("apply.log", ended[: len(ended) // 2])):
+        scene.look("apply.log", LOCK)
+    scene.write("apply.log", ended)
+    os.remove(f"{scene.directory}/{LOCK}")
+    scene.look("apply.log", LOCK)
+    holder = start(LOCKER, state)
+    scene.write(LOCK, b"")
+    with written(scene.write("apply.log", version + b"\n")):
+        scene.look("apply.log", LOCK)
+        scene.lock("second")
+        scene.write("apply.log", planned, "ab")
+        scene.look("apply.log", LOCK)
+        os.remove(f"{scene.directory}/{LOCK}")
+        holder.tell("unlock")
+        scene.write("apply.log", rest, "ab")
+        scene.look("apply.log", LOCK)
+    assert [run.status for run in scene.runs()][::-1] == [RunStatus.APPLIED, RunStatus.DESTROYED]
+    assert [status for status in scene.statuses() if status != "IN_PROGRESS"] == ["SUCCEEDED", "SUCCEEDED"]
 
 
 def test_a_log_is_handed_back_by_a_run_that_was_refused_the_lock(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -245,3 +245,24 @@ def test_a_file_that_got_shorter_since_it_was_measured_loses_no_later_line() -> 
 
 def of(content: bytes) -> Callable[[int, int], bytes]:
     return lambda offset, length: content[offset : offset + length]
+
+
+@pytest.mark.parametrize("known", [b"", b"old\n" * 600], ids=["nothing read yet", "read to its end"])
+def test_a_file_written_over_between_any_two_reads_of_a_look_is_read_whole_by_the_next(known: bytes) -> None:
+    """Although it is as long as it was by then."""
+    old, new = b"old\n" * 600, b"new\n" * 600
+    for before in range(10):
+        cursor = None
+        if known:
+            first = read_new(lambda at, length: old[at : at + length], len(old), 1, 1, None)
+            cursor = Cursor("/w/a.log", 1, 1, first.offset, first.head, first.head_length, end=first.end)
+        reads = iter(range(100))
+
+        def read_at(at: int, length: int, reads: Iterator[int] = reads, before: int = before) -> bytes:
+            return (old if next(reads) < before else new)[at : at + length]
+
+        seen = read_new(read_at, len(old), 1, 1, cursor)
+        cursor = Cursor("/w/a.log", 1, 1, seen.offset, seen.head, seen.head_length, end=seen.end)
+        later = read_new(lambda at, length: new[at : at + length], len(new), 1, 1, cursor)
+        told = [line for _, line in (*seen.lines, *later.lines)]
+        assert told.count(b"new\n") == 600, before

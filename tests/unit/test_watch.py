@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watchdog.events import DirCreatedEvent, DirMovedEvent
+from watchdog.events import DirCreatedEvent, DirMovedEvent, FileClosedEvent, FileModifiedEvent
 from watchdog.observers import inotify_c
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
@@ -396,3 +396,14 @@ def test_a_lock_is_looked_at_when_it_is_gone_and_its_directory_is_not(watching: 
     os.mkdir(f"{root}/net")
     touched, vanished = watching.watch.rescan(cursors)
     assert ([look.path for look in touched], vanished) == ([lock], [])
+
+
+def test_a_file_that_is_written_again_behind_its_closing_is_not_closed() -> None:
+    """The next run has begun to write over the log, and closes it later."""
+    path = "/w/apply.log"
+    wrote, closed = FileModifiedEvent(path), FileClosedEvent(path)
+    for told, expected in (((wrote, closed), True), ((wrote, closed, wrote), False), ((closed, wrote, closed), True)):
+        heard = Hints(threading.Event())
+        for event in told:
+            heard.dispatch(event)
+        assert heard.take().files == {path: expected}

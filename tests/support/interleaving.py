@@ -1,0 +1,168 @@
+"""Two runs that write one log, one over the other, and an agent that may be stopped before any of its system calls.
+
+The world is a list of steps, each a change on disk or of who holds what. The agent is the real observer, pipeline and
+journal: before it opens, reads or asks, the world may go on, as a script says. Only the clock and the answers about
+processes are the world's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+from watchdog.events import FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileSystemEvent
+
+from proton_tf_agent.journal import Journal
+from proton_tf_agent.sources import liveness
+from proton_tf_agent.sources.liveness import Presence
+from proton_tf_agent.sources.safe_open import OpenFile, SafeOpener
+
+from .facts import LOGS
+from .observing import ObservedRoot
+from .watching import bind_directory
+
+ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
+DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
+RUN = (
+    "truncate", "version", "lock", "info", "info written", "plan", "apply", "info gone", "unlock", "summary",
+    "outputs", "close",
+)  # fmt: skip
+"""`terraform apply -json > apply.log`, in the order in which the shell and Terraform do it."""
+
+_APPLY = (LOGS / "apply_ok.log").read_bytes().splitlines(keepends=True)
+_LINES = {
+    "version": _APPLY[:1], "plan": _APPLY[1:6], "apply": _APPLY[6:-2], "summary": _APPLY[-2:-1], "outputs": _APPLY[-1:]
+}  # fmt: skip
+_STAMP = re.compile(rb'(?<="@timestamp":")[^"]+')
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How long the world rests before its next step: for so many of the agent's system calls, but not beyond the end of
+    its turn; and so many seconds."""
+
+    calls: int
+    seconds: float = 0.01
+
+
+class Interleaving:
+    """One interleaving; use as a context manager. hidden: the agent may not look into /proc.
+
+    script: the pauses before the steps of the first run and of the second. Behind its end the world does not rest.
+    """
+
+    def __init__(self, base: Path, script: Sequence[Pause], *, hidden: bool) -> None:
+        self.journal = Journal.open_as_daemon(str(base / "memory" / "journal.db"))
+        self.journal._connection.execute("PRAGMA synchronous=OFF")  # no power is lost here
+        self.scene = ObservedRoot(base, self.journal)
+        bind_directory(self.scene.directory, ARN, DEPLOYMENT_ID)
+        self._log = f"{self.scene.directory}/apply.log"
+        self._info = f"{self.scene.directory}/.terraform.tfstate.lock.info"
+        Path(f"{self.scene.directory}/terraform.tfstate").touch()
+        self._hidden = hidden
+        self._held = False
+        self._writer = -1
+        self._steps = [(step, lock_id) for lock_id in ("first", "second") for step in RUN]
+        self._pauses = chain(script, [Pause(0)] * len(self._steps))
+        self._pause = next(self._pauses)
+        self._calls = 0
+
+    def __enter__(self) -> Interleaving:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.journal.close()
+        if self._writer >= 0:
+            os.close(self._writer)
+
+    def play(self) -> None:
+        """Let the agent turn until everything has happened, and then until it has found out."""
+        with pytest.MonkeyPatch.context() as patch:
+            self._stop_before_calls(patch)
+            while self._steps:
+                self._calls = max(self._calls, self._pause.calls)
+                self._go_on()
+                self.scene.observer.turn()
+            for _ in range(3):
+                self.scene.observer.turn(rescan=True)
+                self.scene.now += 60.0
+            self.scene.observer.turn(rescan=True)
+
+    # --- the world -------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """The agent is about to call the system: what is due has happened by then."""
+        while self._steps and self._calls >= self._pause.calls:
+            self.scene.now += self._pause.seconds
+            self._calls, self._pause = 0, next(self._pauses)
+            self._happen(*self._steps.pop(0))
+        self._calls += 1
+
+    def _happen(self, step: str, lock_id: str) -> None:
+        word: FileSystemEvent | None = None
+        match step:
+            case "truncate":
+                self._writer = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+                word = FileModifiedEvent(self._log)
+            case "close":
+                os.close(self._writer)
+                self._writer = -1
+                word = FileClosedEvent(self._log)
+            case "lock" | "unlock":
+                self._held = step == "lock"
+            case "info":
+                Path(self._info).touch()
+                word = FileCreatedEvent(self._info)
+            case "info written":
+                Path(self._info).write_text(json.dumps(self._lock_info(lock_id)))
+                word = FileClosedEvent(self._info)
+            case "info gone":
+                os.remove(self._info)
+                word = FileDeletedEvent(self._info)
+            case _:
+                os.write(self._writer, b"".join(_STAMP.sub(self._time().encode(), line) for line in _LINES[step]))
+                word = FileModifiedEvent(self._log)
+        if word is not None and word.src_path == self._log:
+            os.utime(self._log, (self.scene.now, self.scene.now))
+        if word is not None:
+            self.scene.watch._hints.dispatch(word)
+
+    def _lock_info(self, lock_id: str) -> dict[str, str]:
+        named = {"ID": lock_id, "Operation": "OperationTypeApply", "Who": "ci@runner", "Version": "1.11.4"}
+        return named | {"Created": self._time()}
+
+    def _time(self) -> str:
+        return datetime.fromtimestamp(self.scene.now, UTC).isoformat()
+
+    # --- the agent -------------------------------------------------------------------------------------------
+
+    def _stop_before_calls(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(SafeOpener, "open", self._before(SafeOpener.open))
+        patch.setattr(OpenFile, "read", self._before(OpenFile.read))
+        patch.setattr(liveness, "lock_holder", self._before(self._lock_holder))
+        patch.setattr(liveness, "writers", self._before(self._writers))
+
+    def _before(self, call: Callable[..., object]) -> Callable[..., object]:
+        def later(*arguments: object) -> object:
+            self._go_on()
+            return call(*arguments)
+
+        return later
+
+    def _lock_holder(self, _fd: int) -> Presence:
+        return Presence.PRESENT if self._held else Presence.ABSENT
+
+    def _writers(self, files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
+        """The log is the only file that is asked about."""
+        seen = Presence.PRESENT if self._writer >= 0 else Presence.ABSENT
+        return dict.fromkeys(files, Presence.UNKNOWN if self._hidden else seen)
