@@ -188,7 +188,7 @@ class Journal(Store):
         line = {"sink": sink, "resource_arn": notification.resource_arn}
         ends = self._all(
             "overtaken_by", **line, run_id=notification.run_id, deployment_id=notification.deployment_id,
-            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS,
+            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS, now=now,
         )  # fmt: skip
         later = next((row for row in ends if row["done"] or was_over(row["run_id"])), None)
         if later:

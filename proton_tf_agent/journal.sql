@@ -259,12 +259,17 @@ WHERE sink = :sink AND resource_arn = :resource_arn AND seq < :seq AND state = '
 RETURNING seq, notification_id
 -- name: overtaken_by
 -- Runs that began later and have told their end already: if the earlier one was over by then, what it has to say comes
--- too late. So does what a mere plan has to say of a deployment that has ended since the plan began (`done`).
+-- too late. So does what a mere plan has to say of a deployment that has ended since the plan began (`done`). Clocks may
+-- be set back: a run that began when such an end had been told, of which something was told since, or while that lies in
+-- the future, is the later one.
 SELECT seq, run_id, (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at) AS done
 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND (run_started_at > :run_started_at
        OR (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at AND run_id <> :run_id))
-  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC
+  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL AND created_at BETWEEN :run_started_at AND :now
+  AND NOT EXISTS (SELECT 1 FROM outbox AS since WHERE since.run_id = :run_id AND since.sink = :sink
+    AND since.seq > outbox.seq AND since.state <> 'superseded' AND since.replay_of IS NULL)
+ORDER BY seq DESC
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') AND NOT (reassertion AND state = 'pending' AND attempts = 0) LIMIT 1
