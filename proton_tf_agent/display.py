@@ -39,6 +39,8 @@ def overview(status: Row) -> None:
     """`status` for a person: two verdicts that are never merged, then the numbers behind them."""
     console = _console()
     console.print(_line("●", ("proton-tf-agent", "bold"), status["agent"]))
+    if status["degraded"]:
+        console.print(f"  degraded    {status['degraded']}: make room on its disk; until then evidence waits")
     open_runs = status["runs_open"]
     console.print(f"  observing   {open_runs} open, {status['runs_recorded']} recorded")
     console.print(_line("  delivering ", status["delivering"], _waiting(status)))

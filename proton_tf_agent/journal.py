@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 import msgspec
@@ -19,10 +20,11 @@ from .domain.notification import Notification
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
+from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, Store
 
 __all__ = [
-    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Recorded", "is_damaged", "notification_of",
+    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",
 ]  # fmt: skip
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
@@ -68,7 +70,7 @@ class Journal(Store):
     def first_seen(self, root: str, now: float) -> float:
         """When this journal first heard of a watch root; now, if it is new."""
         key = f"first_seen:{root}"
-        self._do("put_meta_once", key=key, value=repr(now))
+        self.commit(lambda: self._do("put_meta_once", key=key, value=repr(now)), Part.EVIDENCE)
         row = self._one("meta", key=key)
         return float(row["value"]) if row else now
 
@@ -79,7 +81,7 @@ class Journal(Store):
 
     def put_boot_id(self, boot_id: str) -> None:
         """Keep the machine's present boot."""
-        self._do("put_meta", key="boot_id", value=boot_id)
+        self.commit(lambda: self._do("put_meta", key="boot_id", value=boot_id), Part.EVIDENCE)
 
     def cursors(self) -> dict[str, Cursor]:
         """Every cursor by path."""
@@ -293,15 +295,17 @@ class Journal(Store):
         if row is None:
             return None
         if is_damaged(row):
-            with self.transaction():
-                self._do("park_damaged", seq=seq, now=now)
-                self._do("seal_entry", seq=seq)
+            self.commit(partial(self._park_damaged, seq, now), Part.DELIVERIES)
             return None
         trouble = Trouble(OutcomeKind(row["failing"]), row["times"], row["waited"]) if row["failing"] else None
         return Entry(
             seq, row["sink"], _decode_notification(row["body"]), EntryState(row["state"]), row["attempts"], trouble,
             bool(row["reduced"]), bool(row["suspect"]), row["replay_of"], bool(row["reassertion"]),
         )  # fmt: skip
+
+    def _park_damaged(self, seq: int, now: float) -> None:
+        self._do("park_damaged", seq=seq, now=now)
+        self._do("seal_entry", seq=seq)
 
     def begin_attempt(self, seq: int, now: float) -> bool:
         """Commit that a request is about to leave; False when its entry has been superseded meanwhile."""

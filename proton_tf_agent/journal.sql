@@ -367,6 +367,13 @@ ON CONFLICT (sink) DO UPDATE SET held_for = excluded.held_for, code = excluded.c
 -- name: close_circuit
 DELETE FROM circuit WHERE sink = :sink
 
+-- name: count_filler
+SELECT count(*) FROM filler
+-- name: add_filler
+INSERT INTO filler (bytes) VALUES (zeroblob(:size))
+-- name: release_filler
+DELETE FROM filler WHERE id IN (SELECT id FROM filler ORDER BY id DESC LIMIT :pieces)
+
 -- name: attempts_of_entry
 SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt
 WHERE seq = :seq ORDER BY id

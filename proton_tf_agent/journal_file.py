@@ -1,6 +1,8 @@
 """The journal as a file: made private, refused when it is not, held by one daemon at a time.
 
-The hold is an flock on `PATH.lock`: it ends with its process, however that ends. What is in it is `journal`'s.
+The hold is an flock on `PATH.lock`: it ends with its process, however that ends. In that file stand the daemon's
+process id and, written over each time, whether it waits for room: no other place can be written when a disk is full.
+What is in the journal is `journal`'s.
 """
 
 from __future__ import annotations
@@ -12,6 +14,11 @@ import time
 from contextlib import suppress
 
 from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
+
+JOURNAL_FULL = "journal-full"  # why an agent is degraded, to people
+_PID_BYTES = 16
+_ROOM = b" room\n"
+_FULL = b" full\n"
 
 
 def is_held(path: str) -> bool:
@@ -27,6 +34,24 @@ def is_held(path: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def is_marked_full(path: str) -> bool:
+    """Whether the daemon that holds the journal waits for room in it; of one that is gone this says nothing."""
+    try:
+        fd = os.open(path + ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(fd, len(_FULL), _PID_BYTES) == _FULL
+    finally:
+        os.close(fd)
+
+
+def mark_hold(hold: int, *, is_full: bool) -> None:
+    """Write into a hold whether its daemon waits for room; over what stood there, for which no room is needed."""
+    with suppress(OSError):
+        os.pwrite(hold, _FULL if is_full else _ROOM, _PID_BYTES)
 
 
 def make_private_directory(directory: str) -> None:
@@ -87,14 +112,13 @@ def take_hold(path: str) -> int:
     except OSError as error:
         raise JournalUnusable(Problem(f"it cannot be held: {error.strerror}", lock, "see [journal] path")) from None
     if not _take_flock(fd):
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(fd, _PID_BYTES, 0).decode("ascii", "replace").strip()
         os.close(fd)
         who = f" (process {holder})" if holder.isdigit() else ""
         hint = "stop it, or give this one its own [journal] path"
         raise JournalHeld(Problem(f"another agent holds this journal{who}", path, hint))
     with suppress(OSError):  # held it is without our number, too, and a full disk is no reason not to start
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        os.pwrite(fd, str(os.getpid()).encode().ljust(_PID_BYTES) + _ROOM, 0)  # uncut: a full disk gives nothing twice
     return fd
 
 

@@ -322,6 +322,40 @@ def _duration_toml(seconds: float) -> str:
     return toml(text) if text[-1].isalpha() else text
 
 
+# --- sizes --------------------------------------------------------------------------------------------------
+
+_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = re.compile(r"(\d{1,9}) ?(KiB|MiB|GiB)", re.ASCII)
+
+
+def size(least: int, most: int) -> Kind:
+    """Bytes, as an integer or as a string with a unit: "512KiB", "8MiB"."""
+
+    def check(value: int | str, complain: Complain) -> int:
+        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        count = int(match[1]) * _BYTES[match[2]] if match else value
+        if isinstance(count, str):
+            complain("is not a size", 'bytes, or a string such as "512KiB" or "8MiB"')
+            return 0
+        if not least <= count <= most:
+            complain(f"must be from {_sized(least)} to {_sized(most)}")
+        return count
+
+    schema = {
+        "type": ["integer", "string"],
+        "minimum": least,
+        "maximum": most,
+        "pattern": r"^[0-9]{1,9} ?(KiB|MiB|GiB)$",
+    }
+    return Kind("a size", (int, str), check, schema, lambda count: toml(_sized(count)))
+
+
+def _sized(count: int) -> str | int:
+    """As a person would write it; the bare number where that is no multiple of a unit."""
+    units = (f"{count // unit}{name}" for name, unit in reversed(_BYTES.items()) if count and not count % unit)
+    return next(units, count)
+
+
 # --- the kinds --------------------------------------------------------------------------------------------
 
 _OUTPUT_KEY = _text(_output_key, maxLength=MAX_KEY)

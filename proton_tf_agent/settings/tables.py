@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from ..domain.outputs import OutputMapping
 from . import kinds, model
-from .kinds import Kind, choice, duration
+from .kinds import Kind, choice, duration, size
 
+_BYTES = 'bytes, or a string such as "512KiB" or "8MiB"'
 _SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
 
 
@@ -71,6 +72,13 @@ TABLES = (
                 kinds.PATH,
                 "The journal's file; its directory belongs to the agent alone, outside of every watch root.",
                 '"/var/lib/proton-tf-agent/journal.db"',
+            ),
+            Key(
+                "reserve",
+                size(256 << 10, 1 << 30),
+                "Room that the journal keeps for when its disk is full; 16 MiB are enough for 1,000 runs.",
+                '"64MiB"',
+                _BYTES,
             ),
         ),
     ),

@@ -25,7 +25,8 @@ def write_settings(file: Path, journal: Path, roots: Sequence[Path], endpoint_ur
     """Settings that watch some roots, tell one Proton and lose no time."""
     watches = "".join(f'[[watch]]\npath = "{root}"\n\n' for root in roots)
     file.write_text(
-        f'[journal]\npath = "{journal}"\n\n{watches}[allow]\nresource_arns = ["arn:aws:proton:*"]\n\n'
+        f'[journal]\npath = "{journal}"\nreserve = "256KiB"\n\n{watches}'
+        f'[allow]\nresource_arns = ["arn:aws:proton:*"]\n\n'
         f'[spool]\npath = "{journal.parent}-spool"\n\n'
         f'[[sink]]\ntype = "proton"\nregion = "us-east-1"\nendpoint_url = "{endpoint_url}"\n\n'
         f"[run]\nsettle = 1\ngrace = 0.3\n"
