@@ -26,7 +26,7 @@ class JournalSettings:
     """The agent's memory. reserve is in bytes."""
 
     path: str = "/var/lib/proton-tf-agent/journal.db"
-    reserve: int = 16 << 20
+    reserve: int = 24 << 20
 
 
 @dataclass(frozen=True, slots=True)

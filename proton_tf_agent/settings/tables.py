@@ -76,7 +76,7 @@ TABLES = (
             Key(
                 "reserve",
                 size(256 << 10, 1 << 30),
-                "Room that the journal keeps for when its disk is full; 16 MiB are enough for 1,000 runs.",
+                "Room that the journal keeps for when its disk is full; 24 MiB are enough for 1,000 runs.",
                 '"64MiB"',
                 _BYTES,
             ),

@@ -934,7 +934,7 @@ def test_show_tells_every_value_and_where_it_comes_from(file: File) -> None:
         == f"""\
 [journal]
 path = "/var/lib/proton-tf-agent/journal.db"  # default
-reserve = "16MiB"  # default
+reserve = "24MiB"  # default
 
 [[watch]]
 path = "/w"  # {file.path}:2
