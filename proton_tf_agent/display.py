@@ -247,6 +247,17 @@ def _told(told: Row) -> None:
         console.print(_line(f"        {_clock(attempt['started_at'])}", _outcome(attempt)))
 
 
+def replayed(row: Row, *, in_full: bool) -> None:
+    """`replay` for a person: what became of one entry; in_full: with everything that is, or would be, sent."""
+    to = f"to {row['sink']}" if row["sink"] == row["replay_sink"] else f"from {row['sink']} to {row['replay_sink']}"
+    behind = f" as #{row['replay_seq']}" if row["replay_seq"] else f": {row['refusal']}" if row["refusal"] else ""
+    print(safe(f"#{row['seq']} {row['status']} of {row['resource_arn']} {to}: {row['outcome']}{behind}"))
+    if in_full and not row["refusal"]:
+        _columns((" " * 3, ""), (row["status_message"], ""))
+        for name, value in row["outputs"].items():
+            _columns((f"    output {name} =", ""), (value, ""))
+
+
 def settled(row: Row) -> None:
     """`runs settle` for a person: what was decided, and whom it will be told."""
     console = _console()

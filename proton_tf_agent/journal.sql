@@ -348,8 +348,6 @@ SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit
 SELECT * FROM (SELECT * FROM outbox ORDER BY seq DESC LIMIT :limit) ORDER BY seq
 -- name: parked_entries
 SELECT * FROM outbox WHERE state = 'parked' ORDER BY seq
--- name: originals
-SELECT * FROM outbox WHERE replay_of IS NULL AND state <> 'superseded' ORDER BY seq
 
 -- name: circuits
 SELECT sink, held_for, code, since, probes, waited FROM circuit
@@ -371,7 +369,41 @@ WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
 -- name: count_parked
 SELECT count(*) FROM outbox WHERE state = 'parked'
 
--- name: last_terminal
-SELECT notification_id, deployment_id, status, seq FROM outbox
-WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND replay_of IS NULL
-  AND state <> 'superseded' ORDER BY seq DESC LIMIT 1
+-- What people ask for: selections, replays, discards ---------------------------------------------------------------
+
+-- name: select_entries
+-- A page of the entries behind :after that a person's scope names. Resolved: said again since, and accepted.
+SELECT * FROM outbox AS entry WHERE seq > :after
+  AND (:sink IS NULL OR sink = :sink) AND (:resource_arn IS NULL OR resource_arn = :resource_arn)
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (NOT :originals OR (replay_of IS NULL AND state <> 'superseded'))
+  AND CASE WHEN :undelivered THEN state IN ('pending', 'sending', 'retryable', 'parked')
+           WHEN :parked THEN state = 'parked' ELSE 1 END
+  AND NOT ((:parked OR :undelivered) AND NOT :resolved AND EXISTS (
+    SELECT 1 FROM outbox AS again WHERE again.run_id = entry.run_id AND again.seq > entry.seq
+    AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'))
+ORDER BY seq LIMIT :limit
+-- name: resolved_by
+SELECT again.seq, again.sink FROM outbox AS entry JOIN outbox AS again
+  ON again.run_id = entry.run_id AND again.seq > entry.seq
+  AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'
+WHERE entry.seq = :seq ORDER BY again.seq LIMIT 1
+-- name: last_word
+-- The terminal status of a line that stands last in its history: a replay stands where its original does.
+SELECT seq, status, coalesce(replay_of, seq) AS position FROM outbox
+WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND state <> 'superseded'
+ORDER BY position DESC, seq LIMIT 1
+-- name: accepted_end
+SELECT seq, status FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND deployment_id = :deployment_id
+  AND status <> 'IN_PROGRESS' AND state = 'delivered' ORDER BY seq LIMIT 1
+-- name: waiting_replay
+SELECT seq, state FROM outbox WHERE run_id = :run_id AND replay_of = :seq AND sink = :sink AND NOT reassertion
+  AND state IN ('pending', 'sending', 'retryable') LIMIT 1
+-- name: told_to
+SELECT seq, state FROM outbox WHERE run_id = :run_id AND notification_id = :notification_id AND sink = :sink
+  AND state NOT IN ('superseded', 'discarded') ORDER BY seq LIMIT 1
+-- name: names_sink
+SELECT 1 FROM outbox WHERE sink = :sink LIMIT 1
+-- name: discard
+UPDATE outbox SET state = 'discarded', reason = :reason, settled_at = :now
+WHERE seq = :seq AND state IN (SELECT value FROM json_each(:states))

@@ -239,6 +239,12 @@ def seal_of(table: str, *values: str | bytes | float | None) -> str:
     return digest.hexdigest()
 
 
+def is_sealed(table: str, row: JournalRow) -> bool:
+    """Whether a whole row of a table (`SELECT *`) is what was written."""
+    seal: str = row["seal"]
+    return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
+
+
 def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
     """What SQLite could not do with the journal, in the words of this house."""
     problem = Problem(f"the journal cannot be read: {error}", path)

@@ -485,6 +485,80 @@ def test_a_replay_without_an_agent_says_when_it_is_sent(journal_path: str, setti
     assert err == "no agent is running: what was replayed is sent when one starts\n"
 
 
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (("--parked",), [4]),
+        (("--undelivered", "--sink", "console"), [7]),
+        (("--resource", ARN), [1, 3, 7]),
+        (("--all", "--since", "1970-01-01T00:18:20", "--until", "1970-01-01T00:18:22.5Z"), [4, 5]),
+        (("--until", "1970-01-01T01:17:00+01:00"), [1]),
+        (("--since", "2h", "--parked"), []),
+        (("--parked", "--since", "30000d"), [4]),
+    ],
+)
+def test_a_replay_is_scoped(
+    journal: Journal, settings_file: str, capsys: Output, scope: tuple[str, ...], expected: list[int]
+) -> None:
+    command = ("replay", *scope, "--dry-run", "--force", "--config", settings_file)
+    assert [row["seq"] for row in rows(capsys, *command)] == expected
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (0, "" if expected else "there is nothing like that to replay\n")
+    assert [int(seq) for seq in re.findall(r"^#(\d+) ", out, re.MULTILINE)] == expected
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        (),
+        ("--sink", "proton"),
+        ("--id", "1", "--since", "2h"),
+        ("--run", "run-1", "--resource", ARN),
+        ("--parked", "--undelivered"),
+        ("--all", "--since", "yesterday"),
+        ("--all", "--since", "2x"),
+        ("--all", "--until", "2026-13-01"),
+        ("--all", "--from", "proton"),
+        ("--all", "--from", "proton", "--sink", "proton"),
+    ],
+    ids=" ".join,
+)
+def test_a_replay_without_a_scope_that_makes_sense_is_a_usage_error(
+    journal: Journal, settings_file: str, capsys: Output, scope: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, "replay", *scope, "--config", settings_file)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: ")
+
+
+def test_a_dry_run_shows_message_and_outputs_to_the_letter(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    command = ("replay", "--id", "3", "--dry-run", "--config", settings_file)
+    (row,) = rows(capsys, *command)
+    assert (row["status_message"], row["outputs"], row["outcome"]) == (
+        "number 3", {"vpc_id": "vpc-3"}, "would be replayed",
+    )  # fmt: skip
+    lines = run(capsys, *command)[1].splitlines()
+    assert [line.strip() for line in lines[1:]] == ["number 3", "output vpc_id = vpc-3"]
+
+
+def test_what_a_sink_never_took_is_carried_over_to_one_of_the_settings(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    command = ("replay", "--undelivered", "--from", "proton", "--sink", "console", "--config", settings_file)
+    done = rows(capsys, *command)
+    assert [(row["seq"], row["sink"], row["replay_sink"], row["replay_seq"]) for row in done] == [
+        (4, "proton", "console", 8), (5, "proton", "console", 9), (6, "proton", "console", 10),
+    ]  # fmt: skip
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (1, "refused entries can be replayed with --force\n")
+    assert "from proton to console: refused: console has it already as #8 (pending)" in out
+    code, out, err = run(capsys, *command[:-3], "nobody", "--config", settings_file)
+    assert (code, out) == (2, "")
+    assert "no [[sink]] is named 'nobody' (there is console)" in err
+
+
 # --- as a process -----------------------------------------------------------------------------------------------
 
 
