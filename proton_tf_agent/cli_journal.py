@@ -61,6 +61,21 @@ def _tail(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _discard(parsed: argparse.Namespace) -> int:
+    from . import discard, display, settle, status
+
+    who = settle.who_decides()
+    reason = settle.reason_given(parsed.reason, "say why nobody needs to be told any more")
+    with journal_of(parsed) as journal:
+        done = discard.discard(journal, parsed.entry, f"{who}: {reason}", time.time())
+        for one in done:
+            (row,) = status.entry_rows([one.row])
+            told = row | {"outcome": "refused" if one.refusal else "discarded", "refusal": one.refusal or None}
+            emit([told], parsed.json, lambda rows: display.discarded(rows[0]))
+    refused = sum(bool(one.refusal) for one in done)
+    return 0 if not refused else PARTLY_DONE if refused < len(done) else FAILED
+
+
 # --- replay -------------------------------------------------------------------------------------------------------
 
 
@@ -149,6 +164,10 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     tail = add(journal, "tail", _tail, "the last entries, and new ones as they come", reading)
     tail.add_argument("--limit", type=positive, default=10, metavar="N")
     tail.add_argument("-f", "--follow", action="store_true")
+
+    discarded = add(journal, "discard", _discard, "give up entries: they are kept, and never sent", reading)
+    discarded.add_argument("entry", nargs="+", metavar="ID|SEQ")
+    discarded.add_argument("--reason", required=True, metavar="TEXT", help="why; kept with your name")
 
     replayed = add(commands, "replay", _replay, "send again what the journal holds", reading)
     _add_scope(replayed)

@@ -19,7 +19,8 @@ from .domain.notification import Notification
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
-from .journal_store import SCHEMA_VERSION, JournalRow, Store
+from .journal_store import SCHEMA_VERSION, JournalRow
+from .journal_upkeep import Upkeep
 
 __all__ = [
     "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Recorded", "is_damaged", "notification_of",
@@ -60,7 +61,7 @@ class Head:
     failing: OutcomeKind | None
 
 
-class Journal(Store):
+class Journal(Upkeep):
     """An open journal; see `Store` for how it is opened."""
 
     # --- meta and cursors --------------------------------------------------------------------------------

@@ -407,3 +407,5 @@ SELECT 1 FROM outbox WHERE sink = :sink LIMIT 1
 -- name: discard
 UPDATE outbox SET state = 'discarded', reason = :reason, settled_at = :now
 WHERE seq = :seq AND state IN (SELECT value FROM json_each(:states))
+-- name: interrupt_attempts_of
+UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE seq = :seq AND finished_at IS NULL

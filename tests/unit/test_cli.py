@@ -559,6 +559,46 @@ def test_what_a_sink_never_took_is_carried_over_to_one_of_the_settings(
     assert "no [[sink]] is named 'nobody' (there is console)" in err
 
 
+# --- discard ----------------------------------------------------------------------------------------------------
+
+
+def test_giving_up_says_who_did_it_and_why_and_what_could_not_be_given_up(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    command = ("journal", "discard", "4", "ntf-5", "3", "--reason", "told\x1b by\nhand", "--config", settings_file)
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (3, "")
+    assert [line.rpartition(" to proton: ")[2] for line in out.splitlines()] == [
+        "discarded", "discarded", "refused: it is delivered already",
+    ]  # fmt: skip
+    (listed,) = (row for row in rows(capsys, "journal", "list", "--config", settings_file) if row["seq"] == 4)
+    assert listed["state"] == "discarded"
+    assert re.fullmatch(r"\S+@\S+: told by hand \(it was parked: invalid\)", listed["reason"])
+    assert "by hand (it was parked" in run(capsys, "explain", "run-2", "--config", settings_file)[1]
+    assert run(capsys, *command)[0] == 1
+
+
+def test_giving_up_has_the_documented_keys(journal: Journal, settings_file: str, capsys: Output) -> None:
+    page = COMMANDS_PAGE.read_text("utf-8")
+    found = re.search(r"`journal discard`: a journal row and `([^`]+)`", page)
+    assert found
+    (row,) = rows(capsys, "journal", "discard", "4", "--reason", "why", "--config", settings_file)
+    assert row.keys() == ENTRY_KEYS | set(found[1].split())
+    assert (row["state"], row["outcome"], row["refusal"]) == ("discarded", "discarded", None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("4",), ("4", "--reason", ""), ("4", "--reason", "x" * 501), ("99", "--reason", "x"), ("--reason", "x")],
+)
+def test_giving_up_needs_a_name_and_a_reason(
+    journal: Journal, settings_file: str, capsys: Output, arguments: tuple[str, ...]
+) -> None:
+    before = dump(journal)
+    assert run(capsys, "journal", "discard", *arguments, "--config", settings_file)[:2] == (2, "")
+    assert dump(journal) == before
+
+
 # --- as a process -----------------------------------------------------------------------------------------------
 
 
