@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .command_line import FAILED, PARTLY_DONE, add, complain, emit, group, journal_of, moment, positive, settings_of
@@ -59,6 +60,21 @@ def _tail(parsed: argparse.Namespace) -> int:
                 emit(rows, parsed.json, display.entries)
                 sys.stdout.flush()
     return 0
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from . import display
+    from .journal_store import Store
+    from .journal_verify import check
+
+    found = 0
+    with Store.open_to_verify(settings_of(parsed).journal.path) as journal:
+        for finding in check(journal):
+            found += 1
+            emit([asdict(finding)], parsed.json, lambda rows: display.finding(rows[0]))
+        if not found and not parsed.json:
+            print(f"{journal.path}: sound")
+    return FAILED if found else 0
 
 
 def _discard(parsed: argparse.Namespace) -> int:
@@ -165,6 +181,7 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     tail.add_argument("--limit", type=positive, default=10, metavar="N")
     tail.add_argument("-f", "--follow", action="store_true")
 
+    add(journal, "verify", _verify, "look for rot and contradictions in every row", reading)
     discarded = add(journal, "discard", _discard, "give up entries: they are kept, and never sent", reading)
     discarded.add_argument("entry", nargs="+", metavar="ID|SEQ")
     discarded.add_argument("--reason", required=True, metavar="TEXT", help="why; kept with your name")

@@ -265,6 +265,11 @@ def discarded(row: Row) -> None:
     print(safe(told + (f": {row['refusal']}" if row["refusal"] else "")))
 
 
+def finding(row: Row) -> None:
+    """One line of `journal verify` for a person."""
+    print(safe(f"{row['table']}: {row['key']}: {row['what']}"))
+
+
 def settled(row: Row) -> None:
     """`runs settle` for a person: what was decided, and whom it will be told."""
     console = _console()

@@ -82,6 +82,15 @@ class Store:
         return cls._open(path, None)
 
     @classmethod
+    def open_to_verify(cls, path: str) -> Self:
+        """Open a journal in whatever state it is, to read it: nothing is checked, set or brought up to date."""
+        if not os.path.exists(path):
+            raise _missing(path)
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        return cls(path, connection, None)
+
+    @classmethod
     def _open(cls, path: str, hold: int | None) -> Self:
         refuse_wide_mode(path)
         connection = None
@@ -222,6 +231,19 @@ class Store:
         """A named reading query of `journal.sql`; the read model is built from these."""
         return self._all(name, **values)
 
+    def query_undecoded(self, name: str, **values: Any) -> list[JournalRow]:
+        """The same, of a file in which text may have rotted: bytes that are no UTF-8 come as lone surrogates."""
+        with self._lock:
+            self._connection.text_factory = _as_it_is
+            try:
+                return self._all(name, **values)
+            finally:
+                self._connection.text_factory = str
+
+
+def _as_it_is(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
 
 def seal_of(table: str, *values: str | bytes | float | None) -> str:
     """The seal of a row of a table: a checksum over the values of its other columns, in their order."""
@@ -231,12 +253,17 @@ def seal_of(table: str, *values: str | bytes | float | None) -> str:
             digest.update(b"-")
             continue
         if isinstance(value, str):
-            value = value.encode()
+            value = value.encode("utf-8", "surrogateescape")
         elif not isinstance(value, bytes):
             value = repr(float(value)).encode()  # what is bound as 1 comes back from a REAL column as 1.0
         digest.update(b"%d:" % len(value))
         digest.update(value)
     return digest.hexdigest()
+
+
+def checksum_of(body: bytes) -> str:
+    """The checksum of an outbox entry's body, which stands beside it and never changes."""
+    return blake2b(body, digest_size=16).hexdigest()
 
 
 def is_sealed(table: str, row: JournalRow) -> bool:

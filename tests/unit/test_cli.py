@@ -49,6 +49,7 @@ READING = [
     ("journal", "list"),
     ("journal", "show", "3"),
     ("journal", "tail"),
+    ("journal", "verify"),
     ("replay", "--id", "3", "--dry-run"),
 ]
 
@@ -380,7 +381,7 @@ def test_a_journal_that_is_damaged_is_said_to_be(settings_file: str, journal: Jo
     journal.close()
     whole = Path(journal.path).read_bytes()
     Path(journal.path).write_bytes(whole[:4096] + bytes(len(whole) - 4096))
-    for command in READING:
+    for command in (command for command in READING if command != ("journal", "verify")):
         code, _, err = run(capsys, *command, "--config", settings_file)
         assert code == 78, command
         assert re.fullmatch(rf"proton-tf-agent: {journal.path}: the journal cannot be read: .*\n", err)
@@ -597,6 +598,32 @@ def test_giving_up_needs_a_name_and_a_reason(
     before = dump(journal)
     assert run(capsys, "journal", "discard", *arguments, "--config", settings_file)[:2] == (2, "")
     assert dump(journal) == before
+
+
+# --- verify -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_journal_is_said_to_be(journal: Journal, settings_file: str, capsys: Output) -> None:
+    assert run(capsys, "journal", "verify", "--config", settings_file) == (0, f"{journal.path}: sound\n", "")
+    assert run(capsys, "journal", "verify", "--json", "--config", settings_file) == (0, "", "")
+
+
+def test_what_has_rotted_is_named_in_one_line_each(journal: Journal, settings_file: str, capsys: Output) -> None:
+    journal._connection.execute("UPDATE outbox SET reason = char(27) WHERE seq = 4")
+    what = "it is not what was written: its seal does not hold"
+    code, out, err = run(capsys, "journal", "verify", "--config", settings_file)
+    assert (code, out, err) == (1, f"outbox: seq 4 (ntf-4, run-2): {what}\n", "")
+    code, out, _ = run(capsys, "journal", "verify", "--json", "--config", settings_file)
+    assert (code, json.loads(out)) == (1, {"table": "outbox", "key": "seq 4 (ntf-4, run-2)", "what": what})
+    assert json.loads(out).keys() == documented("journal verify")
+
+
+def test_a_file_that_nothing_else_can_open_is_verified(journal: Journal, settings_file: str, capsys: Output) -> None:
+    whole = Path(journal.path).read_bytes()
+    Path(journal.path).write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    code, out, err = run(capsys, "journal", "verify", "--config", settings_file)
+    assert (code, err) == (1, "")
+    assert out.count("\n") > 3
 
 
 # --- as a process -----------------------------------------------------------------------------------------------
