@@ -27,6 +27,7 @@ from .journal import Journal, Recorded
 from .observer import Observer
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .relay import Relay
+from .retention import Limits, Retention
 from .run_directories import RunDirectories
 from .settings import Settings, SinkSettings, SpoolSettings, WatchSettings, advice, load
 from .sinks import Sink, sink_type
@@ -135,6 +136,9 @@ class Agent:
 
         self._watch = Watch(roots, self._wake, [settings.spool.path])
         records = self._make_spool(opener)
+        kept = settings.journal
+        limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)
+        self._retention = Retention(journal, limits, self._log.tell, self._clock, time.monotonic)
         self._pipeline = assemble_pipeline(settings, journal, opener, sinks, self._tell, relay.nudge, records)
         self._observer = Observer(
             opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set, spool=records
@@ -238,6 +242,7 @@ class Agent:
                 heal_at = now + _HEAL_S
                 rescan_at = min(rescan_at, now + self._until_rescan()) if self._watch.is_blind else rescan_at
             self._observer.turn(rescan=rescan, tick=tick)
+            self._retention.turn()
             now = time.monotonic()
             if rescan:
                 rescan_at = now + self._until_rescan()

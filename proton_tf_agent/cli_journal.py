@@ -6,11 +6,23 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .command_line import FAILED, PARTLY_DONE, add, complain, emit, group, journal_of, moment, positive, settings_of
+from .command_line import (
+    FAILED,
+    PARTLY_DONE,
+    add,
+    complain,
+    duration,
+    emit,
+    group,
+    journal_of,
+    moment,
+    positive,
+    settings_of,
+)
 from .domain.errors import Problem, UsageInvalid
 
 if TYPE_CHECKING:
@@ -90,6 +102,29 @@ def _discard(parsed: argparse.Namespace) -> int:
             emit([told], parsed.json, lambda rows: display.discarded(rows[0]))
     refused = sum(bool(one.refusal) for one in done)
     return 0 if not refused else PARTLY_DONE if refused < len(done) else FAILED
+
+
+def _prune(parsed: argparse.Namespace) -> int:
+    from . import display, status
+    from .journal import Journal
+    from .journal_upkeep import Pruned
+
+    if parsed.older_than is None and not parsed.vacuum:
+        parsed.complain("say what: --older-than, --vacuum or both")
+    before = None if parsed.older_than is None else time.time() - parsed.older_than
+    with journal_of(parsed) as journal:
+        # Nobody can work on a journal that is written anew, so that is for who holds it alone.
+        anew = parsed.vacuum and not parsed.dry_run
+        with Journal.open_as_daemon(journal.path) if anew else nullcontext(journal) as kept:
+            prune = kept.prunable if parsed.dry_run else kept.prune_all
+            gone = Pruned() if before is None else prune(before)
+            if anew:
+                kept.vacuum()
+            size = kept.size()
+    outcome = "would be pruned" if parsed.dry_run else "pruned"
+    row = {"outcome": outcome, "before": status.iso(before), **asdict(gone), "bytes": size, "vacuumed": anew}
+    emit([row], parsed.json, lambda rows: display.pruned(rows[0]))
+    return 0
 
 
 # --- replay -------------------------------------------------------------------------------------------------------
@@ -182,6 +217,11 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     tail.add_argument("-f", "--follow", action="store_true")
 
     add(journal, "verify", _verify, "look for rot and contradictions in every row", reading)
+    pruned = add(journal, "prune", _prune, "let go of runs that are over and of which all was told", reading)
+    pruned.add_argument("--older-than", type=duration, metavar="TIME", help="that were over so long ago: 30d")
+    pruned.add_argument("--dry-run", action="store_true", help="count what would go")
+    pruned.add_argument("--vacuum", action="store_true", help="make the file smaller, too; no agent may be running")
+    pruned.set_defaults(complain=pruned.error)
     discarded = add(journal, "discard", _discard, "give up entries: they are kept, and never sent", reading)
     discarded.add_argument("entry", nargs="+", metavar="ID|SEQ")
     discarded.add_argument("--reason", required=True, metavar="TEXT", help="why; kept with your name")

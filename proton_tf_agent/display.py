@@ -270,6 +270,12 @@ def finding(row: Row) -> None:
     print(safe(f"{row['table']}: {row['key']}: {row['what']}"))
 
 
+def pruned(row: Row) -> None:
+    """`journal prune` for a person."""
+    counted = ", ".join(f"{row[name]} {name}" for name in ("runs", "entries", "attempts", "evidence"))
+    print(f"{counted} {row['outcome']}; the file has {row['bytes']:,} bytes")
+
+
 def settled(row: Row) -> None:
     """`runs settle` for a person: what was decided, and whom it will be told."""
     console = _console()

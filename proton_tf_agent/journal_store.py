@@ -253,7 +253,7 @@ def seal_of(table: str, *values: str | bytes | float | None) -> str:
             digest.update(b"-")
             continue
         if isinstance(value, str):
-            value = value.encode("utf-8", "surrogateescape")
+            value = value.encode()
         elif not isinstance(value, bytes):
             value = repr(float(value)).encode()  # what is bound as 1 comes back from a REAL column as 1.0
         digest.update(b"%d:" % len(value))
@@ -269,7 +269,10 @@ def checksum_of(body: bytes) -> str:
 def is_sealed(table: str, row: JournalRow) -> bool:
     """Whether a whole row of a table (`SELECT *`) is what was written."""
     seal: str = row["seal"]
-    return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
+    try:
+        return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
+    except UnicodeEncodeError:  # what came as lone surrogates is no text that was written
+        return False
 
 
 def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:

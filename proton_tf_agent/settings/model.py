@@ -23,9 +23,12 @@ At = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """The agent's memory."""
+    """The agent's memory. What it keeps of what is over and done: days, entries, bytes; 0 is no limit."""
 
     path: str = "/var/lib/proton-tf-agent/journal.db"
+    keep_days: int = 90
+    keep_rows: int = 100_000
+    keep_bytes: int = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
