@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -23,7 +24,7 @@ from .command_line import (
     positive,
     settings_of,
 )
-from .domain.errors import Problem, UsageInvalid
+from .domain.errors import AgentError, Problem, UsageInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +103,51 @@ def _discard(parsed: argparse.Namespace) -> int:
             emit([told], parsed.json, lambda rows: display.discarded(rows[0]))
     refused = sum(bool(one.refusal) for one in done)
     return 0 if not refused else PARTLY_DONE if refused < len(done) else FAILED
+
+
+def _backup(parsed: argparse.Namespace) -> int:
+    from . import display
+    from .journal_store import Store
+    from .journal_verify import check
+
+    path = _new_file(parsed)
+    with journal_of(parsed) as journal:
+        journal.back_up(path)
+    with Store.open_to_verify(path) as copy:
+        findings = [asdict(finding) for finding in check(copy)]
+    row = {"file": path, "bytes": os.stat(path).st_size, "findings": findings}
+    emit([row], parsed.json, lambda rows: display.backed_up(rows[0]))
+    return FAILED if findings else 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from .export import Export
+    from .journal_file import write_private_file
+    from .selection import Scope, select
+
+    path = _new_file(parsed) if parsed.file is not None else None
+    scope = Scope(since=parsed.since, until=parsed.until, sink=parsed.sink, undelivered=parsed.undelivered)
+    with journal_of(parsed) as journal:
+        export = Export(journal, parsed.format)
+        lines = export.lines(select(journal, scope))
+        if path is not None:
+            write_private_file(path, lines)
+        else:
+            for line in lines:
+                print(line)
+    if export.damaged:
+        complain(f"{export.damaged} entries are damaged on disk and were left out; see `journal verify`")
+    return PARTLY_DONE if export.damaged else 0
+
+
+def _new_file(parsed: argparse.Namespace) -> str:
+    """Where a command writes to: no file that is there, unless that was asked for, and never the journal."""
+    path: str = os.path.abspath(parsed.file)
+    if os.path.realpath(path) == os.path.realpath(settings_of(parsed).journal.path):
+        raise UsageInvalid(Problem("that is the journal itself", path))
+    if os.path.lexists(path) and not parsed.force:
+        raise AgentError(Problem("the file is there already", path, "--force replaces it"))
+    return path
 
 
 def _prune(parsed: argparse.Namespace) -> int:
@@ -217,6 +263,16 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     tail.add_argument("-f", "--follow", action="store_true")
 
     add(journal, "verify", _verify, "look for rot and contradictions in every row", reading)
+    copied = add(journal, "backup", _backup, "a copy of the whole journal, made beside an agent and verified", reading)
+    copied.add_argument("file", metavar="FILE")
+    copied.add_argument("--force", action="store_true", help="replace FILE")
+    exported = add(journal, "export", _export, "the outbox as lines of text, whole and in order", reading[:1])
+    exported.add_argument("--format", choices=("jsonl", "cloudevents"), default="jsonl")
+    exported.add_argument("--sink", metavar="NAME", help="only what this sink is told")
+    exported.add_argument("--undelivered", action="store_true", help="only what is parked or still waits")
+    _add_window(exported)
+    exported.add_argument("--force", action="store_true", help="replace FILE")
+    exported.add_argument("file", nargs="?", metavar="FILE", help="instead of stdout")
     pruned = add(journal, "prune", _prune, "let go of runs that are over and of which all was told", reading)
     pruned.add_argument("--older-than", type=duration, metavar="TIME", help="that were over so long ago: 30d")
     pruned.add_argument("--dry-run", action="store_true", help="count what would go")

@@ -270,6 +270,13 @@ def finding(row: Row) -> None:
     print(safe(f"{row['table']}: {row['key']}: {row['what']}"))
 
 
+def backed_up(row: Row) -> None:
+    """`journal backup` for a person."""
+    for found in row["findings"]:
+        finding(found)
+    print(safe(f"{row['file']}: {row['bytes']:,} bytes, " + ("not sound" if row["findings"] else "verified")))
+
+
 def pruned(row: Row) -> None:
     """`journal prune` for a person."""
     counted = ", ".join(f"{row[name]} {name}" for name in ("runs", "entries", "attempts", "evidence"))

@@ -139,6 +139,18 @@ class Store:
         steps = "".join(self._sql[f"migrate_{step}_to_{step + 1}"] for step in range(version, SCHEMA_VERSION))
         self._connection.executescript(f"BEGIN IMMEDIATE;{steps}{self._sql['stamp']}COMMIT;")
 
+    def back_up(self, path: str) -> None:
+        """Copy the journal to a new file, beside a daemon at work; AgentError, and nothing left, when it cannot be
+        written."""
+        try:
+            with self._lock:
+                self._back_up(path)
+        except (JournalUnusable, sqlite3.Error, OSError) as error:
+            with suppress(OSError):
+                os.unlink(path + ".new")
+            why = error.problems[0].what if isinstance(error, JournalUnusable) else str(error)
+            raise AgentError(Problem(f"the copy cannot be written: {why}", path)) from None
+
     def _back_up(self, path: str) -> None:
         """Copy the journal to `path`, 0600, whole or not at all."""
         unfinished = path + ".new"
