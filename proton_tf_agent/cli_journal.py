@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
 
     with journal_of(parsed) as journal:
-        emit(status.entries(journal, parsed.limit, parsed.parked), parsed.json, display.entries)
+        emit(status.entries(journal, parsed.limit, parsed.parked), parsed.json, display_journal.entries)
     return 0
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
     from .selection import find_entries
 
     with journal_of(parsed) as journal:
@@ -53,30 +53,30 @@ def _show(parsed: argparse.Namespace) -> int:
             if parsed.json:
                 emit([{**row, "attempted": attempted}], True)
             else:
-                display.entry(row, attempted)
+                display_journal.entry(row, attempted)
     return 0
 
 
 def _tail(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
 
     with journal_of(parsed) as journal:
         rows = status.entries(journal, parsed.limit)
         seen = rows[-1]["seq"] if rows else 0
-        emit(rows, parsed.json, display.entries)
+        emit(rows, parsed.json, display_journal.entries)
         sys.stdout.flush()
         while parsed.follow:
             time.sleep(0.5)
             rows = status.entries_after(journal, seen)
             if rows:
                 seen = rows[-1]["seq"]
-                emit(rows, parsed.json, display.entries)
+                emit(rows, parsed.json, display_journal.entries)
                 sys.stdout.flush()
     return 0
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from . import display
+    from . import display_journal
     from .journal_store import Store
     from .journal_verify import check
 
@@ -84,14 +84,14 @@ def _verify(parsed: argparse.Namespace) -> int:
     with Store.open_to_verify(settings_of(parsed).journal.path) as journal:
         for finding in check(journal):
             found += 1
-            emit([asdict(finding)], parsed.json, lambda rows: display.finding(rows[0]))
+            emit([asdict(finding)], parsed.json, lambda rows: display_journal.finding(rows[0]))
         if not found and not parsed.json:
             print(f"{journal.path}: sound")
     return FAILED if found else 0
 
 
 def _discard(parsed: argparse.Namespace) -> int:
-    from . import discard, display, settle, status
+    from . import discard, display_journal, settle, status
 
     who = settle.who_decides()
     reason = settle.reason_given(parsed.reason, "say why nobody needs to be told any more")
@@ -100,13 +100,13 @@ def _discard(parsed: argparse.Namespace) -> int:
         for one in done:
             (row,) = status.entry_rows([one.row])
             told = row | {"outcome": "refused" if one.refusal else "discarded", "refusal": one.refusal or None}
-            emit([told], parsed.json, lambda rows: display.discarded(rows[0]))
+            emit([told], parsed.json, lambda rows: display_journal.discarded(rows[0]))
     refused = sum(bool(one.refusal) for one in done)
     return 0 if not refused else PARTLY_DONE if refused < len(done) else FAILED
 
 
 def _backup(parsed: argparse.Namespace) -> int:
-    from . import display
+    from . import display_journal
     from .journal_store import Store
     from .journal_verify import check
 
@@ -116,7 +116,7 @@ def _backup(parsed: argparse.Namespace) -> int:
     with Store.open_to_verify(path) as copy:
         findings = [asdict(finding) for finding in check(copy)]
     row = {"file": path, "bytes": os.stat(path).st_size, "findings": findings}
-    emit([row], parsed.json, lambda rows: display.backed_up(rows[0]))
+    emit([row], parsed.json, lambda rows: display_journal.backed_up(rows[0]))
     return FAILED if findings else 0
 
 
@@ -151,7 +151,7 @@ def _new_file(parsed: argparse.Namespace) -> str:
 
 
 def _prune(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
     from .journal import Journal
     from .journal_upkeep import Pruned
 
@@ -169,7 +169,7 @@ def _prune(parsed: argparse.Namespace) -> int:
             size = kept.size()
     outcome = "would be pruned" if parsed.dry_run else "pruned"
     row = {"outcome": outcome, "before": status.iso(before), **asdict(gone), "bytes": size, "vacuumed": anew}
-    emit([row], parsed.json, lambda rows: display.pruned(rows[0]))
+    emit([row], parsed.json, lambda rows: display_journal.pruned(rows[0]))
     return 0
 
 
@@ -233,7 +233,7 @@ def _addressee(parsed: argparse.Namespace) -> Iterator[Addressee | None]:
 
 
 def _tell_choice(choice: Choice, dry_run: bool, as_json: bool) -> None:
-    from . import display, status
+    from . import display_journal, status
 
     (row,) = status.entry_rows([choice.row])
     outcome = "refused" if choice.refusal else "would be replayed" if dry_run else "replayed"
@@ -244,7 +244,7 @@ def _tell_choice(choice: Choice, dry_run: bool, as_json: bool) -> None:
     if as_json:
         emit([row | told], True)
     else:
-        display.replayed(row | told, in_full=dry_run)
+        display_journal.replayed(row | told, in_full=dry_run)
 
 
 # --- the parser ---------------------------------------------------------------------------------------------------
