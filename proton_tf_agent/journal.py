@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 
 import msgspec
 
@@ -21,7 +20,8 @@ from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
 from .journal_reserve import Part
-from .journal_store import SCHEMA_VERSION, JournalRow, Store
+from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
+from .journal_upkeep import Upkeep
 
 __all__ = [
     "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",
@@ -62,7 +62,7 @@ class Head:
     failing: OutcomeKind | None
 
 
-class Journal(Store):
+class Journal(Upkeep):
     """An open journal; see `Store` for how it is opened."""
 
     # --- meta and cursors --------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Journal(Store):
         line = {"sink": sink, "resource_arn": notification.resource_arn}
         ends = self._all(
             "overtaken_by", **line, run_id=notification.run_id, deployment_id=notification.deployment_id,
-            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS,
+            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS, now=now,
         )  # fmt: skip
         later = next((row for row in ends if row["done"] or was_over(row["run_id"])), None)
         if later:
@@ -246,7 +246,7 @@ class Journal(Store):
             "enqueue",
             notification_id=notification.notification_id, run_id=notification.run_id, sink=sink,
             resource_arn=notification.resource_arn, deployment_id=notification.deployment_id,
-            status=notification.status.value, body=body, checksum=_checksum(body), state=state.value,
+            status=notification.status.value, body=body, checksum=checksum_of(body), state=state.value,
             attempts=int(state is EntryState.SENDING), due_at=now if due_at is None else due_at, reason=reason,
             created_at=now, run_started_at=notification.run_started_at,
             settled_at=now if state in _SETTLED else None, superseded_by=superseded_by, replay_of=replay_of,
@@ -408,13 +408,9 @@ def notification_of(body: bytes) -> Notification:
 def is_damaged(row: JournalRow) -> bool:
     """Whether an outbox row's body is not what was written; it must not be believed then."""
     checksum: str = row["checksum"]
-    return _checksum(row["body"]) != checksum
+    return checksum_of(row["body"]) != checksum
 
 
 def _recorded(row: JournalRow) -> Recorded:
     binding = _decode_binding(row["binding"]) if row["binding"] else Unbound(row["unbound_reason"])
     return Recorded(_decode_run(row["body"]), binding, row["silence"])
-
-
-def _checksum(body: bytes) -> str:
-    return blake2b(body, digest_size=16).hexdigest()

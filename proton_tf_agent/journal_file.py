@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
@@ -82,6 +83,27 @@ def create_private_file(path: str) -> None:
         return
     except OSError as error:
         raise JournalUnusable(Problem(f"it cannot be created: {error.strerror}", path, "see [journal] path")) from None
+
+
+def write_private_file(path: str, lines: Iterable[str]) -> None:
+    """A new file of lines, 0600, whole or not at all; AgentError when it cannot be written."""
+    unfinished = path + ".new"
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        fd = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(fd, "w", encoding="ascii", newline="\n") as file:
+                file.writelines(f"{line}\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(unfinished, path)
+        except BaseException:
+            os.unlink(unfinished)
+            raise
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        raise AgentError(Problem(f"it cannot be written: {error.strerror}", path)) from None
 
 
 def refuse_wide_mode(path: str) -> None:

@@ -117,6 +117,15 @@ class Store:
         return cls._open(path, None)
 
     @classmethod
+    def open_to_verify(cls, path: str) -> Self:
+        """Open a journal in whatever state it is, to read it: nothing is checked, set or brought up to date."""
+        if not os.path.exists(path):
+            raise _missing(path)
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        return cls(path, connection, None, lambda _failure: None)
+
+    @classmethod
     def _open(
         cls,
         path: str,
@@ -178,6 +187,18 @@ class Store:
         self._back_up(f"{self.path}.v{version}")
         steps = "".join(self._sql[f"migrate_{step}_to_{step + 1}"] for step in range(version, SCHEMA_VERSION))
         self._connection.executescript(f"BEGIN IMMEDIATE;{steps}{self._sql['stamp']}COMMIT;")
+
+    def back_up(self, path: str) -> None:
+        """Copy the journal to a new file, beside a daemon at work; AgentError, and nothing left, when it cannot be
+        written."""
+        try:
+            with self._lock:
+                self._back_up(path)
+        except (JournalUnusable, sqlite3.Error, OSError) as error:
+            with suppress(OSError):
+                os.unlink(path + ".new")
+            why = error.problems[0].what if isinstance(error, JournalUnusable) else str(error)
+            raise AgentError(Problem(f"the copy cannot be written: {why}", path)) from None
 
     def _back_up(self, path: str) -> None:
         """Copy the journal to `path`, 0600, whole or not at all."""
@@ -349,12 +370,39 @@ class Store:
         """A named reading query of `journal.sql`; the read model is built from these."""
         return self._all(name, **values)
 
+    def query_undecoded(self, name: str, **values: Any) -> list[JournalRow]:
+        """The same, of a file in which text may have rotted: bytes that are no UTF-8 come as lone surrogates."""
+        with self._lock:
+            self._connection.text_factory = _as_it_is
+            try:
+                return self._all(name, **values)
+            finally:
+                self._connection.text_factory = str
+
+
+def _as_it_is(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
 
 def seal_of(table: str, *values: str | bytes | float | None) -> str:
     """The seal of a row of a table: a checksum over the values of its other columns, in their order."""
     # Numbers as floats: what is bound as 1 comes back from a REAL column as 1.0.
     row = [float(value) if isinstance(value, int) else value for value in values]
     return blake2b(_encode((table, row)), digest_size=8).hexdigest()
+
+
+def checksum_of(body: bytes) -> str:
+    """The checksum of an outbox entry's body, which stands beside it and never changes."""
+    return blake2b(body, digest_size=16).hexdigest()
+
+
+def is_sealed(table: str, row: JournalRow) -> bool:
+    """Whether a whole row of a table (`SELECT *`) is what was written."""
+    seal: str = row["seal"]
+    try:
+        return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
+    except UnicodeEncodeError:  # what came as lone surrogates is no text that was written
+        return False
 
 
 def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:

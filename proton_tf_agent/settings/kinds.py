@@ -275,6 +275,20 @@ def _output_key(value: str, complain: Complain) -> str:
     return value
 
 
+# --- counts ------------------------------------------------------------------------------------------------
+
+
+def count(least: int, most: int) -> Kind:
+    """A whole number of things."""
+
+    def check(value: int, complain: Complain) -> int:
+        if not least <= value <= most:
+            complain(f"must be from {least} to {most}")
+        return value
+
+    return Kind("an integer", (int,), check, {"type": "integer", "minimum": least, "maximum": most})
+
+
 # --- durations --------------------------------------------------------------------------------------------
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

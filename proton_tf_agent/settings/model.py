@@ -23,10 +23,16 @@ At = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """The agent's memory. reserve is in bytes."""
+    """The agent's memory. What it keeps of what is over and done: days, entries, bytes; 0 is no limit.
+
+    reserve: bytes that are kept for when the disk is full.
+    """
 
     path: str = "/var/lib/proton-tf-agent/journal.db"
     reserve: int = 24 << 20
+    keep_days: int = 90
+    keep_rows: int = 100_000
+    keep_bytes: int = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
