@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import fields, replace
 from functools import partial
 
 from . import __version__, spool_directory
@@ -32,6 +31,7 @@ from .relay import Relay
 from .retention import Limits, Retention
 from .run_directories import RunDirectories
 from .settings import Settings, SinkSettings, SpoolSettings, WatchSettings, advice, load
+from .settings.changes import changed_tables, keep_what_cannot_change
 from .sinks import Sink, sink_type
 from .sources import spool
 from .sources.liveness import Boot, read_boot
@@ -155,8 +155,7 @@ class Agent:
     def _wait_for_room(self, relay: Relay) -> None:
         """Wait until there is room for evidence. To systemd the agent is ready: it does what it can."""
         self._room.used_up()
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
         while not self._is_over():
             self._wake.wait(_ROOM_S)
             self._wake.clear()
@@ -270,21 +269,19 @@ class Agent:
 
     def _tell_ready(self, on_ready: Callable[[], None]) -> None:
         self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
         on_ready()
 
     def _tell_reloaded(self, changed: list[str]) -> None:
         self._log.tell("agent.reloaded", {"changed": changed})
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
 
-    def _report_status(self) -> None:
-        """What `systemctl status` shows."""
+    def _report_status(self, *assignments: str) -> None:
+        """Tell systemd these, and what `systemctl status` shows when that is something else than before."""
         status = f"degraded: {JOURNAL_FULL}" if self._room.is_missing else f"watching {len(self._settings.watch)} roots"
-        if status != self._status:
+        if assignments or status != self._status:
             self._status = status
-            notify_systemd(f"STATUS={status}")
+            notify_systemd(*assignments, f"STATUS={status}")
 
     # --- the loop ------------------------------------------------------------------------------------------
 
@@ -334,30 +331,6 @@ class Agent:
             if problem not in problems:
                 self._log.tell("watch.restored", {"reason": problem})
         self._problems = problems
-
-
-def changed_tables(before: Settings, after: Settings) -> list[str]:
-    """The tables of the settings file in which two settings differ."""
-    names = [field.name for field in fields(Settings) if field.compare]
-    return [name for name in names if getattr(before, name) != getattr(after, name)]
-
-
-def keep_what_cannot_change(
-    before: Settings, after: Settings, tell: Callable[[str, Mapping[str, object]], None]
-) -> Settings:
-    """The settings after a reload, with the journal and the log as they were; `tell` hears of it where they differ.
-
-    SettingsInvalid when the journal that is kept would lie below one of the new roots.
-    """
-    for table in ("journal", "log"):
-        if getattr(before, table) != getattr(after, table):
-            tell("settings.kept", {"reason": f"[{table}] changes when the agent is started again, not before"})
-    journal = os.path.realpath(before.journal.path)
-    for watch in after.watch:
-        if journal.startswith(os.path.realpath(watch.path).rstrip("/") + "/"):
-            what = f"{before.journal.path}, the journal in use, lies inside the watch root {watch.path}"
-            raise SettingsInvalid(Problem(what, after.path, "start the agent again to change [journal] path"))
-    return replace(after, journal=before.journal, log=before.log)
 
 
 def _watched_root(watch: WatchSettings, journal: Journal) -> WatchedRoot:

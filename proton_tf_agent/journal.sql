@@ -469,7 +469,7 @@ DELETE FROM outbox WHERE run_id = :run_id
 -- name: count_entries
 SELECT count(*) FROM outbox
 -- name: count_bytes
-SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes
+SELECT (p.page_count - f.freelist_count) * s.page_size - (SELECT total(length(bytes)) FROM filler) AS bytes
 FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s
 -- name: vacuum
 VACUUM
