@@ -52,7 +52,8 @@ def _sink(sink: Row) -> None:
 def _held(sink: Row) -> str:
     why = EXPLANATIONS[OutcomeKind(sink["held_for"])]
     code = f" ({sink['code']})" if sink["code"] else ""
-    since = f"since {clock(sink['held_since'])} UTC, asked {sink['probes']} times"
+    asked = f"{sink['probes']} times" if sink["probes"] != 1 else "once"
+    since = f"since {clock(sink['held_since'])} UTC, asked {asked}"
     if sink["verdict"] == "gone":
         carry = f"`replay --undelivered --from {sink['sink']} --sink NAME` carries it elsewhere"
         return f"{sink['sink']} answers as a retired service does{code} {since}: everything is kept; {carry}"
