@@ -149,7 +149,8 @@ class Store:
                 journal._create()
             else:
                 journal._migrate()
-            journal._reserve = Reserve(reserve, journal._pieces_held())
+            if hold is not None:
+                journal._reserve = Reserve(reserve, journal._pieces_held())
             return journal
         except BaseException as error:
             if _is_disk_failure(error):
