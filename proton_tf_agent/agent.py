@@ -155,8 +155,7 @@ class Agent:
     def _wait_for_room(self, relay: Relay) -> None:
         """Wait until there is room for evidence. To systemd the agent is ready: it does what it can."""
         self._room.used_up()
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
         while not self._is_over():
             self._wake.wait(_ROOM_S)
             self._wake.clear()
@@ -270,21 +269,19 @@ class Agent:
 
     def _tell_ready(self, on_ready: Callable[[], None]) -> None:
         self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
         on_ready()
 
     def _tell_reloaded(self, changed: list[str]) -> None:
         self._log.tell("agent.reloaded", {"changed": changed})
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
 
-    def _report_status(self) -> None:
-        """What `systemctl status` shows."""
+    def _report_status(self, *assignments: str) -> None:
+        """What `systemctl status` shows, when it has changed or there is something else to be told."""
         status = f"degraded: {JOURNAL_FULL}" if self._room.is_missing else f"watching {len(self._settings.watch)} roots"
-        if status != self._status:
+        if assignments or status != self._status:
             self._status = status
-            notify_systemd(f"STATUS={status}")
+            notify_systemd(*assignments, f"STATUS={status}")
 
     # --- the loop ------------------------------------------------------------------------------------------
 
