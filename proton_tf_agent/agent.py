@@ -277,7 +277,7 @@ class Agent:
         self._report_status("READY=1")
 
     def _report_status(self, *assignments: str) -> None:
-        """Tell systemd these, and what `systemctl status` shows when that is something else than before."""
+        """What `systemctl status` shows, when it has changed or there is something else to be told."""
         status = f"degraded: {JOURNAL_FULL}" if self._room.is_missing else f"watching {len(self._settings.watch)} roots"
         if assignments or status != self._status:
             self._status = status
