@@ -13,12 +13,13 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import fields, replace
 from functools import partial
 
 from . import __version__, spool_directory
-from .domain.errors import Problem, SettingsInvalid
+from .domain.errors import Problem, SettingsInvalid, UsageInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
 from .domain.run import Patience
@@ -319,10 +320,7 @@ def assemble_pipeline(
 ) -> Pipeline:
     """The pipeline these settings ask for."""
     types = {sink.name: sink.type for sink in settings.sink}
-    addressees = [
-        Addressee(name, sink.wants, proton_objection if types[name] == "proton" else _no_objection)
-        for name, sink in sinks.items()
-    ]
+    addressees = [_as_addressee(sink, types[name]) for name, sink in sinks.items()]
     rules = Rules(
         Patience(settings.run.settle, settings.run.grace),
         settings.outputs,
@@ -346,6 +344,17 @@ def decide(settings: Settings, journal: Journal, run_id: str, decision: Decision
     finally:
         for sink in sinks.values():
             sink.close()
+
+
+@contextmanager
+def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
+    """A sink of the settings as the pipeline sees it; UsageInvalid when they name none like that."""
+    named = next((sink for sink in settings.sink if sink.name == name), None)
+    if named is None:
+        hint = f"there is {', '.join(sink.name for sink in settings.sink) or 'none'}"
+        raise UsageInvalid(Problem(f"no [[sink]] is named {name!r}", settings.path, hint))
+    with closing(_make_sink(named)) as sink:
+        yield _as_addressee(sink, named.type)
 
 
 def run_until_signalled(agent: Agent) -> int:
@@ -380,6 +389,10 @@ def _make_sink(sink: SinkSettings) -> Sink:
             read_back=sink.read_back,
         )
     return make(sink.name)
+
+
+def _as_addressee(sink: Sink, type_: str) -> Addressee:
+    return Addressee(sink.name, sink.wants, proton_objection if type_ == "proton" else _no_objection)
 
 
 def _no_objection(_notification: Notification) -> str:

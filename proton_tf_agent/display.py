@@ -26,6 +26,7 @@ _COLOURS = {
     "IN_PROGRESS": "cyan", "planned_and_finished": "blue", "superseded": "bright_black", "discarded": "bright_black",
 }  # fmt: skip
 _WIDEST_PLACE = 36
+_WITH_REASON = ("parked", "retryable", "discarded")
 
 
 def safe(text: object) -> str:
@@ -103,7 +104,7 @@ def entries(rows: Sequence[Row]) -> None:
             (
                 row["seq"],
                 row["status"],
-                row["state"] + (f" ({row['reason']})" if row["state"] in ("parked", "retryable") else ""),
+                row["state"] + (f" ({row['reason']})" if row["state"] in _WITH_REASON else ""),
                 row["sink"],
                 _resource(row["resource_arn"]),
                 row["attempts"],
@@ -235,7 +236,7 @@ def _told(told: Row) -> None:
     console = _console()
     instead = f"by #{told['superseded_by']}" if told["superseded_by"] else ""
     again = f"(a replay of #{told['replay_of']})" if told["replay_of"] else ""
-    refused = f"({told['reason']})" if told["state"] in ("parked", "retryable") else ""
+    refused = f"({told['reason']})" if told["state"] in _WITH_REASON else ""
     number = f"    #{told['seq']}"
     console.print(_line(number, told["status"], f"to {told['sink']}:", told["state"], instead, refused, again))
     _columns((" " * 7, ""), (told["status_message"], ""))
@@ -245,6 +246,28 @@ def _told(told: Row) -> None:
         console.print(f"        output {safe(name)} withheld: {safe(reason)}")
     for attempt in told["attempted"]:
         console.print(_line(f"        {_clock(attempt['started_at'])}", _outcome(attempt)))
+
+
+def replayed(row: Row, *, in_full: bool) -> None:
+    """`replay` for a person: what became of one entry; in_full: with everything that is, or would be, sent."""
+    to = f"to {row['sink']}" if row["sink"] == row["replay_sink"] else f"from {row['sink']} to {row['replay_sink']}"
+    behind = f" as #{row['replay_seq']}" if row["replay_seq"] else f": {row['refusal']}" if row["refusal"] else ""
+    print(safe(f"#{row['seq']} {row['status']} of {row['resource_arn']} {to}: {row['outcome']}{behind}"))
+    if in_full and not row["refusal"]:
+        _columns((" " * 3, ""), (row["status_message"], ""))
+        for name, value in row["outputs"].items():
+            _columns((f"    output {name} =", ""), (value, ""))
+
+
+def discarded(row: Row) -> None:
+    """`journal discard` for a person: what became of one entry."""
+    told = f"#{row['seq']} {row['status']} of {row['resource_arn']} to {row['sink']}: {row['outcome']}"
+    print(safe(told + (f": {row['refusal']}" if row["refusal"] else "")))
+
+
+def finding(row: Row) -> None:
+    """One line of `journal verify` for a person."""
+    print(safe(f"{row['table']}: {row['key']}: {row['what']}"))
 
 
 def settled(row: Row) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import msgspec
 
@@ -19,7 +18,8 @@ from .domain.notification import Notification
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
-from .journal_store import SCHEMA_VERSION, JournalRow, Store
+from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
+from .journal_upkeep import Upkeep
 
 __all__ = [
     "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Recorded", "is_damaged", "notification_of",
@@ -60,7 +60,7 @@ class Head:
     failing: OutcomeKind | None
 
 
-class Journal(Store):
+class Journal(Upkeep):
     """An open journal; see `Store` for how it is opened."""
 
     # --- meta and cursors --------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Journal(Store):
             "enqueue",
             notification_id=notification.notification_id, run_id=notification.run_id, sink=sink,
             resource_arn=notification.resource_arn, deployment_id=notification.deployment_id,
-            status=notification.status.value, body=body, checksum=_checksum(body), state=state.value,
+            status=notification.status.value, body=body, checksum=checksum_of(body), state=state.value,
             attempts=int(state is EntryState.SENDING), due_at=now if due_at is None else due_at, reason=reason,
             created_at=now, run_started_at=notification.run_started_at,
             settled_at=now if state in _SETTLED else None, superseded_by=superseded_by, replay_of=replay_of,
@@ -404,13 +404,9 @@ def notification_of(body: bytes) -> Notification:
 def is_damaged(row: JournalRow) -> bool:
     """Whether an outbox row's body is not what was written; it must not be believed then."""
     checksum: str = row["checksum"]
-    return _checksum(row["body"]) != checksum
+    return checksum_of(row["body"]) != checksum
 
 
 def _recorded(row: JournalRow) -> Recorded:
     binding = _decode_binding(row["binding"]) if row["binding"] else Unbound(row["unbound_reason"])
     return Recorded(_decode_run(row["body"]), binding, row["silence"])
-
-
-def _checksum(body: bytes) -> str:
-    return blake2b(body, digest_size=16).hexdigest()

@@ -348,8 +348,6 @@ SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit
 SELECT * FROM (SELECT * FROM outbox ORDER BY seq DESC LIMIT :limit) ORDER BY seq
 -- name: parked_entries
 SELECT * FROM outbox WHERE state = 'parked' ORDER BY seq
--- name: originals
-SELECT * FROM outbox WHERE replay_of IS NULL AND state <> 'superseded' ORDER BY seq
 
 -- name: circuits
 SELECT sink, held_for, code, since, probes, waited FROM circuit
@@ -373,7 +371,151 @@ WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
 -- name: count_parked
 SELECT count(*) FROM outbox WHERE state = 'parked'
 
--- name: last_terminal
-SELECT notification_id, deployment_id, status, seq FROM outbox
-WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND replay_of IS NULL
-  AND state <> 'superseded' ORDER BY seq DESC LIMIT 1
+-- What people ask for: selections, replays, discards ---------------------------------------------------------------
+
+-- name: select_entries
+-- A page of the entries behind :after that a person's scope names. Resolved: said again since, and accepted.
+SELECT * FROM outbox AS entry WHERE seq > :after
+  AND (:sink IS NULL OR sink = :sink) AND (:resource_arn IS NULL OR resource_arn = :resource_arn)
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (NOT :originals OR (replay_of IS NULL AND state <> 'superseded'))
+  AND CASE WHEN :undelivered THEN state IN ('pending', 'sending', 'retryable', 'parked')
+           WHEN :parked THEN state = 'parked' ELSE 1 END
+  AND NOT ((:parked OR :undelivered) AND NOT :resolved AND EXISTS (
+    SELECT 1 FROM outbox AS again WHERE again.run_id = entry.run_id AND again.seq > entry.seq
+    AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'))
+ORDER BY seq LIMIT :limit
+-- name: resolved_by
+SELECT again.seq, again.sink FROM outbox AS entry JOIN outbox AS again
+  ON again.run_id = entry.run_id AND again.seq > entry.seq
+  AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'
+WHERE entry.seq = :seq ORDER BY again.seq LIMIT 1
+-- name: last_word
+-- The terminal status of a line that stands last in its history: a replay stands where its original does.
+SELECT seq, status, coalesce(replay_of, seq) AS position FROM outbox
+WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND state <> 'superseded'
+ORDER BY position DESC, seq LIMIT 1
+-- name: accepted_end
+SELECT seq, status FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND deployment_id = :deployment_id
+  AND status <> 'IN_PROGRESS' AND state = 'delivered' ORDER BY seq LIMIT 1
+-- name: waiting_replay
+SELECT seq, state FROM outbox WHERE run_id = :run_id AND replay_of = :seq AND sink = :sink AND NOT reassertion
+  AND state IN ('pending', 'sending', 'retryable') LIMIT 1
+-- name: told_to
+SELECT seq, state FROM outbox WHERE run_id = :run_id AND notification_id = :notification_id AND sink = :sink
+  AND state NOT IN ('superseded', 'discarded') ORDER BY seq LIMIT 1
+-- name: names_sink
+SELECT 1 FROM outbox WHERE sink = :sink LIMIT 1
+-- name: discard
+UPDATE outbox SET state = 'discarded', reason = :reason, settled_at = :now
+WHERE seq = :seq AND state IN (SELECT value FROM json_each(:states))
+-- name: interrupt_attempts_of
+UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE seq = :seq AND finished_at IS NULL
+
+-- What must hold of every journal (`journal_verify`) ---------------------------------------------------------------
+-- Each names what breaks it: the key of a row, and for people the ids it has.
+
+-- name: verify_integrity
+PRAGMA integrity_check(100)
+-- name: verify_version
+PRAGMA user_version
+-- name: verify_meta
+SELECT * FROM meta NOT INDEXED WHERE key > :at ORDER BY key LIMIT :limit
+-- name: verify_meta_back
+SELECT * FROM meta NOT INDEXED WHERE key < :at ORDER BY key DESC LIMIT :limit
+-- name: verify_cursor
+SELECT * FROM cursor NOT INDEXED WHERE path > :at ORDER BY path LIMIT :limit
+-- name: verify_cursor_back
+SELECT * FROM cursor NOT INDEXED WHERE path < :at ORDER BY path DESC LIMIT :limit
+-- name: verify_run
+SELECT * FROM run NOT INDEXED WHERE run_id > :at ORDER BY run_id LIMIT :limit
+-- name: verify_run_back
+SELECT * FROM run NOT INDEXED WHERE run_id < :at ORDER BY run_id DESC LIMIT :limit
+-- name: verify_evidence
+SELECT * FROM evidence NOT INDEXED WHERE id > :at ORDER BY id LIMIT :limit
+-- name: verify_evidence_back
+SELECT * FROM evidence NOT INDEXED WHERE id < :at ORDER BY id DESC LIMIT :limit
+-- name: verify_outbox
+SELECT * FROM outbox NOT INDEXED WHERE seq > :at ORDER BY seq LIMIT :limit
+-- name: verify_outbox_back
+SELECT * FROM outbox NOT INDEXED WHERE seq < :at ORDER BY seq DESC LIMIT :limit
+-- name: verify_attempt
+SELECT * FROM attempt NOT INDEXED WHERE id > :at ORDER BY id LIMIT :limit
+-- name: verify_attempt_back
+SELECT * FROM attempt NOT INDEXED WHERE id < :at ORDER BY id DESC LIMIT :limit
+-- name: verify_circuit
+SELECT * FROM circuit NOT INDEXED WHERE sink > :at ORDER BY sink LIMIT :limit
+-- name: verify_circuit_back
+SELECT * FROM circuit NOT INDEXED WHERE sink < :at ORDER BY sink DESC LIMIT :limit
+-- name: verify_told_twice
+-- A notification is told to a sink once; said again it is a replay. Read from the table, not from the index.
+SELECT max(seq) AS key, notification_id, run_id FROM outbox NOT INDEXED WHERE replay_of IS NULL
+GROUP BY notification_id, sink HAVING count(*) > 1
+-- name: verify_told_nothing
+-- A run that is over, is somebody's, and gives no reason for silence has told an end.
+SELECT run_id AS key, run_id FROM run WHERE ended_at IS NOT NULL AND resource_arn IS NOT NULL AND silence = ''
+  AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS')
+-- name: verify_seq_reused
+SELECT max(seq) AS key, NULL AS run_id FROM outbox
+HAVING max(seq) > coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'), 0)
+-- name: verify_two_under_way
+SELECT max(seq) AS key, notification_id, run_id FROM outbox WHERE state = 'sending'
+GROUP BY sink, resource_arn HAVING count(*) > 1
+-- name: verify_overtook_in_line
+-- Every attempt for an entry is older than any for a later one of its line.
+SELECT key, notification_id, run_id FROM (
+  SELECT seq AS key, notification_id, run_id, first_id,
+         max(last_id) OVER (PARTITION BY sink, resource_arn ORDER BY seq
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+  FROM (SELECT outbox.seq, notification_id, run_id, sink, resource_arn, min(attempt.id) AS first_id,
+               max(attempt.id) AS last_id
+        FROM outbox JOIN attempt ON attempt.seq = outbox.seq GROUP BY outbox.seq))
+WHERE first_id < before
+-- name: verify_under_way_behind_another
+SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE state = 'sending' AND EXISTS (
+  SELECT 1 FROM outbox AS head WHERE head.sink = entry.sink AND head.resource_arn = entry.resource_arn
+  AND head.seq < entry.seq AND head.state IN ('pending', 'sending', 'retryable'))
+-- name: verify_state
+SELECT seq AS key, notification_id, run_id FROM outbox
+WHERE state NOT IN ('pending', 'sending', 'retryable', 'delivered', 'superseded', 'parked', 'discarded')
+  OR (settled_at IS NULL) <> (state IN ('pending', 'sending', 'retryable'))
+-- name: verify_attempts
+-- As many as are counted; one without an end while the entry is under way, and only then.
+SELECT seq AS key, notification_id, run_id FROM outbox WHERE
+  attempts <> (SELECT count(*) FROM attempt WHERE attempt.seq = outbox.seq)
+  OR (state = 'sending') <> (SELECT count(*) FROM attempt WHERE attempt.seq = outbox.seq AND finished_at IS NULL)
+-- name: verify_body_can_change
+SELECT 'outbox_body_is_immutable' AS key, NULL AS run_id WHERE NOT EXISTS (
+  SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = 'outbox_body_is_immutable')
+-- name: verify_went_back
+SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE status = 'IN_PROGRESS' AND replay_of IS NULL
+  AND state <> 'superseded' AND EXISTS (
+  SELECT 1 FROM outbox AS told WHERE told.run_id = entry.run_id AND told.sink = entry.sink AND told.seq < entry.seq
+  AND told.status <> 'IN_PROGRESS' AND told.replay_of IS NULL AND told.state <> 'superseded')
+-- name: verify_delivered_unheard
+SELECT seq AS key, notification_id, run_id FROM outbox WHERE state = 'delivered' AND NOT EXISTS (
+  SELECT 1 FROM attempt WHERE attempt.seq = outbox.seq AND outcome IN ('accepted', 'confirmed'))
+-- name: verify_superseded
+SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE state = 'superseded' AND (
+  attempts <> 0 OR superseded_by IS NULL OR superseded_by = seq
+  OR superseded_by > (SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox')
+  OR EXISTS (SELECT 1 FROM outbox AS instead WHERE instead.seq = entry.superseded_by
+             AND (instead.sink <> entry.sink OR instead.resource_arn <> entry.resource_arn)))
+-- name: verify_replay
+SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE replay_of IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM outbox AS original WHERE original.seq = entry.replay_of AND original.replay_of IS NULL
+  AND original.seq < entry.seq AND original.notification_id = entry.notification_id)
+-- name: verify_says_something_else
+-- What stands in the columns is what the body says. A body that has rotted is found by its checksum.
+SELECT seq AS key, notification_id, run_id FROM outbox WHERE
+  CASE WHEN json_valid(CAST(body AS TEXT)) THEN
+    json_extract(CAST(body AS TEXT), '$.notification_id') IS NOT notification_id
+    OR json_extract(CAST(body AS TEXT), '$.run_id') IS NOT run_id
+    OR json_extract(CAST(body AS TEXT), '$.resource_arn') IS NOT resource_arn
+    OR json_extract(CAST(body AS TEXT), '$.deployment_id') IS NOT deployment_id
+    OR json_extract(CAST(body AS TEXT), '$.status') IS NOT status
+  ELSE 0 END
+-- name: verify_evidence_of_nobody
+SELECT min(id) AS key, run_id FROM evidence WHERE run_id NOT IN (SELECT run_id FROM run) GROUP BY run_id
+-- name: verify_attempt_for_nothing
+SELECT id AS key, NULL AS run_id FROM attempt WHERE seq NOT IN (SELECT seq FROM outbox)

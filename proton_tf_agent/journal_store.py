@@ -93,6 +93,15 @@ class Store:
         return cls._open(path, None)
 
     @classmethod
+    def open_to_verify(cls, path: str) -> Self:
+        """Open a journal in whatever state it is, to read it: nothing is checked, set or brought up to date."""
+        if not os.path.exists(path):
+            raise _missing(path)
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        return cls(path, connection, None, lambda _failure: None)
+
+    @classmethod
     def _open(cls, path: str, hold: int | None, on_disk_failure: OnDiskFailure = lambda _failure: None) -> Self:
         refuse_wide_mode(path)
         connection = None
@@ -245,12 +254,40 @@ class Store:
         """A named reading query of `journal.sql`; the read model is built from these."""
         return self._all(name, **values)
 
+    def query_undecoded(self, name: str, **values: Any) -> list[JournalRow]:
+        """The same, of a file in which text may have rotted: bytes that are no UTF-8 come as lone surrogates."""
+        with self._lock:
+            self._connection.text_factory = _as_it_is
+            try:
+                return self._all(name, **values)
+            finally:
+                self._connection.text_factory = str
+
+
+def _as_it_is(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
 
 def seal_of(table: str, *values: str | bytes | float | None) -> str:
     """The seal of a row of a table: a checksum over the values of its other columns, in their order."""
     # Numbers as floats: what is bound as 1 comes back from a REAL column as 1.0.
     row = [float(value) if isinstance(value, int) else value for value in values]
-    return blake2b(_encode((table, row)), digest_size=8).hexdigest()
+    try:
+        encoded = _encode((table, row))
+    except UnicodeEncodeError:  # text that has rotted; as bytes it has a seal that was never written
+        encoded = _encode((table, [v.encode("utf-8", "surrogateescape") if isinstance(v, str) else v for v in row]))
+    return blake2b(encoded, digest_size=8).hexdigest()
+
+
+def checksum_of(body: bytes) -> str:
+    """The checksum of an outbox entry's body, which stands beside it and never changes."""
+    return blake2b(body, digest_size=16).hexdigest()
+
+
+def is_sealed(table: str, row: JournalRow) -> bool:
+    """Whether a whole row of a table (`SELECT *`) is what was written."""
+    seal: str = row["seal"]
+    return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
 
 
 def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:

@@ -22,12 +22,18 @@ _MAX_HOST = 255
 
 def decision(succeeded: bool, reason: str, who: str) -> DecisionTaken:
     """A person's decision; UsageInvalid when it gives no reason, or one that is too long."""
+    return DecisionTaken(succeeded, who, reason_given(reason, "say how you know what became of the run"))
+
+
+def reason_given(reason: str, hint: str) -> str:
+    """A person's reason as it is kept: on one line, what they may have pasted masked; UsageInvalid when there is none,
+    or it is too long."""
     kept = " ".join(scrub(reason, NOTHING_TAINTED).split())
     if not kept:
-        raise UsageInvalid(Problem("a decision needs a reason", "--reason", "say how you know what became of the run"))
+        raise UsageInvalid(Problem("a decision needs a reason", "--reason", hint))
     if len(reason) > MAX_REASON:
         raise UsageInvalid(Problem(f"{len(reason)} characters are too many", "--reason", f"at most {MAX_REASON}"))
-    return DecisionTaken(succeeded, who, kept)
+    return kept
 
 
 def who_decides(environment: Mapping[str, str] = os.environ) -> str:

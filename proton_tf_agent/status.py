@@ -21,9 +21,9 @@ from .domain.outbox import ACTIVE
 from .domain.run import Basis, Run
 from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
+from .selection import find_entries
 
 Row = dict[str, Any]
-_LONGEST_SEQ = 19  # digits; SQLite counts no further
 
 
 def overview(journal: Journal, agent_running: bool, now: float) -> Row:
@@ -152,13 +152,6 @@ def entries_after(journal: Journal, seq: int) -> list[Row]:
 def entries_since(journal: Journal, run_id: str, at: float) -> list[Row]:
     """What was enqueued about a run from a moment on, oldest first."""
     return entry_rows(row for row in journal.query("entries_of_run", run_id=run_id) if row["created_at"] >= at)
-
-
-def find_entries(journal: Journal, wanted: str) -> list[JournalRow]:
-    """The outbox rows a person names by notification id or by seq."""
-    if wanted.isdecimal() and len(wanted) < _LONGEST_SEQ:
-        return journal.query("entry", seq=int(wanted))
-    return journal.query("entries_by_notification", notification_id=wanted)
 
 
 def attempts(journal: Journal, seq: int) -> list[Row]:

@@ -16,6 +16,7 @@ from support.watching import bind_directory
 
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.receiver import Receiver, Record
+from proton_tf_agent.selection import Scope, select
 from proton_tf_agent.settings import RunSettings, Settings
 
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
@@ -431,7 +432,7 @@ def test_of_runs_that_went_by_while_the_agent_was_down_the_last_has_the_last_wor
         agent.log.wait_for("notification.delivered", run_id=newest.run_id, status=told)
         agent.stop()
     began = {run.run_id: run.started_at for run in runs_in(scene.settings.journal.path)}
-    rows = with_journal(scene.settings.journal.path, lambda journal: journal.query("originals"))
+    rows = with_journal(scene.settings.journal.path, lambda journal: list(select(journal, Scope(), originals=True)))
     order = [began[row["run_id"]] for row in rows if row["status"] != "IN_PROGRESS"]
     assert order == sorted(order)
     assert order[-1] == newest.started_at

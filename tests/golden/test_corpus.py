@@ -23,6 +23,7 @@ from proton_tf_agent.domain.correlation import begin
 from proton_tf_agent.domain.evidence import Cursor, Elapsed, Fact, LogClosed, Mark, OperationStarted
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
+from proton_tf_agent.journal_verify import check
 from proton_tf_agent.sources import json_log, tail
 
 RECORDINGS = recordings()
@@ -118,6 +119,7 @@ def watching(recording: Recording, tmp_path: Path) -> Iterator[Watching]:
     with Watching(recording, str(root), str(tmp_path / "journal" / "journal.db")) as watching:
         bind_directory(watching.directory, ARN, DEPLOYMENT_ID)
         yield watching
+        assert list(check(watching.journal)) == []
 
 
 @each_recording

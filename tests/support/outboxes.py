@@ -132,7 +132,7 @@ def filled(journal: Journal) -> None:
     attempted(journal, 3, now=1063.0)
     enqueued(journal, notification(4, Status.FAILED, OTHER_ARN, text=STEERING, run_id="run-2"), now=1100.0)
     parked(journal, 4, now=1101.0)
-    enqueued(journal, notification(5, arn=OTHER_ARN, run_id="run-2"), now=1102.0)
+    enqueued(journal, notification(5, Status.FAILED, OTHER_ARN, run_id="run-2"), now=1102.0)
     attempted(journal, 5, OutcomeKind.UNAVAILABLE, now=1103.0)
     enqueued(journal, notification(6, Status.FAILED, OTHER_ARN, run_id="run-2"), now=1104.0)
     enqueued(journal, notification(3, Status.SUCCEEDED), sink="console", now=1060.0)

@@ -49,6 +49,7 @@ READING = [
     ("journal", "list"),
     ("journal", "show", "3"),
     ("journal", "tail"),
+    ("journal", "verify"),
     ("replay", "--id", "3", "--dry-run"),
 ]
 
@@ -380,7 +381,7 @@ def test_a_journal_that_is_damaged_is_said_to_be(settings_file: str, journal: Jo
     journal.close()
     whole = Path(journal.path).read_bytes()
     Path(journal.path).write_bytes(whole[:4096] + bytes(len(whole) - 4096))
-    for command in READING:
+    for command in (command for command in READING if command != ("journal", "verify")):
         code, _, err = run(capsys, *command, "--config", settings_file)
         assert code == 78, command
         assert re.fullmatch(rf"proton-tf-agent: {journal.path}: the journal cannot be read: .*\n", err)
@@ -483,6 +484,146 @@ def test_a_replay_without_an_agent_says_when_it_is_sent(journal_path: str, setti
     code, out, err = run(capsys, "replay", "--id", "1", "--config", settings_file)
     assert (code, out) == (0, f"#1 SUCCEEDED of {ARN} to proton: replayed as #2\n")
     assert err == "no agent is running: what was replayed is sent when one starts\n"
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (("--parked",), [4]),
+        (("--undelivered", "--sink", "console"), [7]),
+        (("--resource", ARN), [1, 3, 7]),
+        (("--all", "--since", "1970-01-01T00:18:20", "--until", "1970-01-01T00:18:22.5Z"), [4, 5]),
+        (("--until", "1970-01-01T01:17:00+01:00"), [1]),
+        (("--since", "2h", "--parked"), []),
+        (("--parked", "--since", "30000d"), [4]),
+    ],
+)
+def test_a_replay_is_scoped(
+    journal: Journal, settings_file: str, capsys: Output, scope: tuple[str, ...], expected: list[int]
+) -> None:
+    command = ("replay", *scope, "--dry-run", "--force", "--config", settings_file)
+    assert [row["seq"] for row in rows(capsys, *command)] == expected
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (0, "" if expected else "there is nothing like that to replay\n")
+    assert [int(seq) for seq in re.findall(r"^#(\d+) ", out, re.MULTILINE)] == expected
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        (),
+        ("--sink", "proton"),
+        ("--id", "1", "--since", "2h"),
+        ("--run", "run-1", "--resource", ARN),
+        ("--parked", "--undelivered"),
+        ("--all", "--since", "yesterday"),
+        ("--all", "--since", "2x"),
+        ("--all", "--until", "2026-13-01"),
+        ("--all", "--from", "proton"),
+        ("--all", "--from", "proton", "--sink", "proton"),
+    ],
+    ids=" ".join,
+)
+def test_a_replay_without_a_scope_that_makes_sense_is_a_usage_error(
+    journal: Journal, settings_file: str, capsys: Output, scope: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, "replay", *scope, "--config", settings_file)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: ")
+
+
+def test_a_dry_run_shows_message_and_outputs_to_the_letter(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    command = ("replay", "--id", "3", "--dry-run", "--config", settings_file)
+    (row,) = rows(capsys, *command)
+    assert (row["status_message"], row["outputs"], row["outcome"]) == (
+        "number 3", {"vpc_id": "vpc-3"}, "would be replayed",
+    )  # fmt: skip
+    lines = run(capsys, *command)[1].splitlines()
+    assert [line.strip() for line in lines[1:]] == ["number 3", "output vpc_id = vpc-3"]
+
+
+def test_what_a_sink_never_took_is_carried_over_to_one_of_the_settings(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    command = ("replay", "--undelivered", "--from", "proton", "--sink", "console", "--config", settings_file)
+    done = rows(capsys, *command)
+    assert [(row["seq"], row["sink"], row["replay_sink"], row["replay_seq"]) for row in done] == [
+        (4, "proton", "console", 8), (5, "proton", "console", 9), (6, "proton", "console", 10),
+    ]  # fmt: skip
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (1, "refused entries can be replayed with --force\n")
+    assert "from proton to console: refused: console has it already as #8 (pending)" in out
+    code, out, err = run(capsys, *command[:-3], "nobody", "--config", settings_file)
+    assert (code, out) == (2, "")
+    assert "no [[sink]] is named 'nobody' (there is console)" in err
+
+
+# --- discard ----------------------------------------------------------------------------------------------------
+
+
+def test_giving_up_says_who_did_it_and_why_and_what_could_not_be_given_up(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    command = ("journal", "discard", "4", "ntf-5", "3", "--reason", "told\x1b by\nhand", "--config", settings_file)
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (3, "")
+    assert [line.rpartition(" to proton: ")[2] for line in out.splitlines()] == [
+        "discarded", "discarded", "refused: it is delivered already",
+    ]  # fmt: skip
+    (listed,) = (row for row in rows(capsys, "journal", "list", "--config", settings_file) if row["seq"] == 4)
+    assert listed["state"] == "discarded"
+    assert re.fullmatch(r"\S+@\S+: told by hand \(it was parked: invalid\)", listed["reason"])
+    assert "by hand (it was parked" in run(capsys, "explain", "run-2", "--config", settings_file)[1]
+    assert run(capsys, *command)[0] == 1
+
+
+def test_giving_up_has_the_documented_keys(journal: Journal, settings_file: str, capsys: Output) -> None:
+    page = COMMANDS_PAGE.read_text("utf-8")
+    found = re.search(r"`journal discard`: a journal row and `([^`]+)`", page)
+    assert found
+    (row,) = rows(capsys, "journal", "discard", "4", "--reason", "why", "--config", settings_file)
+    assert row.keys() == ENTRY_KEYS | set(found[1].split())
+    assert (row["state"], row["outcome"], row["refusal"]) == ("discarded", "discarded", None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("4",), ("4", "--reason", ""), ("4", "--reason", "x" * 501), ("99", "--reason", "x"), ("--reason", "x")],
+)
+def test_giving_up_needs_a_name_and_a_reason(
+    journal: Journal, settings_file: str, capsys: Output, arguments: tuple[str, ...]
+) -> None:
+    before = dump(journal)
+    assert run(capsys, "journal", "discard", *arguments, "--config", settings_file)[:2] == (2, "")
+    assert dump(journal) == before
+
+
+# --- verify -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_journal_is_said_to_be(journal: Journal, settings_file: str, capsys: Output) -> None:
+    assert run(capsys, "journal", "verify", "--config", settings_file) == (0, f"{journal.path}: sound\n", "")
+    assert run(capsys, "journal", "verify", "--json", "--config", settings_file) == (0, "", "")
+
+
+def test_what_has_rotted_is_named_in_one_line_each(journal: Journal, settings_file: str, capsys: Output) -> None:
+    journal._connection.execute("UPDATE outbox SET reason = char(27) WHERE seq = 4")
+    what = "it is not what was written: its seal does not hold"
+    code, out, err = run(capsys, "journal", "verify", "--config", settings_file)
+    assert (code, out, err) == (1, f"outbox: seq 4 (ntf-4, run-2): {what}\n", "")
+    code, out, _ = run(capsys, "journal", "verify", "--json", "--config", settings_file)
+    assert (code, json.loads(out)) == (1, {"table": "outbox", "key": "seq 4 (ntf-4, run-2)", "what": what})
+    assert json.loads(out).keys() == documented("journal verify")
+
+
+def test_a_file_that_nothing_else_can_open_is_verified(journal: Journal, settings_file: str, capsys: Output) -> None:
+    whole = Path(journal.path).read_bytes()
+    Path(journal.path).write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    code, out, err = run(capsys, "journal", "verify", "--config", settings_file)
+    assert (code, err) == (1, "")
+    assert out.count("\n") > 3
 
 
 # --- as a process -----------------------------------------------------------------------------------------------

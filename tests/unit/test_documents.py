@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proton_tf_agent import cli, telemetry
+from proton_tf_agent import cli, command_line, telemetry
 
 HOUSE = Path(cli.__file__).parent
 ROOT = HOUSE.parent
@@ -116,7 +116,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
         for node in ast.walk(tree(HOUSE / "domain" / "errors.py"))
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)
     }
-    assert listed == raised | {0, cli._PARTLY_DONE, cli._INTERRUPTED}
+    assert listed == raised | {0, command_line.PARTLY_DONE, command_line.INTERRUPTED}
 
 
 # --- paths and links --------------------------------------------------------------------------------------------

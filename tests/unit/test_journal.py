@@ -48,6 +48,7 @@ from proton_tf_agent.domain.run import Basis, Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
 from proton_tf_agent.journal import SCHEMA_VERSION, Journal, Recorded, notification_of
 from proton_tf_agent.journal_file import is_held
+from proton_tf_agent.selection import Scope
 from proton_tf_agent.sources import json_log, tail
 
 IN_PROGRESS, SUCCEEDED, FAILED = Status.IN_PROGRESS, Status.SUCCEEDED, Status.FAILED
@@ -286,9 +287,8 @@ def test_an_old_journal_can_be_read_explained_and_replayed_by_the_command_line(o
         assert [fact["status"] for fact in story.evidence][-1] == "errored"
         assert {fact["position"] for fact in story.evidence} == {None}, "the agent of that time kept no offsets"
         assert story.entries[-1]["omitted"] == {}
-        (choice,) = replay.choose(journal, notification="4")
-        seq = replay.append(journal, choice, 2e9)
-        assert row_of(journal, seq)["body"] == choice.row["body"]
+        (choice,) = replay.append(journal, replay.choose(journal, Scope(notification="4")), 2e9)
+        assert row_of(journal, choice.seq)["body"] == choice.row["body"]
 
 
 @pytest.mark.parametrize(

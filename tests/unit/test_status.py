@@ -16,6 +16,7 @@ from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
 from proton_tf_agent.journal import Journal, Recorded
+from proton_tf_agent.selection import find_entries
 
 NOW = 1200.0
 
@@ -149,7 +150,7 @@ def test_the_last_entries_come_in_their_order(journal: Journal) -> None:
 
 @pytest.mark.parametrize(("wanted", "found"), [("3", [3]), ("ntf-3", [3, 7]), ("99", []), ("9" * 40, []), ("٣", [3])])
 def test_an_entry_is_found_by_its_number_or_by_its_id(journal: Journal, wanted: str, found: list[int]) -> None:
-    assert [row["seq"] for row in status.find_entries(journal, wanted)] == found
+    assert [row["seq"] for row in find_entries(journal, wanted)] == found
 
 
 def test_every_attempt_is_shown(journal: Journal) -> None:
