@@ -24,6 +24,7 @@ from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
 from .domain.run import Patience
 from .journal import Journal, Recorded
+from .journal_care import DailyCheck, take_up
 from .observer import Observer
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .relay import Relay
@@ -86,14 +87,21 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
-        with Journal.open_as_daemon(self._settings.journal.path, self._end_at_once) as journal:
+        path = self._settings.journal.path
+        with take_up(path, self._log.tell, self._clock(), self._end_at_once) as journal:
             told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
-            self._live(journal, lambda: self._tell_ready(on_ready))
-            while self._successor is not None and not self._stopping.is_set():
-                changed = changed_tables(self._settings, self._successor)
-                self._settings, self._successor = self._successor, None
-                self._live(journal, partial(self._tell_reloaded, changed))
+            check = DailyCheck(journal, self._log.tell, self._clock, self._end_over_damage)
+            check.start()
+            try:
+                self._live(journal, lambda: self._tell_ready(on_ready))
+                while self._successor is not None and not self._stopping.is_set():
+                    changed = changed_tables(self._settings, self._successor)
+                    self._settings, self._successor = self._successor, None
+                    self._live(journal, partial(self._tell_reloaded, changed))
+            finally:
+                check.stop()
+            journal.remember(ended_well=self._exit_code == 0)
         return self._exit_code
 
     def _live(self, journal: Journal, on_ready: Callable[[], None]) -> None:
@@ -174,6 +182,11 @@ class Agent:
 
     def _fail(self, part: str, error: Exception) -> None:
         self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
+        self._exit_code = 1
+        self.stop()
+
+    def _end_over_damage(self) -> None:
+        """End with an error: the next agent salvages the journal before it uses it."""
         self._exit_code = 1
         self.stop()
 

@@ -68,7 +68,8 @@ class Journal(Upkeep):
     def first_seen(self, root: str, now: float) -> float:
         """When this journal first heard of a watch root; now, if it is new."""
         key = f"first_seen:{root}"
-        self._do("put_meta_once", key=key, value=repr(now))
+        if self._do("put_meta_once", key=key, value=repr(now)).rowcount:
+            self.remember(first_seen=self.memory().first_seen | {root: now})
         row = self._one("meta", key=key)
         return float(row["value"]) if row else now
 

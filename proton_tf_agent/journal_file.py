@@ -1,6 +1,7 @@
 """The journal as a file: made private, refused when it is not, held by one daemon at a time.
 
-The hold is an flock on `PATH.lock`: it ends with its process, however that ends. What is in it is `journal`'s.
+The hold is an flock on `PATH.lock`: it ends with its process, however that ends. In that file stand the daemon's
+process id and what is remembered of the journal (`journal_memory`). What is in the journal is `journal`'s.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import time
 from contextlib import suppress
 
 from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
+
+_PID_BYTES = 16
 
 
 def is_held(path: str) -> bool:
@@ -87,14 +90,13 @@ def take_hold(path: str) -> int:
     except OSError as error:
         raise JournalUnusable(Problem(f"it cannot be held: {error.strerror}", lock, "see [journal] path")) from None
     if not _take_flock(fd):
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(fd, _PID_BYTES, 0).decode("ascii", "replace").strip()
         os.close(fd)
         who = f" (process {holder})" if holder.isdigit() else ""
         hint = "stop it, or give this one its own [journal] path"
         raise JournalHeld(Problem(f"another agent holds this journal{who}", path, hint))
     with suppress(OSError):  # held it is without our number, too, and a full disk is no reason not to start
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        os.pwrite(fd, str(os.getpid()).encode().ljust(_PID_BYTES), 0)  # what is remembered of the journal stays
     return fd
 
 
