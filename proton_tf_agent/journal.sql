@@ -546,24 +546,24 @@ UNION ALL SELECT (SELECT count(*) FROM run WHERE ended_at IS NULL),
 -- name: columns
 SELECT name FROM pragma_table_info(:table)
 -- name: keep_meta
-INSERT OR IGNORE INTO meta VALUES (:key, :value, :seal)
+INSERT OR REPLACE INTO meta VALUES (:key, :value, :seal)
 -- name: keep_cursor
-INSERT OR IGNORE INTO cursor VALUES (:path, :body, :seal)
+INSERT OR REPLACE INTO cursor VALUES (:path, :body, :seal)
 -- name: keep_run
-INSERT OR IGNORE INTO run VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id,
+INSERT OR REPLACE INTO run VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id,
   :resource_arn, :deployment_id, :binding, :unbound_reason, :body, :silence, :record_id, :seal)
 -- name: keep_evidence
-INSERT OR IGNORE INTO evidence VALUES (:id, :run_id, :at, :source, :path, :kind, :fields, :status, :reason, :position,
+INSERT OR REPLACE INTO evidence VALUES (:id, :run_id, :at, :source, :path, :kind, :fields, :status, :reason, :position,
   :seal)
 -- name: keep_outbox
-INSERT OR IGNORE INTO outbox VALUES (:seq, :notification_id, :run_id, :sink, :resource_arn, :deployment_id, :status,
+INSERT OR REPLACE INTO outbox VALUES (:seq, :notification_id, :run_id, :sink, :resource_arn, :deployment_id, :status,
   :body, :checksum, :state, :attempts, :due_at, :reason, :created_at, :run_started_at, :settled_at, :superseded_by,
   :replay_of, :failing, :times, :waited, :reduced, :suspect, :reassertion, :seal)
 -- name: keep_attempt
-INSERT OR IGNORE INTO attempt VALUES (:id, :seq, :started_at, :finished_at, :outcome, :code, :http_status, :request_id,
+INSERT OR REPLACE INTO attempt VALUES (:id, :seq, :started_at, :finished_at, :outcome, :code, :http_status, :request_id,
   :ambiguous, :seal)
 -- name: keep_circuit
-INSERT OR IGNORE INTO circuit VALUES (:sink, :held_for, :code, :since, :probes, :waited, :seal)
+INSERT OR REPLACE INTO circuit VALUES (:sink, :held_for, :code, :since, :probes, :waited, :seal)
 -- name: keep_counter
 -- The counter of a table without rows is not there.
 INSERT INTO sqlite_sequence (name, seq) SELECT 'outbox', 0
@@ -576,5 +576,13 @@ SELECT run_id, body FROM run WHERE ended_at IS NOT NULL AND resource_arn IS NOT 
   AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS')
 -- name: evidence_of_nobody
 SELECT DISTINCT run_id, path FROM evidence WHERE run_id NOT IN (SELECT run_id FROM run)
--- name: run_ids
-SELECT run_id, anchor FROM run
+-- name: anchors
+SELECT anchor FROM run WHERE anchor <> ''
+-- name: seqs_named
+SELECT seq FROM outbox UNION SELECT seq FROM attempt
+-- name: quick_journal
+PRAGMA journal_mode = OFF
+-- name: quick_sync
+PRAGMA synchronous = OFF
+-- name: quick_cache
+PRAGMA cache_size = -32768

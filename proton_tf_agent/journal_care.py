@@ -24,8 +24,10 @@ from .journal_memory import Memory, recall, remember
 from .journal_salvage import salvage, set_aside
 from .journal_store import OnDiskFailure, Store
 from .journal_verify import Finding, rot
+from .telemetry import notify_systemd
 
 CHECK_EVERY_S = 86_400.0
+_AT_MOST_TO_START_S = 600  # for systemd: salvaging 100,000 entries takes half a minute
 _AT_MOST_S = 5.0  # for one look: a commit waits for who reads, and gives up after ten seconds
 _INTERRUPTED = "interrupted"
 
@@ -46,6 +48,7 @@ def take_up(path: str, tell: Tell, now: float, on_disk_failure: OnDiskFailure = 
                 tell("journal.began_anew", {"journal": path, "aside": aside if os.path.exists(aside) else None})
             remember(hold, Memory(checked_at=now))
             return
+        notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_START_S * 1_000_000}")
         reason = damage(path, _depth(memory))
         memory = memory or Memory()
         if reason:

@@ -19,9 +19,9 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 
 import msgspec
@@ -63,36 +63,6 @@ class Salvaged:
     lost: Mapping[str, int]
 
 
-@dataclass(slots=True)
-class _Found:
-    """What can be read: for every table its rows by key, the keys of rows whose seal is broken, and the keys that an
-    index or another row names. counter: the highest seq ever given."""
-
-    rows: dict[str, dict[Key, Values]] = field(default_factory=lambda: {table: {} for table in _TABLES})
-    broken: dict[str, set[Key]] = field(default_factory=lambda: {table: set() for table in _TABLES})
-    named: dict[str, set[Key]] = field(default_factory=lambda: {table: set() for table in _TABLES})
-    counter: int = 0
-    _listed: set[tuple[str, Key]] = field(default_factory=set)
-
-    def add(self, table: str, key: Key, values: Values, listed: bool) -> None:
-        kept = self.rows[table].get(key)
-        if kept is None or (listed, _preference(table, values, listed)) > (
-            (table, key) in self._listed,
-            _preference(table, kept, listed),
-        ):
-            self.rows[table][key] = values
-            if listed:
-                self._listed.add((table, key))
-
-    def lost(self) -> dict[str, int]:
-        """How many rows of each table are gone. A broken row may be one that is named, under a key that has rotted."""
-        lost = {
-            table: max(len(self.broken[table] - kept.keys()), len(self.named[table] - kept.keys()))
-            for table, kept in self.rows.items()
-        }
-        return {table: number for table, number in lost.items() if number}
-
-
 def salvage(path: str, hold: int, memory: Memory) -> Salvaged:
     """Put a journal of what can be read in place of a damaged one. hold: of who calls this, the daemon.
 
@@ -106,24 +76,21 @@ def salvage(path: str, hold: int, memory: Memory) -> Salvaged:
 
 
 def _salvage(path: str, hold: int, memory: Memory) -> Salvaged:
-    with _Making.model() as model:
-        columns = {table: model.columns_of(table) for table in _TABLES}
-    found = _read(path, columns)
-    _refuse_others(path, found)
     unfinished = path + _SUFFIX
     _remove(unfinished, unfinished + "-journal")
     try:
         create_private_file(unfinished)
         with in_words(path), _Making.open_new(unfinished, os.dup(hold)) as journal:
-            journal.fill(found, columns, memory)
+            journal.let_be_quick()
+            kept, lost = journal.fill(path, memory)
+        _sync(unfinished)
         if what := damage(unfinished, Depth.WHOLE):
             raise JournalUnusable(Problem(f"what was salvaged of the journal cannot be used: {what}", path))
     except BaseException:
         _remove(unfinished, unfinished + "-journal")
         raise
     _remove(unfinished + "-journal")
-    kept = {table: len(of_table) for table, of_table in found.rows.items()}
-    return Salvaged(_put_in_place(unfinished, path), kept, found.lost())
+    return Salvaged(_put_in_place(unfinished, path), kept, lost)
 
 
 def set_aside(path: str) -> str:
@@ -139,111 +106,74 @@ def set_aside(path: str) -> str:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _read(path: str, columns: Mapping[str, list[str]]) -> _Found:
-    found, named = _Found(), _Named()
+@contextmanager
+def _bytes_of(path: str) -> Iterator[memoryview]:
     with open(path, "rb") as file:
         while file.read(_PIECE):  # what the disk cannot read is an error here, and a signal in what is mapped
             pass
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data, memoryview(data) as view:
-        for row in rows(view):
-            if not _take(row, found, columns):
-                named.take(row)
-    named.add_to(found)
-    return found
-
-
-def _take(row: Row, found: _Found, columns: Mapping[str, list[str]]) -> bool:
-    """Keep a row if it is one; whether it was meant to be one."""
-    seal = row.values[-1] if row.values else None
-    if not isinstance(seal, str) or len(seal) != _SEAL:
-        return False
-    tables = [
-        table
-        for table in _TABLES
-        if len(columns[table]) == len(row.values) and (table in _NUMBERED) is (row.rowid is not None)
-    ]
-    values = row.values if row.rowid is None else (row.rowid, *row.values[1:])
-    key = values[0]
-    for table in tables:
-        if isinstance(key, str | int) and seal_of(table, *values[:-1]) == seal:
-            found.add(table, key, values, row.listed)
-            return True
-    if row.listed and isinstance(key, str | int):
-        for table in tables:
-            if table not in ("meta", "cursor") or isinstance(values[1], bytes) is (table == "cursor"):
-                found.broken[table].add(key)
-    return bool(tables)
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data, memoryview(data) as view:
+            yield view
 
 
 class _Named:
-    """Rows that an index names, which has no seals, but lists only what is there."""
+    """Keys that something else than the row itself names. An index has no seals, but lists only what is there."""
 
     def __init__(self) -> None:
         self.entries: set[int] = set()
         self.attempts: set[int] = set()
         self.runs: set[str] = set()
-        self.of_runs: Counter[tuple[str, int]] = Counter()
+        self.of_runs: Counter[int] = Counter()  # entries and pieces of evidence
         self.counters: list[int] = []
 
     def take(self, row: Row) -> None:
+        """Look at what is no row of a table of ours."""
         if len(row.values) != 2 or not row.listed:
             return
         first, second = row.values
         if row.rowid is not None:
             if first == "outbox" and isinstance(second, int):
                 self.counters.append(second)
-        elif isinstance(first, str) and isinstance(second, int):  # outbox_resource; evidence_run and outbox_run
+        elif isinstance(first, str) and isinstance(second, int):  # outbox_resource; outbox_run or evidence_run
             if first.startswith("arn:"):
                 self.entries.add(second)
             else:
-                self.of_runs[first, second] += 1
+                self.of_runs[second] += 1
         elif isinstance(first, int) and isinstance(second, int):  # attempt_seq
             self.attempts.add(second)
         elif isinstance(first, int | float) and isinstance(second, str):  # run_started
             self.runs.add(second)
 
-    def add_to(self, found: _Found) -> None:
-        kept, named = found.rows, found.named
-        named["outbox"] |= self.entries | {_whole(values[1]) for values in kept["attempt"].values()}
-        named["attempt"] |= self.attempts
-        named["run"] |= self.runs
-        for (run_id, number), times in self.of_runs.items():
-            entry, evidence = kept["outbox"].get(number), kept["evidence"].get(number)
-            is_kept = (entry is not None and entry[2] == run_id) + (evidence is not None and evidence[1] == run_id)
-            if is_kept < times:
-                named["outbox" if evidence or number in named["outbox"] - kept["outbox"].keys() else "evidence"].add(
-                    number
-                )
-        known = max((_whole(seq) for seq in (*kept["outbox"], *named["outbox"])), default=0)
-        found.counter = max([known, *(seq for seq in self.counters if seq <= known + _MOST_AHEAD)])
+    def by_table(self) -> dict[str, set[Key]]:
+        evidence = {number for number, times in self.of_runs.items() if times > (number in self.entries)}
+        return {"outbox": {*self.entries}, "attempt": {*self.attempts}, "run": {*self.runs}, "evidence": {*evidence}}
 
-
-def _whole(value: Value) -> int:
-    return value if isinstance(value, int) else 0
+    def counter(self) -> int:
+        """The highest seq ever given."""
+        known = max(self.entries, default=0)
+        return max([known, *(seq for seq in self.counters if seq <= known + _MOST_AHEAD)])
 
 
 def _preference(table: str, values: Values, listed: bool) -> tuple[object, ...]:
     """Of two copies of a row the one for which this is larger is kept."""
     if table == "outbox":
         state = values[_OUTBOX_STATE]
-        return (listed and state == "delivered", -_STATES.index(state) if state in _STATES else -len(_STATES))
+        rank = _STATES.index(state) if state in _STATES else len(_STATES)
+        return (listed, listed and state == "delivered", -rank)
     if table == "run":
-        return (values[_RUN_ENDED_AT] is None,)
+        return (listed, values[_RUN_ENDED_AT] is None)
     if table == "attempt":
-        return (values[_ATTEMPT_FINISHED_AT] is not None,)
+        return (listed, values[_ATTEMPT_FINISHED_AT] is not None)
     if table == "cursor" and isinstance(values[1], bytes):
-        return (-_decode_cursor(values[1]).offset,)
-    return ()
+        return (listed, -_decode_cursor(values[1]).offset)
+    return (listed,)
 
 
-def _refuse_others(path: str, found: _Found) -> None:
+def _refuse_others(path: str, version: int | None, any_rows: bool) -> None:
     with open(path, "rb") as file:
         header = file.read(100).ljust(100, b"\0")
     is_ours = header.startswith(_MAGIC) and int.from_bytes(header[68:72], "big") == APPLICATION_ID
     stamped = int.from_bytes(header[60:64], "big", signed=True)
-    written = found.rows["meta"].get("schema_version")
-    version = int(str(written[1])) if written else None
-    if not any(found.rows.values()) and not (is_ours and stamped == SCHEMA_VERSION):
+    if not any_rows and not (is_ours and stamped == SCHEMA_VERSION):
         what = "this is no journal of proton-tf-agent, or nothing of it can be read any more"
         raise JournalUnusable(Problem(what, path, "set [journal] path to another file, or move this one away"))
     if (version or stamped) != SCHEMA_VERSION and (version is not None or is_ours):
@@ -255,58 +185,107 @@ def _refuse_others(path: str, found: _Found) -> None:
 
 
 class _Making(Store):
-    """A journal that is being made."""
+    """A journal that is being made out of another's rows. They pass one by one: the other may be larger than memory."""
+
+    _columns: Mapping[str, list[str]]
+    _kept: dict[str, dict[Key, tuple[object, ...]]]  # by table, each with what it is preferred for
+    _broken: dict[str, set[Key]]
 
     @classmethod
     def open_new(cls, path: str, hold: int) -> _Making:
-        return cls._open(path, hold)
+        try:
+            return cls._open(path, hold)
+        except BaseException:
+            os.close(hold)
+            raise
 
-    def columns_of(self, table: str) -> list[str]:
-        return [row["name"] for row in self._all("columns", table=table)]
+    def let_be_quick(self) -> None:
+        """Do without SQLite's care: should this be cut short, the file is not used."""
+        for pragma in ("quick_journal", "quick_sync", "quick_cache"):
+            self._all(pragma)
 
-    def fill(self, found: _Found, columns: Mapping[str, list[str]], memory: Memory) -> None:
+    def fill(self, path: str, memory: Memory) -> tuple[dict[str, int], dict[str, int]]:
+        """Take over every row that can be read; returns how many of each table were, and how many are lost."""
+        self._columns = {table: [row["name"] for row in self._all("columns", table=table)] for table in _TABLES}
+        self._kept, self._broken = {table: {} for table in _TABLES}, {table: set() for table in _TABLES}
+        self._version: int | None = None
+        named = _Named()
         with self.transaction():
-            for table, of_table in found.rows.items():
-                names = columns[table]
-                for key in sorted(of_table):
-                    self._do(f"keep_{table}", **dict(zip(names, of_table[key], strict=True)))
+            with _bytes_of(path) as view:
+                for row in rows(view):
+                    if not self._take(row):
+                        named.take(row)
+            _refuse_others(path, self._version, any(self._kept.values()))
+            named.entries.update(row["seq"] for row in self._all("seqs_named"))
+            keys = named.by_table()
             self._do("keep_counter")
-            self._do("raise_counter", seq=found.counter)
-            self._fill_meta(found.rows["meta"], memory)
-            self._let_be_read_again(found)
+            self._do("raise_counter", seq=named.counter())
+            self._fill_meta(memory)
+            self._let_be_read_again((keys["run"] or self._broken["run"]) - self._kept["run"].keys())
+        # A broken row may be one that is named, under a key that has rotted.
+        lost = {
+            table: max(len(self._broken[table] - kept.keys()), len(keys.get(table, set()) - kept.keys()))
+            for table, kept in self._kept.items()
+        }
+        return {table: len(kept) for table, kept in self._kept.items()}, {t: n for t, n in lost.items() if n}
 
-    def _fill_meta(self, kept: Mapping[Key, Values], memory: Memory) -> None:
+    def _take(self, row: Row) -> bool:
+        """Keep a row if its seal holds; whether it was meant to be a row of ours."""
+        seal = row.values[-1] if row.values else None
+        if not isinstance(seal, str) or len(seal) != _SEAL:
+            return False
+        values = row.values if row.rowid is None else (row.rowid, *row.values[1:])
+        key = values[0]
+        tables = [
+            table
+            for table, columns in self._columns.items()
+            if len(columns) == len(values) and (table in _NUMBERED) is (row.rowid is not None)
+        ]
+        if not tables or not isinstance(key, str | int):
+            return False
+        for table in tables:
+            if seal_of(table, *values[:-1]) == seal:
+                self._keep(table, key, values, row.listed)
+                return True
+        if row.listed:
+            of_cursor = isinstance(values[1], bytes)
+            self._broken[next(t for t in tables if t not in ("meta", "cursor") or of_cursor is (t == "cursor"))].add(
+                key
+            )
+        return True
+
+    def _keep(self, table: str, key: Key, values: Values, listed: bool) -> None:
+        preference = _preference(table, values, listed)
+        if key not in self._kept[table] or preference > self._kept[table][key]:
+            self._kept[table][key] = preference
+            if (table, key) == ("meta", "schema_version"):
+                self._version = int(str(values[1]))
+            self._do(f"keep_{table}", **dict(zip(self._columns[table], values, strict=True)))
+
+    def _fill_meta(self, memory: Memory) -> None:
         for root, since in memory.first_seen.items():  # else what happened before today would not be told
             self._do("put_meta_once", key=f"first_seen:{root}", value=repr(since))
-        if "boot_id" not in kept:
-            self._do("put_meta_once", key="boot_id", value="lost")  # none would mean: the first start of all
+        self._do("put_meta_once", key="boot_id", value="lost")  # none would mean: the first start of all
 
-    def _let_be_read_again(self, found: _Found) -> None:
+    def _let_be_read_again(self, missing: Collection[Key]) -> None:
         """Drop the cursors behind which runs were that are missing, and runs whose end was told by a lost entry."""
-        again = set[str]()
+        logs, located = set[str](), set[str]()
         for run_id, body in self._all("runs_told_nothing"):
             run = _decode_run(body)
             if run.anchor and os.path.lexists(run.log_path):
-                again.add(run.log_path)
                 self._do("delete_run", run_id=run_id)
-        present = {row["run_id"]: row["anchor"] for row in self._all("run_ids")}
-        located = set[Key]()
         for run_id, path in self._all("evidence_of_nobody"):
             located.add(run_id)
-            again.add(path)
+            logs.add(path)
+        for run_id in located:
             self._do("delete_evidence_of_run", run_id=run_id)
-        missing = (found.named["run"] or found.broken["run"]) - found.rows["run"].keys()
-        every_log = bool(missing - located)
-        anchors = {*present.values(), ""}
-        for path, values in found.rows["cursor"].items():
-            marks = _decode_cursor(_bytes(values[1])).marks
-            lost = any(mark.anchor not in anchors for mark in marks)
-            if path in again or lost or (every_log and marks):
-                self._do("forget_cursor", path=path)
-
-
-def _bytes(value: Value) -> bytes:
-    return value if isinstance(value, bytes) else b""
+        every_log = any(run_id not in located for run_id in missing)
+        anchors = {"", *(row["anchor"] for row in self._all("anchors"))}
+        for (body,) in self._all("cursors"):
+            cursor = _decode_cursor(body)
+            is_behind = any(mark.anchor not in anchors for mark in cursor.marks)
+            if cursor.path in logs or is_behind or (every_log and cursor.marks):
+                self._do("forget_cursor", path=cursor.path)
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
