@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# What tests/machine starts: Debian's names, which are also those of the programs.
-MACHINE_PACKAGES := strace
+# What tests/machine starts: Debian's names.
+MACHINE_PACKAGES := e2fsprogs mount strace util-linux
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test e2e soak check docs bench clean

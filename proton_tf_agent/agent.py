@@ -19,15 +19,18 @@ from dataclasses import fields, replace
 from functools import partial
 
 from . import __version__, spool_directory
-from .domain.errors import Problem, SettingsInvalid, UsageInvalid
+from .domain.errors import JournalFull, Problem, SettingsInvalid, UsageInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
 from .domain.run import Patience
-from .journal import Journal, Recorded
+from .journal import Journal, Part, Recorded
 from .journal_care import DailyCheck, take_up
+from .journal_file import JOURNAL_FULL
+from .journal_room import JournalRoom
 from .observer import Observer
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .relay import Relay
+from .retention import Limits, Retention
 from .run_directories import RunDirectories
 from .settings import Settings, SinkSettings, SpoolSettings, WatchSettings, advice, load
 from .sinks import Sink, sink_type
@@ -42,6 +45,7 @@ from .telemetry import Log, notify_systemd
 _PROBE_S = 1.0
 _HEAL_S = 5.0
 _STOP_S = 15.0
+_ROOM_S = 2.0  # between two looks for room on a full disk
 BLIND_RESCAN = 5.0  # seconds between rescans where the kernel gives no hints
 BLIND_RESCAN_REST = 60
 RESCAN_REST = 300  # seconds of rest for each second of CPU a rescan takes: a third of a percent of a core
@@ -70,6 +74,7 @@ class Agent:
         self._successor: Settings | None = None
         self._exit_code = 0
         self._problems: list[str] = []
+        self._status = ""
         self._last_words = threading.Lock()
 
     def stop(self) -> None:
@@ -87,8 +92,9 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
-        path = self._settings.journal.path
-        with take_up(path, self._log.tell, self._clock(), self._end_at_once) as journal:
+        kept = self._settings.journal
+        with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
+            self._room = JournalRoom(journal, Part.EVIDENCE, self._log.tell)
             told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
             check = DailyCheck(journal, self._log.tell, self._clock, self._end_over_damage)
@@ -105,32 +111,65 @@ class Agent:
         return self._exit_code
 
     def _live(self, journal: Journal, on_ready: Callable[[], None]) -> None:
-        """Work under one set of settings until the agent is stopped or is to go on under others."""
+        """Work under one set of settings until the agent is stopped or is to go on under others.
+
+        Once the journal has no room, nothing is looked at until it has. Then everything is looked at anew, as at a
+        start: what was seen and not committed is on disk, and the cursors stand before it.
+        """
         sinks = {sink.name: _make_sink(sink) for sink in self._settings.sink}
         relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
-        self._assemble(journal, relay, sinks)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
         delivery.start()
+        self._on_ready = on_ready
+        try:
+            while not self._is_over():
+                try:
+                    self._observe(journal, relay, sinks)
+                except JournalFull:
+                    self._wait_for_room(relay)
+        except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
+            self._fail("pipeline", error)
+        finally:
+            relay.stop()
+            if self._stopping.is_set():
+                notify_systemd("STOPPING=1")
+                self._log.tell("agent.stopping")
+            delivery.join(_STOP_S)
+            for sink in sinks.values():
+                sink.close()
+
+    def _is_over(self) -> bool:
+        """Whether this life is: the agent is stopped, or goes on under other settings and has nothing on the wire."""
+        return self._stopping.is_set() or (self._successor is not None and self._delivered.is_set())
+
+    def _observe(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
+        """Look at everything, then at whatever changes."""
+        self._assemble(journal, relay, sinks)
         try:
             self._report_problems(self._watch.start())
             self._observer.look_at_open_runs()
             self._mourn(journal)
             self._pipeline.bind_open(self._clock())
             self._observer.turn(rescan=True)
-            on_ready()
+            self._on_ready()
+            self._on_ready = self._report_status
             self._loop(relay)
-        except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
-            self._fail("pipeline", error)
-        finally:
             relay.stop()  # first: nothing new may leave after a person has asked for the end
-            if self._stopping.is_set():
-                notify_systemd("STOPPING=1")
-                self._log.tell("agent.stopping")
+        finally:
             self._watch.stop()
-            delivery.join(_STOP_S)
-            for sink in sinks.values():
-                sink.close()
+
+    def _wait_for_room(self, relay: Relay) -> None:
+        """Wait until there is room for evidence. To systemd the agent is ready: it does what it can."""
+        self._room.used_up()
+        notify_systemd("READY=1")
+        self._report_status()
+        while not self._is_over():
+            self._wake.wait(_ROOM_S)
+            self._wake.clear()
+            self._heed_reload(relay)
+            if self._room.has_returned():
+                return
 
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
@@ -144,6 +183,9 @@ class Agent:
 
         self._watch = Watch(roots, self._wake, [settings.spool.path])
         records = self._make_spool(opener)
+        kept = settings.journal
+        limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)
+        self._retention = Retention(journal, limits, self._log.tell, self._clock, time.monotonic)
         self._pipeline = assemble_pipeline(settings, journal, opener, sinks, self._tell, relay.nudge, records)
         self._observer = Observer(
             opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set, spool=records
@@ -204,6 +246,14 @@ class Agent:
 
     # --- other settings ------------------------------------------------------------------------------------
 
+    def _heed_reload(self, relay: Relay) -> bool:
+        """Reload if that was asked for; whether it was."""
+        if not self._reload_asked.is_set():
+            return False
+        self._reload_asked.clear()
+        self._reload(relay)
+        return True
+
     def _reload(self, relay: Relay) -> None:
         """Read the settings again. Those that differ take over when the requests under way are finished."""
         notify_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -232,19 +282,28 @@ class Agent:
 
     def _tell_ready(self, on_ready: Callable[[], None]) -> None:
         self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
-        notify_systemd("READY=1", f"STATUS=watching {len(self._settings.watch)} roots")
+        notify_systemd("READY=1")
+        self._report_status()
         on_ready()
 
     def _tell_reloaded(self, changed: list[str]) -> None:
         self._log.tell("agent.reloaded", {"changed": changed})
-        notify_systemd("READY=1", f"STATUS=watching {len(self._settings.watch)} roots")
+        notify_systemd("READY=1")
+        self._report_status()
+
+    def _report_status(self) -> None:
+        """What `systemctl status` shows."""
+        status = f"degraded: {JOURNAL_FULL}" if self._room.is_missing else f"watching {len(self._settings.watch)} roots"
+        if status != self._status:
+            self._status = status
+            notify_systemd(f"STATUS={status}")
 
     # --- the loop ------------------------------------------------------------------------------------------
 
     def _loop(self, relay: Relay) -> None:
         rescan_at = time.monotonic() + self._until_rescan()
         heal_at = probe_at = time.monotonic()
-        while not self._stopping.is_set() and not (self._successor is not None and self._delivered.is_set()):
+        while not self._is_over():
             now = time.monotonic()
             due = [rescan_at if not self._pipeline.open_runs else min(rescan_at, probe_at), heal_at]
             verdict_due = self._pipeline.next_due_at()
@@ -253,17 +312,17 @@ class Agent:
                 wait = min(wait, verdict_due - self._clock())
             self._wake.wait(max(0.0, wait))
             self._wake.clear()
-            reload = self._reload_asked.is_set()
-            if reload:
-                self._reload_asked.clear()
-                self._reload(relay)
+            reload = self._heed_reload(relay)
             now = time.monotonic()
             rescan, tick = reload or now >= rescan_at, now >= probe_at
             if now >= heal_at:
                 self._report_problems(self._watch.heal())
+                self._room.keep()
+                self._report_status()
                 heal_at = now + _HEAL_S
                 rescan_at = min(rescan_at, now + self._until_rescan()) if self._watch.is_blind else rescan_at
             self._observer.turn(rescan=rescan, tick=tick)
+            self._retention.turn()
             now = time.monotonic()
             if rescan:
                 rescan_at = now + self._until_rescan()

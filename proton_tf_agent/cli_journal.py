@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .command_line import FAILED, PARTLY_DONE, add, complain, emit, group, journal_of, moment, positive, settings_of
-from .domain.errors import Problem, UsageInvalid
+from .command_line import (
+    FAILED,
+    PARTLY_DONE,
+    add,
+    complain,
+    duration,
+    emit,
+    group,
+    journal_of,
+    moment,
+    positive,
+    settings_of,
+)
+from .domain.errors import AgentError, Problem, UsageInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +33,15 @@ if TYPE_CHECKING:
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
 
     with journal_of(parsed) as journal:
-        emit(status.entries(journal, parsed.limit, parsed.parked), parsed.json, display.entries)
+        emit(status.entries(journal, parsed.limit, parsed.parked), parsed.json, display_journal.entries)
     return 0
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
     from .selection import find_entries
 
     with journal_of(parsed) as journal:
@@ -40,30 +53,30 @@ def _show(parsed: argparse.Namespace) -> int:
             if parsed.json:
                 emit([{**row, "attempted": attempted}], True)
             else:
-                display.entry(row, attempted)
+                display_journal.entry(row, attempted)
     return 0
 
 
 def _tail(parsed: argparse.Namespace) -> int:
-    from . import display, status
+    from . import display_journal, status
 
     with journal_of(parsed) as journal:
         rows = status.entries(journal, parsed.limit)
         seen = rows[-1]["seq"] if rows else 0
-        emit(rows, parsed.json, display.entries)
+        emit(rows, parsed.json, display_journal.entries)
         sys.stdout.flush()
         while parsed.follow:
             time.sleep(0.5)
             rows = status.entries_after(journal, seen)
             if rows:
                 seen = rows[-1]["seq"]
-                emit(rows, parsed.json, display.entries)
+                emit(rows, parsed.json, display_journal.entries)
                 sys.stdout.flush()
     return 0
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from . import display
+    from . import display_journal
     from .journal_store import Store
     from .journal_verify import check
 
@@ -71,14 +84,14 @@ def _verify(parsed: argparse.Namespace) -> int:
     with Store.open_to_verify(settings_of(parsed).journal.path) as journal:
         for finding in check(journal):
             found += 1
-            emit([asdict(finding)], parsed.json, lambda rows: display.finding(rows[0]))
+            emit([asdict(finding)], parsed.json, lambda rows: display_journal.finding(rows[0]))
         if not found and not parsed.json:
             print(f"{journal.path}: sound")
     return FAILED if found else 0
 
 
 def _discard(parsed: argparse.Namespace) -> int:
-    from . import discard, display, settle, status
+    from . import discard, display_journal, settle, status
 
     who = settle.who_decides()
     reason = settle.reason_given(parsed.reason, "say why nobody needs to be told any more")
@@ -87,9 +100,77 @@ def _discard(parsed: argparse.Namespace) -> int:
         for one in done:
             (row,) = status.entry_rows([one.row])
             told = row | {"outcome": "refused" if one.refusal else "discarded", "refusal": one.refusal or None}
-            emit([told], parsed.json, lambda rows: display.discarded(rows[0]))
+            emit([told], parsed.json, lambda rows: display_journal.discarded(rows[0]))
     refused = sum(bool(one.refusal) for one in done)
     return 0 if not refused else PARTLY_DONE if refused < len(done) else FAILED
+
+
+def _backup(parsed: argparse.Namespace) -> int:
+    from . import display_journal
+    from .journal_store import Store
+    from .journal_verify import check
+
+    path = _new_file(parsed)
+    with journal_of(parsed) as journal:
+        journal.back_up(path)
+    with Store.open_to_verify(path) as copy:
+        findings = [asdict(finding) for finding in check(copy)]
+    row = {"file": path, "bytes": os.stat(path).st_size, "findings": findings}
+    emit([row], parsed.json, lambda rows: display_journal.backed_up(rows[0]))
+    return FAILED if findings else 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from .export import Export
+    from .journal_file import write_private_file
+    from .selection import Scope, select
+
+    path = _new_file(parsed) if parsed.file is not None else None
+    scope = Scope(since=parsed.since, until=parsed.until, sink=parsed.sink, undelivered=parsed.undelivered)
+    with journal_of(parsed) as journal:
+        export = Export(journal, parsed.format)
+        lines = export.lines(select(journal, scope))
+        if path is not None:
+            write_private_file(path, lines)
+        else:
+            for line in lines:
+                print(line)
+    if export.damaged:
+        complain(f"{export.damaged} entries are damaged on disk and were left out; see `journal verify`")
+    return PARTLY_DONE if export.damaged else 0
+
+
+def _new_file(parsed: argparse.Namespace) -> str:
+    """Where a command writes to: no file that is there, unless that was asked for, and never the journal."""
+    path: str = os.path.abspath(parsed.file)
+    if os.path.realpath(path) == os.path.realpath(settings_of(parsed).journal.path):
+        raise UsageInvalid(Problem("that is the journal itself", path))
+    if os.path.lexists(path) and not parsed.force:
+        raise AgentError(Problem("the file is there already", path, "--force replaces it"))
+    return path
+
+
+def _prune(parsed: argparse.Namespace) -> int:
+    from . import display_journal, status
+    from .journal import Journal
+    from .journal_upkeep import Pruned
+
+    if parsed.older_than is None and not parsed.vacuum:
+        parsed.complain("say what: --older-than, --vacuum or both")
+    before = None if parsed.older_than is None else time.time() - parsed.older_than
+    with journal_of(parsed) as journal:
+        # Nobody can work on a journal that is written anew, so that is for who holds it alone.
+        anew = parsed.vacuum and not parsed.dry_run
+        with Journal.open_as_daemon(journal.path) if anew else nullcontext(journal) as kept:
+            prune = kept.prunable if parsed.dry_run else kept.prune_all
+            gone = Pruned() if before is None else prune(before)
+            if anew:
+                kept.vacuum()
+            size = kept.size()
+    outcome = "would be pruned" if parsed.dry_run else "pruned"
+    row = {"outcome": outcome, "before": status.iso(before), **asdict(gone), "bytes": size, "vacuumed": anew}
+    emit([row], parsed.json, lambda rows: display_journal.pruned(rows[0]))
+    return 0
 
 
 # --- replay -------------------------------------------------------------------------------------------------------
@@ -152,7 +233,7 @@ def _addressee(parsed: argparse.Namespace) -> Iterator[Addressee | None]:
 
 
 def _tell_choice(choice: Choice, dry_run: bool, as_json: bool) -> None:
-    from . import display, status
+    from . import display_journal, status
 
     (row,) = status.entry_rows([choice.row])
     outcome = "refused" if choice.refusal else "would be replayed" if dry_run else "replayed"
@@ -163,7 +244,7 @@ def _tell_choice(choice: Choice, dry_run: bool, as_json: bool) -> None:
     if as_json:
         emit([row | told], True)
     else:
-        display.replayed(row | told, in_full=dry_run)
+        display_journal.replayed(row | told, in_full=dry_run)
 
 
 # --- the parser ---------------------------------------------------------------------------------------------------
@@ -182,6 +263,21 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     tail.add_argument("-f", "--follow", action="store_true")
 
     add(journal, "verify", _verify, "look for rot and contradictions in every row", reading)
+    copied = add(journal, "backup", _backup, "a copy of the whole journal, made beside an agent and verified", reading)
+    copied.add_argument("file", metavar="FILE")
+    copied.add_argument("--force", action="store_true", help="replace FILE")
+    exported = add(journal, "export", _export, "the outbox as lines of text, whole and in order", reading[:1])
+    exported.add_argument("--format", choices=("jsonl", "cloudevents"), default="jsonl")
+    exported.add_argument("--sink", metavar="NAME", help="only what this sink is told")
+    exported.add_argument("--undelivered", action="store_true", help="only what is parked or still waits")
+    _add_window(exported)
+    exported.add_argument("--force", action="store_true", help="replace FILE")
+    exported.add_argument("file", nargs="?", metavar="FILE", help="instead of stdout")
+    pruned = add(journal, "prune", _prune, "let go of runs that are over and of which all was told", reading)
+    pruned.add_argument("--older-than", type=duration, metavar="TIME", help="that were over so long ago: 30d")
+    pruned.add_argument("--dry-run", action="store_true", help="count what would go")
+    pruned.add_argument("--vacuum", action="store_true", help="make the file smaller, too; no agent may be running")
+    pruned.set_defaults(complain=pruned.error)
     discarded = add(journal, "discard", _discard, "give up entries: they are kept, and never sent", reading)
     discarded.add_argument("entry", nargs="+", metavar="ID|SEQ")
     discarded.add_argument("--reason", required=True, metavar="TEXT", help="why; kept with your name")

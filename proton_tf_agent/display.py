@@ -1,48 +1,32 @@
 """Rows of the read model for a person: tables and colour on a terminal, plain aligned text when piped.
 
-Foreign text (paths, messages) is shown through `safe`, which leaves no control or bidirectional character raw.
-rich is imported here and only when something is drawn.
+Here are runs and what is around them; entries of the outbox are `display_journal`'s, tables and colours `drawing`'s.
 """
 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from .display_journal import entry_told
+from .drawing import clock, colour_of, draw_columns, draw_table, open_console, resource_of, safe, styled
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
     from .status import Row, Story
 
-_COLOURS = {
-    "applied": "green", "destroyed": "green", "SUCCEEDED": "green", "delivered": "green", "current": "green",
-    "running": "green", "accepted": "green",
-    "errored": "red", "canceled": "red", "lost": "red", "FAILED": "red", "parked": "red", "stopped": "red",
-    "retryable": "yellow", "degraded": "yellow", "undetermined": "yellow",
-    "pending": "cyan", "sending": "cyan", "planning": "cyan", "planned": "cyan", "applying": "cyan",
-    "IN_PROGRESS": "cyan", "planned_and_finished": "blue", "superseded": "bright_black", "discarded": "bright_black",
-}  # fmt: skip
 _WIDEST_PLACE = 36
-_WITH_REASON = ("parked", "retryable", "discarded")
-
-
-def safe(text: object) -> str:
-    """Text with everything that is not printable escaped; None becomes a dash."""
-    if text is None:
-        return "–"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
 def overview(status: Row) -> None:
     """`status` for a person: two verdicts that are never merged, then the numbers behind them."""
-    console = _console()
-    console.print(_line("●", ("proton-tf-agent", "bold"), status["agent"]))
+    console = open_console()
+    console.print(styled("●", ("proton-tf-agent", "bold"), status["agent"]))
+    if status["degraded"]:
+        console.print(f"  degraded    {status['degraded']}: make room on its disk; until then evidence waits")
     open_runs = status["runs_open"]
     console.print(f"  observing   {open_runs} open, {status['runs_recorded']} recorded")
-    console.print(_line("  delivering ", status["delivering"], _waiting(status)))
+    console.print(styled("  delivering ", status["delivering"], _waiting(status)))
     for sink in status["sinks"]:
         late = f", {sink['failing']} failing, next attempt {sink['next_attempt_at']}" if sink["failing"] else ""
         console.print(f"              {safe(sink['sink'])}: {sink['waiting']} waiting for {sink['waiting_s']} s{late}")
@@ -61,14 +45,14 @@ def _waiting(status: Row) -> str:
 
 def runs(rows: Sequence[Row]) -> None:
     """`runs list` for a person."""
-    _table(
+    draw_table(
         ("run", "status", "resource or directory", "started", "note"),
         [
             (
                 row["run_id"],
                 row["status"],
-                _resource(row["resource_arn"]) or row["directory"],
-                _clock(row["started_at"]),
+                resource_of(row["resource_arn"]) or row["directory"],
+                clock(row["started_at"]),
                 _note(row),
             )
             for row in rows
@@ -81,7 +65,7 @@ def _note(row: Row) -> str:
     notes = [
         row["reason"],
         f"settled by {row['settled_by']}" if row["settled_by"] else "",
-        f"waits for approval since {_clock(approval)}" if approval else "",
+        f"waits for approval since {clock(approval)}" if approval else "",
         _untold(row),
         f"would settle it: {', or '.join(row['would_settle'])}" if row["would_settle"] else "",
     ]
@@ -96,46 +80,6 @@ def _untold(row: Row) -> str:
     return f"not told: {reason}" if reason else ""
 
 
-def entries(rows: Sequence[Row]) -> None:
-    """`journal list` for a person."""
-    _table(
-        ("seq", "status", "state", "sink", "resource", "attempts", "message"),
-        [
-            (
-                row["seq"],
-                row["status"],
-                row["state"] + (f" ({row['reason']})" if row["state"] in _WITH_REASON else ""),
-                row["sink"],
-                _resource(row["resource_arn"]),
-                row["attempts"],
-                (f"replay of #{row['replay_of']}: " if row["replay_of"] else "") + row["status_message"],
-            )
-            for row in rows
-        ],
-    )
-
-
-def entry(row: Row, attempted: Sequence[Row]) -> None:
-    """`journal show` for a person: one entry, its outputs and every attempt."""
-    console = _console()
-    for key, value in row.items():
-        if key not in ("outputs", "omitted"):
-            console.print(_line(f"{key:>16} ", (safe(value), _COLOURS.get(str(value), ""))))
-    for key, value in row["outputs"].items():
-        console.print(f"{'output':>16}  {safe(key)} = {safe(value)}")
-    for name, reason in row["omitted"].items():
-        console.print(f"{'output':>16}  {safe(name)} withheld: {safe(reason)}")
-    for attempt in attempted:
-        console.print(_line(f"{'attempt':>16} ", attempt["started_at"] or "", _outcome(attempt)))
-
-
-def _outcome(attempt: Row) -> str:
-    if attempt["finished_at"] is None:
-        return "on the wire"
-    code = f" ({attempt['code']})" if attempt["code"] else ""
-    return f"{attempt['outcome']}{code}" + (", may have arrived" if attempt["ambiguous"] else "")
-
-
 def stories(stories: Sequence[Story]) -> None:
     """`explain` and `runs show` for a person, one run after the other, the newest first."""
     for number, one in enumerate(stories):
@@ -146,24 +90,24 @@ def stories(stories: Sequence[Story]) -> None:
 
 def story(story: Story) -> None:
     """One run: what became of it and why, whom it was told; then the evidence, and every attempt to tell."""
-    console = _console()
+    console = open_console()
     run = story.run
-    console.print(_line((run["run_id"], "bold"), run["status"], run["reason"] or ""))
+    console.print(styled((run["run_id"], "bold"), run["status"], run["reason"] or ""))
     if run["resource_arn"]:
         _say("resource", run["resource_arn"])
         _say("deployment", run["deployment_id"] or "none is known")
     else:
         _say("not bound", f"{run['unbound_reason']}: nothing is told")
     _say("directory", f"{run['directory']}, workspace {run['workspace'] or 'unknown'}")
-    ended = f", ended {_clock(run['ended_at'])}" if run["ended_at"] else ", still under way"
+    ended = f", ended {clock(run['ended_at'])}" if run["ended_at"] else ", still under way"
     basis = f", by {run['basis']}" if run["basis"] else ""
-    _say("began", f"{_clock(run['started_at'])} UTC{ended}{basis}")
+    _say("began", f"{clock(run['started_at'])} UTC{ended}{basis}")
     if run["command"]:
         _say("command", f"{shlex.join(run['command'])}{_exit(run)}")
     if run["job"]:
         _say("job", ", ".join(f"{key} {value}" for key, value in run["job"].items() if value))
     if run["awaits_approval_since"]:
-        _say("waits", f"for approval since {_clock(run['awaits_approval_since'])}")
+        _say("waits", f"for approval since {clock(run['awaits_approval_since'])}")
     if run["historic"]:
         _say("historic", "over before the agent first watched this root: recorded, not told")
     elif run["silence"]:
@@ -173,7 +117,7 @@ def story(story: Story) -> None:
     _evidence(story.evidence, run["directory"])
     console.print("  told" if story.entries else "  told         nothing")
     for told in story.entries:
-        _told(told)
+        entry_told(told)
 
 
 def _exit(run: Row) -> str:
@@ -184,28 +128,12 @@ def _exit(run: Row) -> str:
 
 
 def _say(name: str, text: object) -> None:
-    _columns((f"  {name:<12}", "bright_black"), (str(text), ""))
-
-
-def _columns(*cells: tuple[str, str]) -> None:
-    """One line of cells (text, style). On a terminal the last one wraps below itself: the margin stays clear."""
-    if not sys.stdout.isatty():
-        _console().print(_line(*cells))
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for text, _ in cells[:-1]:
-        grid.add_column(width=len(safe(text)), no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(*(Text(safe(text), style) for text, style in cells))
-    _console().print(grid)
+    draw_columns((f"  {name:<12}", "bright_black"), (str(text), ""))
 
 
 def _evidence(facts: Sequence[Row], directory: str) -> None:
     """Facts in three columns, when, where and what; below each what the run became by it, and by which rule."""
-    console = _console()
+    console = open_console()
     console.print("  evidence")
     places = [_read_in(fact, directory) for fact in facts]
     width = min(max(map(len, places), default=0), _WIDEST_PLACE)
@@ -213,13 +141,13 @@ def _evidence(facts: Sequence[Row], directory: str) -> None:
     for fact, place in zip(facts, places, strict=True):
         if fact["at"][:10] != day:
             day = fact["at"][:10]
-            console.print(_line((f"    {day} UTC", "bright_black")))
+            console.print(styled((f"    {day} UTC", "bright_black")))
         what = (fact["evidence"] + _fields(fact["fields"], directory), "")
-        _columns((f"    {fact['at'][11:23]}", "bright_black"), (place.ljust(width), "bright_black"), what)
+        draw_columns((f"    {fact['at'][11:23]}", "bright_black"), (place.ljust(width), "bright_black"), what)
         if fact["status"]:
             rule = f"by rule {' or '.join(map(str, fact['rows']))}: " if fact["rows"] else ""
             became = f"{rule}{fact['reason']}"
-            _columns((" " * (17 + width), ""), ("→", ""), (fact["status"], _colour(fact["status"])), (became, ""))
+            draw_columns((" " * (17 + width), ""), ("→", ""), (fact["status"], colour_of(fact["status"])), (became, ""))
 
 
 def _read_in(fact: Row, directory: str) -> str:
@@ -232,59 +160,21 @@ def _read_in(fact: Row, directory: str) -> str:
     return place if fact["source"].endswith("_file") else f"{fact['source']} {place}".rstrip()
 
 
-def _told(told: Row) -> None:
-    console = _console()
-    instead = f"by #{told['superseded_by']}" if told["superseded_by"] else ""
-    again = f"(a replay of #{told['replay_of']})" if told["replay_of"] else ""
-    refused = f"({told['reason']})" if told["state"] in _WITH_REASON else ""
-    number = f"    #{told['seq']}"
-    console.print(_line(number, told["status"], f"to {told['sink']}:", told["state"], instead, refused, again))
-    _columns((" " * 7, ""), (told["status_message"], ""))
-    for name, value in told["outputs"].items():
-        _columns((f"        output {name} =", ""), (value, ""))
-    for name, reason in told["omitted"].items():
-        console.print(f"        output {safe(name)} withheld: {safe(reason)}")
-    for attempt in told["attempted"]:
-        console.print(_line(f"        {_clock(attempt['started_at'])}", _outcome(attempt)))
-
-
-def replayed(row: Row, *, in_full: bool) -> None:
-    """`replay` for a person: what became of one entry; in_full: with everything that is, or would be, sent."""
-    to = f"to {row['sink']}" if row["sink"] == row["replay_sink"] else f"from {row['sink']} to {row['replay_sink']}"
-    behind = f" as #{row['replay_seq']}" if row["replay_seq"] else f": {row['refusal']}" if row["refusal"] else ""
-    print(safe(f"#{row['seq']} {row['status']} of {row['resource_arn']} {to}: {row['outcome']}{behind}"))
-    if in_full and not row["refusal"]:
-        _columns((" " * 3, ""), (row["status_message"], ""))
-        for name, value in row["outputs"].items():
-            _columns((f"    output {name} =", ""), (value, ""))
-
-
-def discarded(row: Row) -> None:
-    """`journal discard` for a person: what became of one entry."""
-    told = f"#{row['seq']} {row['status']} of {row['resource_arn']} to {row['sink']}: {row['outcome']}"
-    print(safe(told + (f": {row['refusal']}" if row["refusal"] else "")))
-
-
-def finding(row: Row) -> None:
-    """One line of `journal verify` for a person."""
-    print(safe(f"{row['table']}: {row['key']}: {row['what']}"))
-
-
 def settled(row: Row) -> None:
     """`runs settle` for a person: what was decided, and whom it will be told."""
-    console = _console()
+    console = open_console()
     outcome = "succeeded" if row["status"] == "applied" else "failed"
-    console.print(_line((row["run_id"], "bold"), f"settled as {outcome} by {row['settled_by']}"))
+    console.print(styled((row["run_id"], "bold"), f"settled as {outcome} by {row['settled_by']}"))
     if row["silence"] or not row["notifications"]:
         _say("not told", row["silence"] or "no sink is to be told")
     for told in row["notifications"]:
-        _told({**told, "attempted": []})
+        entry_told({**told, "attempted": []})
 
 
 def survey(row: Row) -> None:
     """`explain` of a directory in which no run was seen."""
-    console = _console()
-    console.print(_line((row["directory"], "bold"), "no run was seen here"))
+    console = open_console()
+    console.print(styled((row["directory"], "bold"), "no run was seen here"))
     if not row["exists"]:
         _say("exists", "no")
     if row["watched_below"] is None:
@@ -323,63 +213,3 @@ def _fields(fields: Any, directory: str) -> str:
 def _below(path: object, directory: str) -> str:
     """A path as seen from the run directory; anything else as it is."""
     return "" if path is None else safe(str(path).removeprefix(directory + "/"))
-
-
-def _resource(arn: str | None) -> str:
-    """The part of an ARN a person looks for."""
-    return arn.split(":", 5)[5] if arn else ""
-
-
-def _clock(at: str | None) -> str:
-    return (at or "")[:19].replace("T", " ")
-
-
-def _colour(word: str) -> str:
-    return _COLOURS.get(word, "")
-
-
-def _line(*parts: str | tuple[str, str]) -> Text:
-    from rich.text import Text
-
-    line = Text()
-    for part in parts:
-        text, style = part if isinstance(part, tuple) else (part, _COLOURS.get(part, ""))
-        if text:
-            line.append(" " if line else "")
-            line.append(safe(text), style)
-    return line
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    class Plain(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would exit with 1; what it means is for the front door to say
-
-    # soft_wrap: when piped a row stays one line, whatever its length. No markup, no emoji: brackets and colons in
-    # foreign text are nothing but that.
-    return Plain(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    if not rows:
-        print("nothing yet")
-        return
-    if not sys.stdout.isatty():
-        lines = [list(columns), *([safe(cell) for cell in row] for row in rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-        for line in lines:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-        return
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        overflow: Literal["fold", "ellipsis"] = "fold" if column in ("message", "note") else "ellipsis"
-        table.add_column(column, overflow=overflow, no_wrap=column in ("seq", "run", "status", "started"))
-    for row in rows:
-        table.add_row(*(Text(safe(cell), _COLOURS.get(str(cell).split(" ")[0], "")) for cell in row))
-    _console().print(table)

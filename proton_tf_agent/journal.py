@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -18,11 +19,12 @@ from .domain.notification import Notification
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
+from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
 from .journal_upkeep import Upkeep
 
 __all__ = [
-    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Recorded", "is_damaged", "notification_of",
+    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",
 ]  # fmt: skip
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
@@ -68,7 +70,8 @@ class Journal(Upkeep):
     def first_seen(self, root: str, now: float) -> float:
         """When this journal first heard of a watch root; now, if it is new."""
         key = f"first_seen:{root}"
-        if self._do("put_meta_once", key=key, value=repr(now)).rowcount:
+        value = repr(now)
+        if self.commit(lambda: self._do("put_meta_once", key=key, value=value).rowcount, Part.EVIDENCE):
             self.remember(first_seen=self.memory().first_seen | {root: now})
         row = self._one("meta", key=key)
         return float(row["value"]) if row else now
@@ -80,7 +83,7 @@ class Journal(Upkeep):
 
     def put_boot_id(self, boot_id: str) -> None:
         """Keep the machine's present boot."""
-        self._do("put_meta", key="boot_id", value=boot_id)
+        self.commit(lambda: self._do("put_meta", key="boot_id", value=boot_id), Part.EVIDENCE)
 
     def cursors(self) -> dict[str, Cursor]:
         """Every cursor by path."""
@@ -189,7 +192,7 @@ class Journal(Upkeep):
         line = {"sink": sink, "resource_arn": notification.resource_arn}
         ends = self._all(
             "overtaken_by", **line, run_id=notification.run_id, deployment_id=notification.deployment_id,
-            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS,
+            run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS, now=now,
         )  # fmt: skip
         later = next((row for row in ends if row["done"] or was_over(row["run_id"])), None)
         if later:
@@ -294,15 +297,17 @@ class Journal(Upkeep):
         if row is None:
             return None
         if is_damaged(row):
-            with self.transaction():
-                self._do("park_damaged", seq=seq, now=now)
-                self._do("seal_entry", seq=seq)
+            self.commit(partial(self._park_damaged, seq, now), Part.DELIVERIES)
             return None
         trouble = Trouble(OutcomeKind(row["failing"]), row["times"], row["waited"]) if row["failing"] else None
         return Entry(
             seq, row["sink"], _decode_notification(row["body"]), EntryState(row["state"]), row["attempts"], trouble,
             bool(row["reduced"]), bool(row["suspect"]), row["replay_of"], bool(row["reassertion"]),
         )  # fmt: skip
+
+    def _park_damaged(self, seq: int, now: float) -> None:
+        self._do("park_damaged", seq=seq, now=now)
+        self._do("seal_entry", seq=seq)
 
     def begin_attempt(self, seq: int, now: float) -> bool:
         """Commit that a request is about to leave; False when its entry has been superseded meanwhile."""

@@ -259,12 +259,17 @@ WHERE sink = :sink AND resource_arn = :resource_arn AND seq < :seq AND state = '
 RETURNING seq, notification_id
 -- name: overtaken_by
 -- Runs that began later and have told their end already: if the earlier one was over by then, what it has to say comes
--- too late. So does what a mere plan has to say of a deployment that has ended since the plan began (`done`).
+-- too late. So does what a mere plan has to say of a deployment that has ended since the plan began (`done`). Clocks may
+-- be set back: a run that began when such an end had been told, of which something was told since, or while that lies in
+-- the future, is the later one.
 SELECT seq, run_id, (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at) AS done
 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND (run_started_at > :run_started_at
        OR (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at AND run_id <> :run_id))
-  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL ORDER BY seq DESC
+  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL AND created_at BETWEEN :run_started_at AND :now
+  AND NOT EXISTS (SELECT 1 FROM outbox AS since WHERE since.run_id = :run_id AND since.sink = :sink
+    AND since.seq > outbox.seq AND since.state <> 'superseded' AND since.replay_of IS NULL)
+ORDER BY seq DESC
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') AND NOT (reassertion AND state = 'pending' AND attempts = 0) LIMIT 1
@@ -360,6 +365,13 @@ ON CONFLICT (sink) DO UPDATE SET held_for = excluded.held_for, code = excluded.c
 -- name: close_circuit
 DELETE FROM circuit WHERE sink = :sink
 
+-- name: count_filler
+SELECT count(*) FROM filler
+-- name: add_filler
+INSERT INTO filler (bytes) VALUES (zeroblob(:size))
+-- name: release_filler
+DELETE FROM filler WHERE id IN (SELECT id FROM filler ORDER BY id DESC LIMIT :pieces)
+
 -- name: attempts_of_entry
 SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt
 WHERE seq = :seq ORDER BY id
@@ -411,6 +423,56 @@ UPDATE outbox SET state = 'discarded', reason = :reason, settled_at = :now
 WHERE seq = :seq AND state IN (SELECT value FROM json_each(:states))
 -- name: interrupt_attempts_of
 UPDATE attempt SET finished_at = :now, outcome = 'interrupted', ambiguous = 1 WHERE seq = :seq AND finished_at IS NULL
+-- name: seal_attempts_of
+UPDATE attempt SET seal = seal_of('attempt', id, seq, started_at, finished_at, outcome, code, http_status, request_id,
+  ambiguous) WHERE seq = :seq
+
+-- What may be let go of ----------------------------------------------------------------------------------------------
+
+-- name: prunable_runs
+-- Runs that were over before :before, of which all that was told is done, and no sink has the last word from them: each
+-- has heard the end of a run that began later, behind their own end. The kept one makes it known, should the log of one
+-- that was let go come back, that it comes too late.
+SELECT run_id FROM run WHERE ended_at < :before AND NOT EXISTS (
+  SELECT 1 FROM outbox AS entry WHERE entry.run_id = run.run_id AND (
+    entry.state NOT IN ('delivered', 'superseded', 'discarded') OR entry.created_at >= :before
+    OR NOT EXISTS (
+      SELECT 1 FROM outbox AS later WHERE later.sink = entry.sink AND later.resource_arn = entry.resource_arn
+      AND later.run_started_at > run.ended_at AND later.status <> 'IN_PROGRESS' AND later.state <> 'superseded'
+      AND later.replay_of IS NULL AND later.run_id <> run.run_id)
+    OR entry.seq = (
+      SELECT max(seq) FROM outbox AS last WHERE last.sink = entry.sink AND last.resource_arn = entry.resource_arn
+      AND last.status <> 'IN_PROGRESS' AND last.state <> 'superseded')))
+ORDER BY started_at LIMIT :limit
+-- name: prunable_entries_of_nobody
+-- The same, of entries whose run is not there any more.
+SELECT run_id FROM outbox AS entry WHERE run_id NOT IN (SELECT run_id FROM run)
+GROUP BY run_id
+HAVING count(settled_at) = count(*) AND max(settled_at) < :before AND total(state = 'parked') = 0
+  AND total(NOT EXISTS (
+      SELECT 1 FROM outbox AS later WHERE later.sink = entry.sink AND later.resource_arn = entry.resource_arn
+      AND later.run_started_at > entry.settled_at AND later.status <> 'IN_PROGRESS' AND later.state <> 'superseded'
+      AND later.replay_of IS NULL AND later.run_id <> entry.run_id)) = 0
+ORDER BY min(seq) LIMIT :limit
+-- name: prune_evidence
+DELETE FROM evidence WHERE id IN (SELECT id FROM evidence WHERE run_id = :run_id ORDER BY id LIMIT max(:limit, 0))
+-- name: count_told
+SELECT (SELECT count(*) FROM run WHERE run_id = :run_id) AS runs,
+       (SELECT count(*) FROM outbox WHERE run_id = :run_id) AS entries,
+       (SELECT count(*) FROM attempt WHERE seq IN (SELECT seq FROM outbox WHERE run_id = :run_id)) AS attempts
+-- name: count_evidence
+SELECT count(*) FROM evidence WHERE run_id = :run_id
+-- name: prune_attempts
+DELETE FROM attempt WHERE seq IN (SELECT seq FROM outbox WHERE run_id = :run_id)
+-- name: prune_entries
+DELETE FROM outbox WHERE run_id = :run_id
+-- name: count_entries
+SELECT count(*) FROM outbox
+-- name: count_bytes
+SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes
+FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s
+-- name: vacuum
+VACUUM
 
 -- What must hold of every journal (`journal_verify`) ---------------------------------------------------------------
 -- Each names what breaks it: the key of a row, and for people the ids it has.

@@ -34,7 +34,9 @@ _INTERRUPTED = "interrupted"
 Tell = Callable[[str, Mapping[str, object]], None]
 
 
-def take_up(path: str, tell: Tell, now: float, on_disk_failure: OnDiskFailure = lambda _failure: None) -> Journal:
+def take_up(
+    path: str, tell: Tell, now: float, on_disk_failure: OnDiskFailure = lambda _failure: None, reserve: int = 0
+) -> Journal:
     """Open the journal as its daemon, made or salvaged if need be; `tell` hears of it.
 
     Raises as `Journal.open_as_daemon` does; JournalUnusable as well for damage of which nothing can be salvaged.
@@ -45,7 +47,7 @@ def take_up(path: str, tell: Tell, now: float, on_disk_failure: OnDiskFailure = 
         if not _has_content(path):
             if memory is not None:
                 aside = set_aside(path) + "-journal"
-                tell("journal.began_anew", {"journal": path, "aside": aside if os.path.exists(aside) else None})
+                tell("journal.renewed", {"journal": path, "aside": aside if os.path.exists(aside) else None})
             remember(hold, Memory(checked_at=now))
             return
         notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_START_S * 1_000_000}")
@@ -60,7 +62,7 @@ def take_up(path: str, tell: Tell, now: float, on_disk_failure: OnDiskFailure = 
             memory = msgspec.structs.replace(memory, checked_at=now)
         remember(hold, msgspec.structs.replace(memory, ended_well=False, suspect=False))
 
-    return Journal.open_as_daemon(path, on_disk_failure, prepare)
+    return Journal.open_as_daemon(path, on_disk_failure, reserve, prepare)
 
 
 def _has_content(path: str) -> bool:

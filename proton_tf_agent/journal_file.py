@@ -1,7 +1,8 @@
 """The journal as a file: made private, refused when it is not, held by one daemon at a time.
 
 The hold is an flock on `PATH.lock`: it ends with its process, however that ends. In that file stand the daemon's
-process id and what is remembered of the journal (`journal_memory`). What is in the journal is `journal`'s.
+process id, written over each time whether it waits for room (no other place can be written when a disk is full), and
+what is remembered of the journal (`journal_memory`). What is in the journal is `journal`'s.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
 
+JOURNAL_FULL = "journal-full"  # why an agent is degraded, to people
 _PID_BYTES = 16
+_ROOM = b" room\n"
+_FULL = b" full\n"
 
 
 def is_held(path: str) -> bool:
@@ -30,6 +35,24 @@ def is_held(path: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def is_marked_full(path: str) -> bool:
+    """Whether the daemon that holds the journal waits for room in it; of one that is gone this says nothing."""
+    try:
+        fd = os.open(path + ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(fd, len(_FULL), _PID_BYTES) == _FULL
+    finally:
+        os.close(fd)
+
+
+def mark_hold(hold: int, *, is_full: bool) -> None:
+    """Write into a hold whether its daemon waits for room; over what stood there, for which no room is needed."""
+    with suppress(OSError):
+        os.pwrite(hold, _FULL if is_full else _ROOM, _PID_BYTES)
 
 
 def make_private_directory(directory: str) -> None:
@@ -60,6 +83,27 @@ def create_private_file(path: str) -> None:
         return
     except OSError as error:
         raise JournalUnusable(Problem(f"it cannot be created: {error.strerror}", path, "see [journal] path")) from None
+
+
+def write_private_file(path: str, lines: Iterable[str]) -> None:
+    """A new file of lines, 0600, whole or not at all; AgentError when it cannot be written."""
+    unfinished = path + ".new"
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        fd = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(fd, "w", encoding="ascii", newline="\n") as file:
+                file.writelines(f"{line}\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(unfinished, path)
+        except BaseException:
+            os.unlink(unfinished)
+            raise
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        raise AgentError(Problem(f"it cannot be written: {error.strerror}", path)) from None
 
 
 def refuse_wide_mode(path: str) -> None:
@@ -96,7 +140,7 @@ def take_hold(path: str) -> int:
         hint = "stop it, or give this one its own [journal] path"
         raise JournalHeld(Problem(f"another agent holds this journal{who}", path, hint))
     with suppress(OSError):  # held it is without our number, too, and a full disk is no reason not to start
-        os.pwrite(fd, str(os.getpid()).encode().ljust(_PID_BYTES), 0)  # what is remembered of the journal stays
+        os.pwrite(fd, str(os.getpid()).encode().ljust(_PID_BYTES) + _ROOM, 0)  # uncut: a full disk gives nothing twice
     return fd
 
 

@@ -5,8 +5,9 @@ and several writers (daemon and command line) are safe on every SQLite (docs/dec
 in `journal.sql`, by name. Every row carries a seal, a checksum over all its columns: SQLite itself notices less than a
 fifth of the bits that rot.
 
-What the tables mean is `journal`'s. One store may be used from several threads: it serialises them. The daemon
-additionally holds an flock, so that a second daemon on the same journal refuses to start (`journal_file`).
+What the tables mean is `journal`'s. When the disk is full the daemon writes into its reserve (`journal_reserve`); what
+finds no room there either raises JournalFull. One store may be used from several threads: it serialises them. The
+daemon additionally holds an flock, so that a second daemon on the same journal refuses to start (`journal_file`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,30 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any, Self, TypeGuard
+from typing import Any, Self, TypeGuard, TypeVar
 
 import msgspec
 
-from .domain.errors import AgentError, JournalDamaged, JournalUnusable, Problem
-from .journal_file import create_private_file, make_private_directory, refuse_wide_mode, sync_directory, take_hold
+from .domain.errors import AgentError, JournalDamaged, JournalFull, JournalUnusable, Problem
+from .journal_file import (
+    create_private_file,
+    make_private_directory,
+    mark_hold,
+    refuse_wide_mode,
+    sync_directory,
+    take_hold,
+)
 from .journal_memory import Memory, recall, remember
+from .journal_reserve import (
+    MOST_AT_ONCE,
+    PIECE,
+    ROLLBACK_JOURNAL,
+    Part,
+    Reserve,
+    grow_rollback_journal,
+    has_no_room,
+    is_grown,
+)
 
 SCHEMA_VERSION = 4
 _OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
@@ -39,7 +57,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PRAGMAS = (
     "journal_mode = PERSIST",
     "synchronous = EXTRA",
-    "journal_size_limit = 2097152",
+    f"journal_size_limit = {ROLLBACK_JOURNAL}",
     "foreign_keys = ON",
     "trusted_schema = OFF",
     "cell_size_check = ON",
@@ -48,6 +66,7 @@ _PRAGMAS = (
 )
 
 OnDiskFailure = Callable[[str], None]
+T = TypeVar("T")
 JournalRow = sqlite3.Row  # a row of a named query, its columns by name
 
 
@@ -69,6 +88,8 @@ class Store:
         self._lock = threading.RLock()
         self._depth = 0
         self._sql = _queries()
+        self._reserve = Reserve(0)
+        self._full: set[Part] = set()
 
     # --- opening and closing -----------------------------------------------------------------------------
 
@@ -77,12 +98,14 @@ class Store:
         cls,
         path: str,
         on_disk_failure: OnDiskFailure = lambda _failure: None,
+        reserve: int = 0,
         prepare: Callable[[int], None] = lambda _hold: None,
     ) -> Self:
         """Create the journal if need be and hold it: JournalHeld when another daemon does.
 
         on_disk_failure is called with the name of an I/O error, in the thread that met it and before any thread can use
         the journal again: an fsync that is tried again may return although what it is about is lost.
+        reserve: bytes to be kept for when the disk is full; `refill` fetches them.
         prepare is called with the hold before the file is made or opened.
         """
         make_private_directory(os.path.dirname(path))
@@ -90,7 +113,7 @@ class Store:
         try:
             prepare(hold)
             create_private_file(path)
-            return cls._open(path, hold, on_disk_failure)
+            return cls._open(path, hold, on_disk_failure, reserve)
         except BaseException:
             os.close(hold)
             raise
@@ -120,7 +143,13 @@ class Store:
         return journal
 
     @classmethod
-    def _open(cls, path: str, hold: int | None, on_disk_failure: OnDiskFailure = lambda _failure: None) -> Self:
+    def _open(
+        cls,
+        path: str,
+        hold: int | None,
+        on_disk_failure: OnDiskFailure = lambda _failure: None,
+        reserve: int = 0,
+    ) -> Self:
         refuse_wide_mode(path)
         connection = None
         try:
@@ -137,6 +166,7 @@ class Store:
                 journal._create()
             else:
                 journal._migrate()
+            journal._reserve = Reserve(reserve, journal._pieces_held())
             return journal
         except BaseException as error:
             if _is_disk_failure(error):
@@ -146,6 +176,10 @@ class Store:
             if isinstance(error, sqlite3.DatabaseError):
                 raise unreadable(error, path) from None
             raise
+
+    def _pieces_held(self) -> int:
+        pieces: int = self._all("count_filler")[0][0]
+        return pieces
 
     def _pragma(self, name: str) -> int:
         value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -169,6 +203,18 @@ class Store:
         self._back_up(f"{self.path}.v{version}")
         steps = "".join(self._sql[f"migrate_{step}_to_{step + 1}"] for step in range(version, SCHEMA_VERSION))
         self._connection.executescript(f"BEGIN IMMEDIATE;{steps}{self._sql['stamp']}COMMIT;")
+
+    def back_up(self, path: str) -> None:
+        """Copy the journal to a new file, beside a daemon at work; AgentError, and nothing left, when it cannot be
+        written."""
+        try:
+            with self._lock:
+                self._back_up(path)
+        except (JournalUnusable, sqlite3.Error, OSError) as error:
+            with suppress(OSError):
+                os.unlink(path + ".new")
+            why = error.problems[0].what if isinstance(error, JournalUnusable) else str(error)
+            raise AgentError(Problem(f"the copy cannot be written: {why}", path)) from None
 
     def _back_up(self, path: str) -> None:
         """Copy the journal to `path`, 0600, whole or not at all."""
@@ -248,32 +294,100 @@ class Store:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException as error:
-                self._heed(error)
+                heeded = self._heed(error)
                 if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
                     self._connection.execute("ROLLBACK")
-                raise
+                raise heeded from None
             finally:
                 self._depth = 0
+
+    def commit(self, work: Callable[[], T], part: Part) -> T:
+        """Do all of `work` or nothing, in one transaction, and in the room that is kept for `part` if need be.
+
+        It is done again from the beginning when the disk is full. JournalFull when the reserve is used up, too.
+        """
+        with self._lock:
+            if self._depth:
+                return work()
+            pieces = 1
+            while True:
+                try:
+                    with self.transaction():
+                        return work()
+                except JournalFull:
+                    if not self._release(pieces, part):
+                        raise
+                    pieces = min(2 * pieces, MOST_AT_ONCE)
+
+    def _release(self, pieces: int, part: Part) -> bool:
+        pieces = min(pieces, self._reserve.to_spare(part))
+        if not pieces:
+            return False
+        with self.transaction():
+            self._do("release_filler", pieces=pieces)
+        self._reserve.held -= pieces
+        return True
+
+    def refill(self, part: Part) -> bool:
+        """Add to the reserve what it lacks, as far as there is room; whether a part that had to stop may go on."""
+        with suppress(JournalFull):
+            if self._reserve.whole and not is_grown(self.path):
+                with self.transaction():
+                    grow_rollback_journal(self.path)
+            while self._reserve.lacking:
+                with self._lock:  # others may write between two steps
+                    pieces = min(self._reserve.lacking, MOST_AT_ONCE)
+                    with self.transaction():
+                        for _ in range(pieces):
+                            self._do("add_filler", size=PIECE)
+                    self._reserve.held += pieces
+        return self._reserve.suffices(part)
+
+    @property
+    def is_reserve_whole(self) -> bool:
+        """Whether the reserve is what it was asked to be."""
+        return not self._reserve.lacking
+
+    @property
+    def is_full(self) -> bool:
+        """Whether any part waits for room."""
+        return bool(self._full)
+
+    def mark_full(self, part: Part, is_full: bool) -> None:
+        """Let the commands beside the daemon know that a part waits for room; that needs none itself."""
+        with self._lock:
+            (self._full.add if is_full else self._full.discard)(part)
+            if self._hold is not None:
+                mark_hold(self._hold, is_full=bool(self._full))
 
     def _do(self, name: str, **values: Any) -> sqlite3.Cursor:
         with self._lock:
             try:
                 return self._connection.execute(self._sql[name], values)
             except sqlite3.OperationalError as error:
-                self._heed(error)
-                raise
+                raise self._heed(error) from None
 
     def _all(self, name: str, **values: Any) -> list[JournalRow]:
         with self._lock:
             try:
                 return self._connection.execute(self._sql[name], values).fetchall()
             except sqlite3.DatabaseError as error:
-                self._heed(error)
-                raise unreadable(error, self.path) from None
+                heeded = self._heed(error)
+                raise (unreadable(error, self.path) if heeded is error else heeded) from None
 
-    def _heed(self, error: BaseException) -> None:
+    def _heed(self, error: BaseException) -> BaseException:
+        """What is to be raised for an error; one of the disk is told to whom it concerns."""
+        if self._tells_of_full_disk(error):
+            hint = "make room on its disk, or raise the quota: what is to be written waits"
+            return JournalFull(Problem("the journal's disk is full", self.path, hint))
         if _is_disk_failure(error):
             self._on_disk_failure(error.sqlite_errorname)
+        return error
+
+    def _tells_of_full_disk(self, error: BaseException) -> bool:
+        """SQLite takes an exceeded quota for a broken disk. The failed write is not tried again to find out."""
+        code = getattr(error, "sqlite_errorcode", 0) if isinstance(error, sqlite3.Error) else 0
+        return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR_WRITE and has_no_room(self.path))
 
     def _one(self, name: str, **values: Any) -> JournalRow | None:
         rows = self._all(name, **values)
@@ -303,11 +417,7 @@ def seal_of(table: str, *values: str | bytes | float | None) -> str:
     """The seal of a row of a table: a checksum over the values of its other columns, in their order."""
     # Numbers as floats: what is bound as 1 comes back from a REAL column as 1.0.
     row = [float(value) if isinstance(value, int) else value for value in values]
-    try:
-        encoded = _encode((table, row))
-    except UnicodeEncodeError:  # text that has rotted; as bytes it has a seal that was never written
-        encoded = _encode((table, [v.encode("utf-8", "surrogateescape") if isinstance(v, str) else v for v in row]))
-    return blake2b(encoded, digest_size=8).hexdigest()
+    return blake2b(_encode((table, row)), digest_size=8).hexdigest()
 
 
 def checksum_of(body: bytes) -> str:
@@ -318,7 +428,10 @@ def checksum_of(body: bytes) -> str:
 def is_sealed(table: str, row: JournalRow) -> bool:
     """Whether a whole row of a table (`SELECT *`) is what was written."""
     seal: str = row["seal"]
-    return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
+    try:
+        return seal_of(table, *(row[name] for name in row.keys() if name != "seal")) == seal  # noqa: SIM118 - no mapping
+    except UnicodeEncodeError:  # what came as lone surrogates is no text that was written
+        return False
 
 
 def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:

@@ -12,22 +12,24 @@ Over 400 lines because `_Batch` is one transaction: whatever it does before COMM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import Binding, Unbound
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
-from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations
 from .domain.outputs import OutputMapping, map_outputs, only_told
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
-from .journal import Journal, Recorded
+from .journal import Journal, Part, Recorded
 
 # Facts that come once per resource: counted in the run, not kept one by one.
 _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
@@ -125,49 +127,33 @@ class Pipeline:
         return min((r.run.verdict.due_at for r in self.open.values() if r.run.verdict), default=None)
 
     def absorb(self, observations: Sequence[Observation], now: float, born: Callable[[str], float]) -> None:
-        """Take in a batch of observations, all or nothing.
+        """Take in a batch of observations, all or nothing; one by one where the disk is full, for little needs less
+        room than much. JournalFull when there is none for the next; those before it have been taken in then.
 
         born(path) is when the agent first watched the root that path lies in: runs that were over before are
         recorded and not told.
         """
-        batch = _Batch(self, now)
-        batch.foresee(observations)
-        with self.journal.transaction():
-            for observation in observations:
-                since = born(observation.path)
-                old = observation.modified_at != 0 and observation.modified_at < since
-                over = _over_before(since, observation.facts)
-                batch.last_words |= _last_words(observation)
-                for fact in observation.facts:
-                    batch.take(fact, observation, old or fact.anchor in over)
-                batch.advance_cursor(observation)
-            batch.write()
-        batch.finish()
+        foreseen = _Foreseen.of(observations)
+        if len(observations) > 1:
+            with suppress(JournalFull):
+                with self.journal.transaction():
+                    batch = self._filled(now, lambda batch: batch.take_in(observations, born), foreseen)
+                batch.finish()
+                return
+        for observation in observations:
+            batch = self._commit(now, partial(_Batch.take_in, observations=[observation], born=born), foreseen)
+            foreseen = replace(foreseen, last_words=batch.last_words)
 
     def elapse(self, now: float) -> None:
         """Make verdicts final that have waited long enough."""
         runs = [recorded.run for recorded in self.open.values()]  # those that have ended and wait for late proof, too
         due = [run for run in runs if run.verdict and is_due(run.verdict, now, self.rules.patience)]
-        if not due:
-            return
-        batch = _Batch(self, now)
-        with self.journal.transaction():
-            for run in due:
-                batch.apply(run.run_id, Fact(ev.Elapsed()), "clock", "")
-            batch.write()
-        batch.finish()
+        self._apply_to_all(due, Fact(ev.Elapsed()), "clock", now)
 
     def host_restarted(self, now: float, booted_at: float) -> None:
         """Let every open run that began before the machine was restarted know of it."""
         gone = [run for run in self.open_runs if run.started_at < booted_at]
-        if not gone:
-            return
-        batch = _Batch(self, now)
-        with self.journal.transaction():
-            for run in gone:
-                batch.apply(run.run_id, Fact(ev.HostRestarted()), "host", "")
-            batch.write()
-        batch.finish()
+        self._apply_to_all(gone, Fact(ev.HostRestarted()), "host", now)
 
     def was_for(self, anchor: str, directory: str) -> bool:
         """Whether the run with this anchor was for the very deployment that a run in a directory would be for now."""
@@ -200,9 +186,12 @@ class Pipeline:
         """Drop the cursors of files that are gone; a file that comes back is read again and adds nothing twice."""
         if not paths:
             return
-        with self.journal.transaction():
+
+        def work() -> None:
             for path in paths:
                 self.journal.forget_cursor(path)
+
+        self.journal.commit(work, Part.EVIDENCE)
         for path in paths:
             self.cursors.pop(path, None)
 
@@ -230,28 +219,61 @@ class Pipeline:
 
         AgentError when there is nothing to decide: it is under way, proven, or settled already.
         """
-        batch = _Batch(self, now)
-        with self.journal.transaction():
-            batch.decide(run_id, decision)
-            batch.write()
-        batch.finish()
-        return batch.recorded(run_id)
+        return self._commit(now, lambda batch: batch.decide(run_id, decision)).recorded(run_id)
 
     def _catch_up(self, runs: Sequence[Run], now: float) -> None:
-        if not runs:
-            return
-        batch = _Batch(self, now)
-        with self.journal.transaction():
+        def fill(batch: _Batch) -> None:
             for run in runs:
                 batch.catch_up(run.run_id)
-            batch.write()
+
+        if runs:
+            self._commit(now, fill)
+
+    def _apply_to_all(self, runs: Sequence[Run], fact: Fact, source: str, now: float) -> None:
+        def fill(batch: _Batch) -> None:
+            for run in runs:
+                batch.apply(run.run_id, fact, source, "")
+
+        if runs:
+            self._commit(now, fill)
+
+    def _commit(self, now: float, fill: Callable[[_Batch], None], foreseen: _Foreseen | None = None) -> _Batch:
+        """Commit a batch, which is filled anew for each try; memory and log follow."""
+        batch = self.journal.commit(lambda: self._filled(now, fill, foreseen), Part.EVIDENCE)
         batch.finish()
+        return batch
+
+    def _filled(self, now: float, fill: Callable[[_Batch], None], foreseen: _Foreseen | None = None) -> _Batch:
+        batch = _Batch(self, now, foreseen or _Foreseen())
+        fill(batch)
+        batch.write()
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    """What must be known of a log when it opens a run, and is said further down in it: by anchor, whether it is over,
+    tells a success, was refused whose lock. Of those that went before, when it had got its last line of the run."""
+
+    over: frozenset[str] = frozenset()
+    succeeds: frozenset[str] = frozenset()
+    refused_by: Mapping[str, str] = field(default_factory=dict)
+    last_words: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, observations: Sequence[Observation]) -> _Foreseen:
+        facts = [(f.anchor, f.evidence) for observation in observations for f in observation.facts]
+        return cls(
+            frozenset(anchor for anchor, said in facts if isinstance(said, ev.LogClosed | ev.ApplySummarised)),
+            frozenset(anchor for anchor, said in facts if isinstance(said, ev.ApplySummarised)),
+            {anchor: said.holder for anchor, said in facts if isinstance(said, ev.LockRefused)},
+        )
 
 
 class _Batch:
     """The work of one transaction: what would change in memory is kept aside until COMMIT has returned."""
 
-    def __init__(self, pipeline: Pipeline, now: float) -> None:
+    def __init__(self, pipeline: Pipeline, now: float, foreseen: _Foreseen) -> None:
         self._p = pipeline
         self._journal = pipeline.journal
         self._around = pipeline.surroundings
@@ -263,24 +285,22 @@ class _Batch:
         self._told: list[Told] = []
         self._by_anchor = {r.run.anchor: run_id for run_id, r in self._runs.items() if r.run.anchor}
         self._taints: dict[str, Taint] = {}
-        self.last_words: dict[str, float] = {}  # by anchor: when the log had got its last line of the run
-        self._over: set[str] = set()
-        self._succeeds: set[str] = set()
-        self._refused_by: dict[str, str] = {}
+        self._foreseen = foreseen
+        self.last_words = dict(foreseen.last_words)
         self._not_its_own = ("", 0)
 
     # --- facts ---------------------------------------------------------------------------------------------
 
-    def foresee(self, observations: Sequence[Observation]) -> None:
-        """Note what must be known of a log when it opens a run, and is said further down in it: by anchor, whether it
-        is over, tells a success, was refused whose lock."""
-        for fact in (fact for observation in observations for fact in observation.facts):
-            if isinstance(fact.evidence, ev.LogClosed | ev.ApplySummarised):
-                self._over.add(fact.anchor)
-            if isinstance(fact.evidence, ev.ApplySummarised):
-                self._succeeds.add(fact.anchor)
-            if isinstance(fact.evidence, ev.LockRefused):
-                self._refused_by[fact.anchor] = fact.evidence.holder
+    def take_in(self, observations: Sequence[Observation], born: Callable[[str], float]) -> None:
+        for observation in observations:
+            since = born(observation.path)
+            old = observation.modified_at != 0 and observation.modified_at < since
+            over = _over_before(since, observation.facts)
+            self.last_words |= _last_words(observation)
+            for fact in observation.facts:
+                self.take(fact, observation, old or fact.anchor in over)
+            if observation.cursor is not None:
+                self._cursors.append(observation.cursor)
 
     def take(self, fact: Fact, observation: Observation, old: bool) -> None:
         run = self._run_of(fact, observation, old)
@@ -371,7 +391,7 @@ class _Batch:
             if not opens_run(fact):
                 return None
             human = getattr(fact.evidence, "form", None) is Form.HUMAN
-            if human and fact.anchor in self._succeeds & self._over and self._is_locked(directory):
+            if human and fact.anchor in self._foreseen.succeeds & self._foreseen.over and self._is_locked(directory):
                 return None  # it had the lock of nobody here and tells of a success: a log of old was copied in
             at = min(self._now, observation.modified_at or self._now)
             run = replace(begin(fact, directory, workspace, log_path, at, recorded), historic=old)
@@ -387,7 +407,7 @@ class _Batch:
         if getattr(started.evidence, "form", None) is not Form.HUMAN:
             return []
         logless = [r.run for r in self._runs.values() if r.run.log is Log.ABSENT and r.run.lock_id]
-        refused_by, over = self._refused_by.get(started.anchor), started.anchor in self._over
+        refused_by, over = self._foreseen.refused_by.get(started.anchor), started.anchor in self._foreseen.over
         return [
             run for run in logless
             if run.lock_id == refused_by or (over and run.lock is Lock.HELD and self._around.is_held(run))
@@ -617,10 +637,6 @@ class _Batch:
         self._changed.discard(run_id)
         self._dropped.add(run_id)
         self._journal.delete_run(run_id)
-
-    def advance_cursor(self, observation: Observation) -> None:
-        if observation.cursor is not None:
-            self._cursors.append(observation.cursor)
 
     def write(self) -> None:
         for run_id in self._changed:

@@ -14,16 +14,21 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from .domain import circuit as circuits
 from .domain import pace as paces
 from .domain.circuit import Circuit
+from .domain.errors import JournalFull
 from .domain.notification import Notification
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, reduced
 from .domain.pace import Pace
 from .domain.retry import ACCEPTANCES, MAX_WAIT_S, REASSERT_AFTER_S, RULES, Settled, is_spent, settle
-from .journal import Head, Journal
+from .journal import Head, Journal, Part
+from .journal_room import JournalRoom
 from .senders import Senders
 from .sinks import ReadsBack, Sink
 
@@ -32,6 +37,7 @@ MAX_IN_FLIGHT = 4  # for each sink
 STOP_S = 10.0  # how long requests under way are waited for at the end
 
 Tell = Callable[[str, Mapping[str, object]], None]
+T = TypeVar("T")
 Submit = Callable[[Callable[[], None]], None]
 
 
@@ -94,16 +100,23 @@ class Relay:
         self._scale = scale
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._room = JournalRoom(journal, Part.DELIVERIES, tell)
         self._finished: queue.SimpleQueue[_Finished] = queue.SimpleQueue()
         self._nudged = True
         self._failing_since: dict[int, float] = {}  # ticks, by seq
         self._submit = submit or Senders(MAX_IN_FLIGHT * max(1, len(sinks))).submit
         known = journal.circuits()
         self._outlets = {name: _Outlet(sink, *known.get(name, ())) for name, sink in sinks.items()}
+        self._has_resumed = False
         # Here and not in `run`: afterwards the pipeline writes entries that are `sending` and were not interrupted.
-        interrupted = journal.resume_after_crash(clock())
+        with suppress(JournalFull):  # at the first turn that has room, then
+            self._resume()
+
+    def _resume(self) -> None:
+        interrupted = self._record(lambda: self._journal.resume_after_crash(self._clock()))
+        self._has_resumed = True
         if interrupted:
-            tell("relay.resumed", {"entries": interrupted})
+            self._tell("relay.resumed", {"entries": interrupted})
 
     def nudge(self) -> None:
         """Something was enqueued: look at once."""
@@ -129,9 +142,24 @@ class Relay:
             self._wake.clear()
 
     def turn(self) -> float:
-        """Settle what has finished and begin what is due; returns for how many seconds nothing will be due."""
-        self._settle_finished()
-        return TICK_S if self._stopping.is_set() else max(0.0, self._begin_due())
+        """Settle what has finished and begin what is due; returns for how many seconds nothing will be due.
+
+        Nothing leaves while there is no room to record what comes of it.
+        """
+        if self._room.is_used_up and not self._room.has_returned():
+            return TICK_S
+        try:
+            if not self._has_resumed:
+                self._resume()
+            self._settle_finished()
+            return TICK_S if self._stopping.is_set() else max(0.0, self._begin_due())
+        except JournalFull:
+            self._room.used_up()
+            self._nudged = True  # what was begun has not been looked at
+            return TICK_S
+
+    def _record(self, work: Callable[[], T]) -> T:
+        return self._journal.commit(work, Part.DELIVERIES)
 
     # --- beginning -----------------------------------------------------------------------------------------
 
@@ -166,7 +194,7 @@ class Relay:
         """Take back what their observations have committed, that they are on their way: they will have to wait."""
         for head in waiting:
             if head.sending and head.seq not in outlet.in_flight:
-                self._journal.withdraw_attempt(head.seq)
+                self._record(partial(self._journal.withdraw_attempt, head.seq))
 
     def _in_turn(self, outlet: _Outlet, heads: Iterable[Head], ticks: float) -> list[Head]:
         """Heads in the order in which they may go: the longest due first; for a probe, the one tried longest ago."""
@@ -198,7 +226,7 @@ class Relay:
         if entry is None:
             return  # damaged on disk, and parked
         if entry.state is not EntryState.SENDING:
-            if not self._journal.begin_attempt(entry.seq, now):
+            if not self._record(partial(self._journal.begin_attempt, entry.seq, now)):
                 return  # superseded or discarded since we looked
             entry = replace(entry, state=EntryState.SENDING, attempts=entry.attempts + 1)
         outlet.in_flight.add(entry.seq)
@@ -226,7 +254,11 @@ class Relay:
                 finished = self._finished.get_nowait()
             except queue.Empty:
                 return
-            self._settle(finished)
+            try:
+                self._settle(finished)
+            except JournalFull:
+                self._finished.put(finished)
+                raise
 
     def _settle(self, finished: _Finished) -> None:
         entry, outcome = finished.entry, finished.outcome
@@ -239,15 +271,18 @@ class Relay:
         )
         held = replace(circuit, probe_at=ticks + (circuit.probe_at - ticks) * self._scale)
         since = outlet.held_since if outlet.circuit.held_for is held.held_for else now
-        with self._journal.transaction():
-            again = self._journal.finish_attempt(
-                entry.seq, outcome, replace(settled, wait=wait), now, REASSERT_AFTER_S * self._scale
-            )
+        reassert_after = REASSERT_AFTER_S * self._scale
+
+        def work() -> int:
+            again = self._journal.finish_attempt(entry.seq, outcome, replace(settled, wait=wait), now, reassert_after)
             if held.is_open or outlet.circuit.is_open:
                 self._journal.put_circuit(entry.sink, held, since)
+            return again
+
+        again = self._record(work)
         self._remember(finished, settled, ticks + wait)
         if again:
-            outlet.due[again] = ticks + REASSERT_AFTER_S * self._scale
+            outlet.due[again] = ticks + reassert_after
         self._report(entry, outcome, settled, wait, again)
         self._change(outlet, held, since, ticks)
 

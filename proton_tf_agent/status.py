@@ -1,4 +1,4 @@
-"""The read model behind status, runs, journal and explain: it reads the journal and nothing else.
+"""The read model behind status, runs, journal and explain: it reads the journal, its hold, and nothing else.
 
 Every function returns plain rows (dicts of JSON types) whose keys are a written contract (docs/commands.md): keys may
 be added, none changes its meaning. Times are ISO 8601 in UTC.
@@ -21,6 +21,7 @@ from .domain.outbox import ACTIVE
 from .domain.run import Basis, Run
 from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
+from .journal_file import JOURNAL_FULL, is_marked_full
 from .selection import find_entries
 
 Row = dict[str, Any]
@@ -46,6 +47,7 @@ def overview(journal: Journal, agent_running: bool, now: float) -> Row:
     return {
         "agent": "running" if agent_running else "stopped",
         "journal": journal.path,
+        "degraded": JOURNAL_FULL if agent_running and is_marked_full(journal.path) else None,
         "delivering": "degraded" if any(s["failing"] for s in sinks.values()) or parked else "current",
         "runs_open": len(open_runs),
         "runs_recorded": journal.query("count_runs")[0][0],

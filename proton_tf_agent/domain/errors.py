@@ -49,6 +49,10 @@ class JournalHeld(AgentError):
     exit_code = 75
 
 
+class JournalFull(AgentError):
+    """There is no room for what is to be written into the journal."""
+
+
 class SettingsInvalid(AgentError):
     """The settings file cannot be used; every mistake found is listed."""
 

@@ -275,6 +275,20 @@ def _output_key(value: str, complain: Complain) -> str:
     return value
 
 
+# --- counts ------------------------------------------------------------------------------------------------
+
+
+def count(least: int, most: int) -> Kind:
+    """A whole number of things."""
+
+    def check(value: int, complain: Complain) -> int:
+        if not least <= value <= most:
+            complain(f"must be from {least} to {most}")
+        return value
+
+    return Kind("an integer", (int,), check, {"type": "integer", "minimum": least, "maximum": most})
+
+
 # --- durations --------------------------------------------------------------------------------------------
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -320,6 +334,40 @@ def _spelled(seconds: float) -> str:
 def _duration_toml(seconds: float) -> str:
     text = _spelled(seconds)
     return toml(text) if text[-1].isalpha() else text
+
+
+# --- sizes --------------------------------------------------------------------------------------------------
+
+_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = re.compile(r"(\d{1,9}) ?(KiB|MiB|GiB)", re.ASCII)
+
+
+def size(least: int, most: int) -> Kind:
+    """Bytes, as an integer or as a string with a unit: "512KiB", "8MiB"."""
+
+    def check(value: int | str, complain: Complain) -> int:
+        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        count = int(match[1]) * _BYTES[match[2]] if match else value
+        if isinstance(count, str):
+            complain("is not a size", 'bytes, or a string such as "512KiB" or "8MiB"')
+            return 0
+        if not least <= count <= most:
+            complain(f"must be from {_sized(least)} to {_sized(most)}")
+        return count
+
+    schema = {
+        "type": ["integer", "string"],
+        "minimum": least,
+        "maximum": most,
+        "pattern": r"^[0-9]{1,9} ?(KiB|MiB|GiB)$",
+    }
+    return Kind("a size", (int, str), check, schema, lambda count: toml(_sized(count)))
+
+
+def _sized(count: int) -> str | int:
+    """As a person would write it; the bare number where that is no multiple of a unit."""
+    units = (f"{count // unit}{name}" for name, unit in reversed(_BYTES.items()) if count and not count % unit)
+    return next(units, count)
 
 
 # --- the kinds --------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The settings as the rest of the house sees them: types and defaults, nothing else.
 
-What a key means, its unit and its limits are in `tables`. All durations are seconds. An instance made by
+What a key means, its unit and its limits are in `tables`. All durations are seconds, sizes bytes. An instance made by
 `load` has been checked; one made by hand has not.
 """
 
@@ -23,9 +23,16 @@ At = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """The agent's memory."""
+    """The agent's memory. What it keeps of what is over and done: days, entries, bytes; 0 is no limit.
+
+    reserve: bytes that are kept for when the disk is full.
+    """
 
     path: str = "/var/lib/proton-tf-agent/journal.db"
+    reserve: int = 24 << 20
+    keep_days: int = 90
+    keep_rows: int = 100_000
+    keep_bytes: int = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from ..domain.outputs import OutputMapping
 from . import kinds, model
-from .kinds import Kind, choice, duration
+from .kinds import Kind, choice, count, duration, size
 
+_BYTES = 'bytes, or a string such as "512KiB" or "8MiB"'
 _SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
 
 
@@ -71,6 +72,35 @@ TABLES = (
                 kinds.PATH,
                 "The journal's file; its directory belongs to the agent alone, outside of every watch root.",
                 '"/var/lib/proton-tf-agent/journal.db"',
+            ),
+            Key(
+                "reserve",
+                size(256 << 10, 1 << 30),
+                "Room that the journal keeps for when its disk is full; 24 MiB are enough for 1,000 runs.",
+                '"64MiB"',
+                _BYTES,
+            ),
+            Key(
+                "keep_days",
+                count(0, 36_500),
+                "How long runs are kept that are over and of which all was told. The last word about a resource, and "
+                "what is parked or still waits, is kept whatever these three say.",
+                "30",
+                "days; 0 for no limit",
+            ),
+            Key(
+                "keep_rows",
+                count(0, 1_000_000_000),
+                "How many entries of the outbox are kept before the oldest such runs go.",
+                "10000",
+                "entries; 0 for no limit",
+            ),
+            Key(
+                "keep_bytes",
+                size(0, 1 << 50),
+                "How much of the file may be in use before they go. Room that is let go is written over.",
+                '"64MiB"',
+                f"{_BYTES}; 0 for no limit",
             ),
         ),
     ),

@@ -40,7 +40,7 @@ Line = tuple[str, Mapping[str, Any]]
 def settings_for(root: str, journal_path: str, endpoint_url: str, run: RunSettings | None = None) -> Settings:
     """An agent that watches one root and tells one Proton."""
     return Settings(
-        journal=JournalSettings(journal_path),
+        journal=JournalSettings(journal_path, reserve=256 << 10),
         watch=(WatchSettings(root),),
         allow=AllowSettings(("arn:aws:proton:*",)),
         spool=SpoolSettings(f"{journal_path}.spool"),

@@ -15,18 +15,34 @@ from typing import Any, TypeVar
 
 from proton_tf_agent.domain.run import FINAL, RunStatus
 
+from .io_faults import IOFault
+
 DEADLINE_S = 30.0
+
+_TESTS = Path(__file__).parents[1]
+# A daemon from the command line that may be told to let its disk fail.
+_WITH_FAULT = """
+import sys
+from functools import partial
+from support.io_faults import expect_fault
+expect_fault(partial(print, "failing", file=sys.stderr, flush=True))
+from proton_tf_agent.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
 
-def write_settings(file: Path, journal: Path, roots: Sequence[Path], endpoint_url: str) -> None:
+def write_settings(
+    file: Path, journal: Path, roots: Sequence[Path], endpoint_url: str, reserve: str = "256KiB", spool: str = ""
+) -> None:
     """Settings that watch some roots, tell one Proton and lose no time."""
     watches = "".join(f'[[watch]]\npath = "{root}"\n\n' for root in roots)
     file.write_text(
-        f'[journal]\npath = "{journal}"\n\n{watches}[allow]\nresource_arns = ["arn:aws:proton:*"]\n\n'
-        f'[spool]\npath = "{journal.parent}-spool"\n\n'
+        f'[journal]\npath = "{journal}"\nreserve = "{reserve}"\n\n{watches}'
+        f'[allow]\nresource_arns = ["arn:aws:proton:*"]\n\n'
+        f'[spool]\npath = "{spool or f"{journal.parent}-spool"}"\n\n'
         f'[[sink]]\ntype = "proton"\nregion = "us-east-1"\nendpoint_url = "{endpoint_url}"\n\n'
         f"[run]\nsettle = 1\ngrace = 0.3\n"
     )
@@ -42,15 +58,18 @@ def ask(settings_file: Path, *arguments: str) -> list[Row]:
 
 
 class AgentCommand:
-    """A running daemon and every line of its log."""
+    """A running daemon and every line of its log. It runs under the program in front, if there is one; such an I/O
+    fault begins when `fail` says so."""
 
-    def __init__(self, settings_file: Path) -> None:
+    def __init__(self, settings_file: Path, in_front: Sequence[str] = (), fault: IOFault | None = None) -> None:
+        program = ["-c", _WITH_FAULT] if fault else ["-m", "proton_tf_agent"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proton_tf_agent", "run", "--config", str(settings_file)],
+            [*in_front, sys.executable, *program, "run", "--config", str(settings_file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=_environment() | (fault.environment() if fault else {}),
+            cwd=_TESTS if fault else None,
         )
         self._changed = threading.Condition()
         self._rows: list[Row] = []
@@ -61,6 +80,11 @@ class AgentCommand:
     def wait_until_ready(self) -> None:
         """Wait until everything on disk has been read once."""
         self.wait_for(lambda rows: any(row["event"] == "agent.ready" for row in rows), "is not ready")
+
+    def fail(self) -> None:
+        """Let its I/O fault begin; returns when it has."""
+        self.process.send_signal(signal.SIGUSR1)
+        self.wait_for(lambda rows: any(row.get("text") == "failing\n" for row in rows), "does not fail")
 
     def rows(self) -> list[Row]:
         """Its log so far."""

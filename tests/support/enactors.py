@@ -36,7 +36,7 @@ class Script:
         """The first logged run of a scenario, as if it had begun at began_at."""
         recording = Recording(scenario)
         step = next(step for step in recording.steps if step.is_json and step.is_run)
-        lines = _moved(recording.final(step.log).decode(), began_at).splitlines(keepends=True)
+        lines = moved(recording.final(step.log).decode(), began_at).splitlines(keepends=True)
         killed = step.verdict is RunStatus.LOST
         operation = "OperationTypePlan" if step.command == "plan" else "OperationTypeApply"
         lock_info = {
@@ -99,7 +99,8 @@ def _unlock_before(lines: list[str], verdict: RunStatus | None) -> int:
     return len(lines) - 1
 
 
-def _moved(log: str, began_at: float) -> str:
+def moved(log: str, began_at: float) -> str:
+    """A log in JSON as if its first line had been written at a moment."""
     first = _TIMESTAMP.search(log)
     assert first is not None
     by = datetime.fromtimestamp(began_at, UTC) - datetime.fromisoformat(first[1])

@@ -77,6 +77,7 @@ class Script:
     """One run: whose it is, its log, what it says from which second on, and how it ends."""
 
     resource: int
+    number: int  # among the runs of its resource
     path: str
     binding: Binding
     facts: tuple[tuple[float, Fact], ...]
@@ -87,8 +88,8 @@ class Script:
         return self.facts[0][1].anchor
 
 
-def scripts(rng: random.Random) -> list[Script]:
-    """Runs of a few resources, those of one resource one after the other."""
+def scripts(rng: random.Random, wall_at: Callable[[float], float]) -> list[Script]:
+    """Runs of a few resources, those of one resource one after the other. Their logs have wall-clock time."""
     made = []
     for resource in range(rng.randrange(1, 4)):
         at, deployment = rng.uniform(0, 300), 0
@@ -99,11 +100,11 @@ def scripts(rng: random.Random) -> list[Script]:
             for position, one in enumerate(evidence):
                 at += rng.choice((0.0, rng.uniform(0, 2), rng.uniform(0, 200)))
                 if isinstance(one, ev.OperationStarted):
-                    one = replace(one, at=EPOCH + at)
+                    one = replace(one, at=wall_at(at))
                 facts.append((at, Fact(one, anchor, position)))
             arn = f"arn:aws:proton:eu-west-1:123456789012:environment/r{resource}"
             bound = Binding(arn, f"0a1b2c3d-0000-4000-8000-{deployment:012}")
-            made.append(Script(resource, f"/sim/r{resource}/{number}.log", bound, tuple(facts), ends))
+            made.append(Script(resource, number, f"/sim/r{resource}/{number}.log", bound, tuple(facts), ends))
             at += rng.uniform(1, 60)
     return made
 
@@ -250,12 +251,13 @@ class World:
     seed: int
     journal_type: type[MortalJournal] = MortalJournal
     ticks: float = 0.0
-    wall_offset: float = EPOCH
     deaths: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
-        self.scripts = scripts(self.rng)
+        jumps = (-3.2e8, 3.2e8, -3600.0, 3600.0, -100.0)
+        self._jumps = [(self.rng.uniform(0, 1500), self.rng.choice(jumps)) for _ in range(self.rng.randrange(3))]
+        self.scripts = scripts(self.rng, self._wall_at)
         self.endpoint = Endpoint(self, random.Random(self.seed + 1))
         self.directory = tempfile.mkdtemp(dir=_SHM)
         self.path = f"{self.directory}/memory/journal.db"
@@ -264,17 +266,25 @@ class World:
         self._lives_left = self.rng.choice((0, 1, 3, 8))
         self._dies_in = self._next_death()
         self._agent: Agent | None = None
+        self._lives: list[tuple[float, float]] = []
         self._plan()
 
     # --- time and chance -----------------------------------------------------------------------------------
 
     def wall(self) -> float:
         """Wall-clock seconds; they jump now and then."""
-        return self.wall_offset + self.ticks
+        return self._wall_at(self.ticks)
+
+    def _wall_at(self, ticks: float) -> float:
+        return EPOCH + ticks + sum(jump for at, jump in self._jumps if at <= ticks)
 
     def later(self, seconds: float, happens: Callable[[], None]) -> None:
         """Let something happen after so many seconds, whatever becomes of the agent."""
         heapq.heappush(self._events, (self.ticks + seconds, next(self._order), happens))
+
+    def watched(self, ticks: float) -> bool:
+        """Whether an agent was at work then."""
+        return any(born <= ticks < died for born, died in self._lives)
 
     def point(self, name: str) -> None:
         """A place where the agent may die."""
@@ -291,13 +301,8 @@ class World:
         for script in self.scripts:
             for at, _ in script.facts:
                 self.later(at, self._turn)
-        for _ in range(self.rng.randrange(3)):
-            self.later(self.rng.uniform(0, FAULTS_UNTIL_S), self._jump)
         for _ in range(self.rng.randrange(4)):
             self.later(self.rng.uniform(0, 2 * FAULTS_UNTIL_S), self._replay)
-
-    def _jump(self) -> None:
-        self.wall_offset += self.rng.choice((-3.2e8, 3.2e8, -3600.0, 3600.0))
 
     # --- the agent and what it does --------------------------------------------------------------------------
 
@@ -334,12 +339,14 @@ class World:
         else:
             if isinstance(done, Agent):
                 self._agent = done
+                self._lives.append((self.ticks, float("inf")))
 
     def _bury(self) -> None:
         self._lives_left -= 1
         self._dies_in = self._next_death()
         if self._agent is not None:
             self._agent.die()
+            self._lives[-1] = (self._lives[-1][0], self.ticks)
         self._agent = None
 
     def live(self) -> None:

@@ -600,6 +600,56 @@ def test_giving_up_needs_a_name_and_a_reason(
     assert dump(journal) == before
 
 
+# --- prune ------------------------------------------------------------------------------------------------------
+
+
+def over_and_done(journal: Journal) -> None:
+    """Two runs of a resource of their own, one after the other, told to the end."""
+    for number, began in ((101, 10.0), (102, 30.0)):
+        run = Run(f"run-{number}", "/w/n", began, status=RunStatus.ERRORED, ended_at=began + 5)
+        with journal.transaction():
+            journal.put_run(Recorded(run, Binding(ARN + "9", DEPLOYMENT)))
+        told = notification(number, Status.FAILED, ARN + "9", run_id=run.run_id, began=began)
+        (seq,) = enqueued(journal, told, now=began)
+        attempted(journal, seq, now=began)
+
+
+def test_letting_go_has_the_documented_keys(journal: Journal, settings_file: str, capsys: Output) -> None:
+    over_and_done(journal)
+    command = ("journal", "prune", "--older-than", "30d", "--config", settings_file)
+    counts = {"runs": 2, "entries": 1, "attempts": 1, "evidence": 0}  # with the historic one, of which nothing was told
+    for extra, outcome in ((("--dry-run",), "would be pruned"), ((), "pruned")):
+        (row,) = rows(capsys, *command, *extra)
+        assert row.keys() == documented("journal prune")
+        assert {key: row[key] for key in counts} == counts
+        assert (row["outcome"], row["vacuumed"], row["bytes"]) == (outcome, False, os.stat(journal.path).st_size)
+    assert run(capsys, *command)[1].startswith("0 runs, 0 entries, 0 attempts, 0 evidence pruned; ")
+
+
+def test_the_file_is_written_anew_when_no_agent_holds_it(journal: Journal, settings_file: str, capsys: Output) -> None:
+    command = ("journal", "prune", "--vacuum", "--config", settings_file)
+    code, out, err = run(capsys, *command)
+    assert (code, out) == (75, "")
+    assert "another agent holds this journal" in err
+    for number in range(100, 400):
+        enqueued(journal, notification(number))
+    for table in ("outbox", "attempt"):
+        journal._connection.execute(f"DELETE FROM {table} WHERE seq > 7")
+    journal.close()
+    before = os.stat(journal.path).st_size
+    (row,) = rows(capsys, *command)
+    assert (row["vacuumed"], row["before"]) == (True, None)
+    assert row["bytes"] < before
+    assert run(capsys, "journal", "verify", "--config", settings_file)[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",), ("--older-than", "30"), ("--older-than", "2026-11-23")])
+def test_letting_go_needs_an_age(
+    journal: Journal, settings_file: str, capsys: Output, arguments: tuple[str, ...]
+) -> None:
+    assert run(capsys, "journal", "prune", *arguments, "--config", settings_file)[:2] == (2, "")
+
+
 # --- verify -----------------------------------------------------------------------------------------------------
 
 

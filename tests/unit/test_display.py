@@ -12,7 +12,7 @@ import unicodedata
 import pytest
 from support.outboxes import STEERING, filled
 
-from proton_tf_agent import display, status
+from proton_tf_agent import display, display_journal, drawing, status
 from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
@@ -22,14 +22,14 @@ from proton_tf_agent.journal import Journal, Recorded
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DRAW = """
 import sys
-from proton_tf_agent import display, status
+from proton_tf_agent import display, display_journal, status
 from proton_tf_agent.journal import Journal
 with Journal.open_existing(sys.argv[1]) as journal:
     display.overview(status.overview(journal, True, 1200.0))
     display.runs(status.run_rows(journal, 10))
-    display.entries(status.entries(journal, 100))
+    display_journal.entries(status.entries(journal, 100))
     for row in status.entries(journal, 100):
-        display.entry(row, status.attempts(journal, row["seq"]))
+        display_journal.entry(row, status.attempts(journal, row["seq"]))
     for run_id in ("run-1", "run-2", "run-3"):
         display.story(*status.explain(journal, run_id))
 """
@@ -44,9 +44,9 @@ def journal(journal: Journal) -> Journal:
 def draw_everything(journal: Journal) -> None:
     display.overview(status.overview(journal, True, 1200.0))
     display.runs(status.run_rows(journal, 10))
-    display.entries(status.entries(journal, 100))
+    display_journal.entries(status.entries(journal, 100))
     for row in status.entries(journal, 100):
-        display.entry(row, status.attempts(journal, row["seq"]))
+        display_journal.entry(row, status.attempts(journal, row["seq"]))
     for run_id in ("run-1", "run-2", "run-3"):
         display.story(*status.explain(journal, run_id))
 
@@ -71,7 +71,7 @@ def steering(text: str) -> set[str]:
     ],
 )
 def test_what_is_not_printable_is_shown_escaped(text: object, shown: str) -> None:
-    assert display.safe(text) == shown
+    assert drawing.safe(text) == shown
 
 
 def test_piped_output_is_plain_and_no_foreign_text_steers_whoever_reads_it(
@@ -108,7 +108,7 @@ def test_a_terminal_gets_colours_and_no_foreign_text_steers_it(journal: Journal)
 
 
 def test_a_row_stays_one_line_when_piped(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
-    display.entries(status.entries(journal, 100))
+    display_journal.entries(status.entries(journal, 100))
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split() == ["seq", "status", "state", "sink", "resource", "attempts", "message"]
     assert [int(row.split()[0]) for row in rows] == [1, 2, 3, 4, 5, 6, 7]
@@ -117,7 +117,7 @@ def test_a_row_stays_one_line_when_piped(journal: Journal, capsys: pytest.Captur
 
 def test_nothing_is_said_to_be_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     display.runs([])
-    display.entries([])
+    display_journal.entries([])
     assert capsys.readouterr().out == "nothing yet\nnothing yet\n"
 
 
@@ -160,7 +160,7 @@ def test_a_story_goes_from_evidence_to_the_last_attempt(journal: Journal, capsys
 def test_a_run_that_is_not_told_says_why(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     display.story(*status.explain(journal, "run-3"))
     shown = capsys.readouterr().out
-    assert f"not bound    {display.safe(STEERING)}: nothing is told" in shown
+    assert f"not bound    {drawing.safe(STEERING)}: nothing is told" in shown
     assert "over before the agent first watched this root" in shown
 
 
@@ -211,7 +211,7 @@ def test_a_decision_is_shown_with_what_it_said_even_where_it_said_no(
 
 def test_an_entry_is_shown_with_its_outputs(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = [row for row in status.entries(journal, 100) if row["seq"] == 3]
-    display.entry(row, status.attempts(journal, 3))
+    display_journal.entry(row, status.attempts(journal, 3))
     shown = capsys.readouterr().out
     assert "output  vpc_id = vpc-3" in shown
     assert "output  pw withheld: sensitive" in shown

@@ -39,7 +39,7 @@ from support.outboxes import (
 
 from proton_tf_agent import replay, status
 from proton_tf_agent.domain.binding import Binding, Unbound
-from proton_tf_agent.domain.errors import AgentError, JournalHeld, JournalUnusable
+from proton_tf_agent.domain.errors import AgentError, JournalFull, JournalHeld, JournalUnusable
 from proton_tf_agent.domain.evidence import Cursor, Fact, Form, LogClosed, Mark, OperationStarted
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKind
@@ -389,7 +389,7 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first_until_that_is_kill
     assert not is_held(journal_path)
     with Journal.open_as_daemon(journal_path) as successor:
         assert enqueued(successor, notification(1)) == [1]
-        assert Path(journal_path + ".lock").read_bytes()[:16].decode().strip() == str(os.getpid())
+        assert Path(journal_path + ".lock").read_text().split() == [str(os.getpid()), "room"]
 
 
 def test_of_daemons_that_start_at_once_exactly_one_gets_the_journal(journal_path: str) -> None:
@@ -449,7 +449,7 @@ def test_a_transaction_that_sqlite_has_rolled_back_itself_raises_what_was_wrong(
     """A full disk: "cannot rollback - no transaction is active" must not hide it."""
     pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
     journal._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with pytest.raises(JournalFull, match=r"journal\.db: the journal's disk is full .make room"):
         enqueued(journal, notification(1, text="x" * 100_000))
     journal._connection.execute("PRAGMA max_page_count = 1000000")
     assert states(journal) == []

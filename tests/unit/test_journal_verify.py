@@ -50,7 +50,7 @@ def reseal(journal: Journal) -> None:
     """As a bug of ours would leave the rows: sealed, and wrong."""
     for (seq,) in journal._connection.execute("SELECT seq FROM outbox").fetchall():
         journal._do("seal_entry", seq=seq)
-        journal._do("seal_attempts", seq=seq)
+        journal._do("seal_attempts_of", seq=seq)
 
 
 def test_a_sound_journal_has_no_findings(journal: Journal) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support.agents import DEADLINE_S, Heard
@@ -393,3 +394,25 @@ def test_proton_hears_every_line_in_its_order_though_one_resource_is_refused_and
     first, second, *_ = journal.query("attempts_of_entry", seq=1)
     assert first["ambiguous"] == 1
     assert (second["code"], second["ambiguous"]) == ("ThrottlingException", 0)
+
+
+def test_credentials_that_appear_on_disk_are_used_without_a_restart_and_cost_the_notification_nothing(
+    journal: Journal, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """P20, with the real chain of credentials."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    sink = ProtonSink("proton", "eu-west-1", receiver.url)
+    told = [notification(1, FAILED), notification(2, FAILED, OTHER_ARN)]
+    try:
+        with relaying(journal, sink, told=told, clock=time.time, ticks=time.monotonic, scale=0.2) as (_, log):
+            log.wait_for("sink.held", held_for="unauthenticated", reason="NoCredentialsError")
+            file.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = none\n")
+            log.wait_for("notification.delivered", seq=1)
+            log.wait_for("notification.delivered", seq=2)
+            log.wait_for("sink.resumed")
+    finally:
+        sink.close()
+    assert journal.query("circuits") == []

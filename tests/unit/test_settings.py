@@ -90,7 +90,9 @@ def test_only_a_watch_root_is_needed(file: File) -> None:
 
 def test_defaults_are_those_of_the_design() -> None:
     assert Settings() == Settings(
-        journal=JournalSettings("/var/lib/proton-tf-agent/journal.db"),
+        journal=JournalSettings(
+            "/var/lib/proton-tf-agent/journal.db", keep_days=90, keep_rows=100_000, keep_bytes=512 << 20
+        ),
         outputs=OutputMapping(("*",), (), {}),
         allow=AllowSettings(()),
         run=RunSettings(10.0, 3.0, "in_progress"),
@@ -103,7 +105,7 @@ def test_defaults_are_those_of_the_design() -> None:
 def test_every_key_arrives(file: File) -> None:
     settings = file.load(EVERYTHING)
     assert settings == Settings(
-        journal=JournalSettings("/j/journal.db"),
+        journal=JournalSettings("/j/journal.db", keep_days=30, keep_rows=0, keep_bytes=1 << 30),
         watch=(WatchSettings("/w/a", ("*.txt",), True), WatchSettings("/w/b")),
         bind=(BindSettings("/srv/infra/network", ARN, ID),),
         outputs=OutputMapping(("vpc_*",), ("*_id",), {"vpc_id": "VpcId", "url": "Url"}),
@@ -123,6 +125,9 @@ def test_every_key_arrives(file: File) -> None:
 EVERYTHING = f"""\
 [journal]
 path = "/j//./journal.db"
+keep_days = 30
+keep_rows = 0
+keep_bytes = "1 GiB"
 [[watch]]
 path = "/w/a/"
 logs = ["*.txt"]
@@ -190,6 +195,31 @@ def test_settings_cannot_be_changed() -> None:
 )
 def test_durations_are_numbers_of_seconds_or_carry_a_unit(file: File, written: str, seconds: float) -> None:
     assert file.load(f"{WATCH}[run]\nsettle = {written}\n").run.settle == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [("0", 0), ("70000", 70_000), ('"512KiB"', 1 << 19), ('"8 MiB"', 8 << 20), ('"2GiB"', 2 << 30)]
+)
+def test_sizes_are_numbers_of_bytes_or_carry_a_unit(file: File, written: str, size: int) -> None:
+    settings = file.load(f"{WATCH}[journal]\nkeep_bytes = {written}\n")
+    assert settings.journal.keep_bytes == size
+    assert file.load(show(settings)).journal == settings.journal
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("keep_days = -1", "must be from 0 to 36500"),
+        ("keep_days = 1.5", "must be an integer, not a number"),
+        ('keep_rows = "many"', "must be an integer, not a string"),
+        ('keep_bytes = "8MB"', "is not a size"),
+        ("keep_bytes = -1", "must be from 0 to "),
+    ],
+)
+def test_what_is_kept_must_be_a_number_that_makes_sense(file: File, line: str, complaint: str) -> None:
+    where, what, _ = file.problem(f"{WATCH}[journal]\n{line}\n")
+    assert where == f":4: [journal] {line.split()[0]}"
+    assert what.startswith(complaint)
 
 
 @pytest.mark.parametrize("url", ["https://proton.eu-west-1.amazonaws.com", "http://[::1]:80/x", "http://127.9.9.9"])
@@ -934,6 +964,10 @@ def test_show_tells_every_value_and_where_it_comes_from(file: File) -> None:
         == f"""\
 [journal]
 path = "/var/lib/proton-tf-agent/journal.db"  # default
+reserve = "24MiB"  # default
+keep_days = 90  # default
+keep_rows = 100000  # default
+keep_bytes = "512MiB"  # default
 
 [[watch]]
 path = "/w"  # {file.path}:2

@@ -1,0 +1,81 @@
+"""Export: the outbox as lines of text, whole and in order, for whoever reads it next.
+
+`jsonl` is every entry as `journal show --json` tells it. `cloudevents` is every notification once, as a CloudEvents 1.0
+event in its JSON form: what happened, whoever was told of it and how often. What was superseded was never told, and is
+no event; what is damaged on disk cannot become one.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from . import status
+from .domain.notification import Notification, Status
+from .domain.outbox import EntryState
+from .domain.run import RunStatus
+from .journal import Journal, JournalRow, is_damaged, notification_of
+
+FORMATS = ("jsonl", "cloudevents")
+_TYPE = "dev.proton-tf-agent.deployment."
+_TYPES = {Status.IN_PROGRESS: "in_progress", Status.SUCCEEDED: "succeeded", Status.FAILED: "failed"}
+
+
+class Export:
+    """Lines of one format, without their ends. damaged: how many entries could not be told, once all were read."""
+
+    def __init__(self, journal: Journal, form: str, host: str | None = None) -> None:
+        self._journal = journal
+        self._told = self._entry if form == "jsonl" else self._event
+        self._source = f"proton-tf-agent://{quote(host or socket.gethostname(), safe='') or 'localhost'}"
+        self._known: set[str] = set()
+        self.damaged = 0
+
+    def lines(self, rows: Iterable[JournalRow]) -> Iterator[str]:
+        """One line for each row that is told, in the order of the rows."""
+        for row in rows:
+            told = self._told(row)
+            if told is not None:
+                yield json.dumps(told, separators=(",", ":"))
+
+    def _entry(self, row: JournalRow) -> dict[str, Any]:
+        (entry,) = status.entry_rows([row])
+        return {**entry, "attempted": status.attempts(self._journal, entry["seq"])}
+
+    def _event(self, row: JournalRow) -> dict[str, Any] | None:
+        if row["state"] == EntryState.SUPERSEDED or row["notification_id"] in self._known:
+            return None
+        if is_damaged(row):
+            self.damaged += 1
+            return None
+        self._known.add(row["notification_id"])
+        return event(notification_of(row["body"]), self._source)
+
+
+def event(told: Notification, source: str) -> dict[str, Any]:
+    """A notification as a CloudEvents 1.0 event in its JSON form; with its source, its id is unique."""
+    destroyed = told.run_status is RunStatus.DESTROYED
+    return {
+        "specversion": "1.0",
+        "id": told.notification_id,
+        "source": source,
+        "type": _TYPE + ("destroyed" if destroyed else _TYPES[told.status]),
+        "subject": told.resource_arn,
+        "time": status.iso(told.created_at),
+        "datacontenttype": "application/json",
+        "data": {
+            "run_id": told.run_id,
+            "directory": told.directory,
+            "workspace": told.workspace,
+            "run_status": told.run_status.value,
+            "resource_arn": told.resource_arn,
+            "deployment_id": told.deployment_id,
+            "status": told.status.value,
+            "status_message": told.status_message,
+            "outputs": dict(told.outputs),
+            "omitted": dict(told.omitted),
+        },
+    }

@@ -1,0 +1,153 @@
+"""The journal's volume is filled to the last byte while an agent works: it goes on in its reserve, journals a thousand
+more verdicts and delivers them, says that it waits, and goes on by itself when there is room. Nothing is lost, nothing
+is told twice, the agent is never restarted.
+
+The volume is real, a small tmpfs or a small ext4 in a file, and mounted in a namespace of its own, which goes with the
+process that holds it. The logs lie elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from support.daemons import AgentCommand, Row, write_settings
+from support.many_runs import ManyRuns, happened, journaled, told
+
+from proton_tf_agent.receiver import Receiver
+
+VERDICTS = 1000
+FURTHER = 2000  # runs; more than the reserve has room for
+DEADLINE_S = 600.0
+MEBIBYTE = 1 << 20
+VOLUME = 64 * MEBIBYTE
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+class Volume:
+    """A file system of its own at a mount point that nobody else sees."""
+
+    def __init__(self, kind: str, base: Path) -> None:
+        self.point = base / "volume"
+        self.point.mkdir(mode=0o700)
+        options = ["-t", "tmpfs", "-o", f"size={VOLUME}", "none"]
+        if kind == "ext4":
+            image = base / "image"
+            with open(image, "wb") as file:
+                file.truncate(VOLUME)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+            options = ["-o", "loop", str(image)]
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", 'mount "$@" && echo mounted && exec cat', "sh", *options, self.point],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"mounted\n"
+
+    @property
+    def inside(self) -> Sequence[str]:
+        """What is put in front of a command that is to see it."""
+        return ("nsenter", f"--target={self._holder.pid}", "--mount", "--")
+
+    @property
+    def seen_from_outside(self) -> Path:
+        """Where it is for who does not see it."""
+        return Path(f"/proc/{self._holder.pid}/root{self.point}")
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with open(self.seen_from_outside / "ballast", "wb", buffering=0) as file:
+            for step in (MEBIBYTE, 4096, 1):
+                with suppress(OSError):
+                    while file.write(bytes(step)):
+                        pass
+            os.fsync(file.fileno())
+        assert os.statvfs(self.seen_from_outside).f_bavail == 0
+        with (
+            pytest.raises(OSError, match=os.strerror(errno.ENOSPC)),
+            open(self.seen_from_outside / "more", "wb") as file,
+        ):
+            file.write(bytes(4096))
+
+    def empty(self) -> None:
+        """Give back what `fill` has taken."""
+        (self.seen_from_outside / "ballast").unlink()
+
+    def close(self) -> None:
+        """It is gone when nobody is left who sees it."""
+        assert self._holder.stdin is not None
+        assert self._holder.stdout is not None
+        self._holder.stdin.close()
+        self._holder.wait(10)
+        self._holder.stdout.close()
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Volume]:
+    with closing(Volume(request.param, tmp_path)) as volume:
+        yield volume
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> ManyRuns:
+    return ManyRuns(tmp_path / "watched")
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path, volume: Volume, receiver: Receiver) -> Path:
+    file = tmp_path / "agent.toml"
+    journal, watched, spool = volume.point / "journal.db", tmp_path / "watched", tmp_path / "spool"
+    write_settings(file, journal, [watched], receiver.url, reserve="24MiB", spool=str(spool))
+    return file
+
+
+def status(volume: Volume, settings_file: Path) -> Row:
+    """What `status` tells."""
+    command = [sys.executable, "-m", "proton_tf_agent", "status", "--json", "--config", str(settings_file)]
+    said = subprocess.run([*volume.inside, *command], stdout=subprocess.PIPE, check=True, timeout=60)
+    row: Row = json.loads(said.stdout)
+    return row
+
+
+def test_an_agent_on_a_full_volume_lives_on_its_reserve_waits_and_goes_on(
+    volume: Volume, settings_file: Path, receiver: Receiver, runs: ManyRuns
+) -> None:
+    with closing(AgentCommand(settings_file, in_front=volume.inside)) as agent:
+        agent.wait_until_ready()
+        runs.add(10)
+        receiver.wait_for(runs.all_are_told, DEADLINE_S)  # by now the reserve is whole
+        volume.fill()
+        already = journaled(agent.rows())
+        runs.add(FURTHER)
+
+        agent.wait_for(lambda rows: happened(rows, "journal.full"), "does not say that it waits", DEADLINE_S)
+        further = journaled(agent.rows()) - already
+        assert further >= VERDICTS
+        receiver.wait_for(lambda records: len(told(records)) == already + further, DEADLINE_S)
+        assert status(volume, settings_file)["degraded"] == "journal-full"
+        assert journaled(agent.rows()) == already + further < runs.count
+
+        volume.empty()
+        agent.wait_for(lambda rows: happened(rows, "journal.recovered"), "does not go on", DEADLINE_S)
+        receiver.wait_for(runs.all_are_told, DEADLINE_S)
+        assert status(volume, settings_file)["degraded"] is None
+        assert agent.stop() == 0
+        names = [row["event"] for row in agent.rows()]
+    runs.judge(receiver.records())
+    assert names.count("journal.full") == names.count("journal.recovered") == names.count("agent.started") == 1
+    assert "agent.failed" not in names
+    print(f"{further} further verdicts from the reserve")
