@@ -15,12 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from .domain.errors import AgentError, Problem
 from .journal import Journal, JournalRow
 from .journal_check import Depth, damage
-from .journal_memory import Memory, recall, remember
+from .journal_memory import Memory, recall
 from .journal_salvage import salvage, set_aside
 from .journal_store import OnDiskFailure, Store
 from .journal_verify import Finding, rot
@@ -42,27 +40,29 @@ def take_up(
     Raises as `Journal.open_as_daemon` does; JournalUnusable as well for damage of which nothing can be salvaged.
     """
 
+    changes: dict[str, Any] = {"ended_well": False, "suspect": False}
+
     def prepare(hold: int) -> None:
         memory = recall(hold)
         if not _has_content(path):
             if memory is not None:
                 aside = set_aside(path) + "-journal"
                 tell("journal.renewed", {"journal": path, "aside": aside if os.path.exists(aside) else None})
-            remember(hold, Memory(checked_at=now))
+            changes.update(first_seen={}, checked_at=now)
             return
         notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_START_S * 1_000_000}")
         reason = damage(path, _depth(memory))
-        memory = memory or Memory()
         if reason:
-            salvaged = salvage(path, hold, memory)
+            salvaged = salvage(path, hold, memory or Memory())
             tell("journal.salvaged", {
                 "aside": salvaged.aside, "reason": reason, "kept": sum(salvaged.kept.values()),
                 "lost": sum(salvaged.lost.values()), "lost_by_table": salvaged.lost or None,
             })  # fmt: skip
-            memory = msgspec.structs.replace(memory, checked_at=now)
-        remember(hold, msgspec.structs.replace(memory, ended_well=False, suspect=False))
+            changes.update(checked_at=now)
 
-    return Journal.open_as_daemon(path, on_disk_failure, reserve, prepare)
+    journal = Journal.open_as_daemon(path, on_disk_failure, reserve, prepare)
+    journal.remember(**changes)  # only now is there a journal to be remembered
+    return journal
 
 
 def _has_content(path: str) -> bool:

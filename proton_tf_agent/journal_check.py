@@ -11,15 +11,18 @@ older agent's, is no damage: to refuse it is `journal_store`'s.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import cache
 
 from .domain.errors import JournalDamaged, JournalUnusable, Problem
 from .journal_store import APPLICATION_ID, SCHEMA_VERSION, JournalRow, Store, checksum_of, is_sealed
 from .journal_verify import rot
 
 _HEADER_SIZE = 100
+_LEAST_SIZE = 512  # of a file with a page
 # Fields with one value in every journal (https://www.sqlite.org/fileformat2.html, 1.3): reserved bytes and payload
 # fractions; schema format; no auto-vacuum; UTF-8; no incremental vacuum; unused bytes. SQLite itself minds few of them.
 _FIXED = {
@@ -55,18 +58,21 @@ def _complaints(journal: Store, depth: Depth) -> Iterator[str]:
         written = _version_in_meta(journal)
     except JournalDamaged:
         written = None
+    if written is not None and written > SCHEMA_VERSION and stamped != written:
+        what = f"the journal has version {written}, and its header says {stamped}: a newer agent's, and damaged"
+        raise JournalUnusable(Problem(what, journal.path, "install the newer agent again; nothing was changed"))
     if application != APPLICATION_ID and written is None:
+        if 0 < os.path.getsize(journal.path) < _LEAST_SIZE:  # SQLite takes some of these for empty
+            what = "this is no journal of proton-tf-agent, or what is left of one"
+            raise JournalUnusable(Problem(what, journal.path, "set [journal] path to another file, or move it away"))
         return
     if stamped != SCHEMA_VERSION and written != SCHEMA_VERSION:
         _look_at_older(journal, stamped)
         return
-    if written is not None and written > SCHEMA_VERSION:
-        what = f"the journal has version {written}, and its header says {stamped}: a newer agent's, and damaged"
-        raise JournalUnusable(Problem(what, journal.path, "install the newer agent again; nothing was changed"))
     if (application, stamped) != (APPLICATION_ID, SCHEMA_VERSION):
         yield "what its header says of its application and version is not what was written"
     yield from _header(journal)
-    if _schema(journal) != _schema(Store.model()):
+    if _schema(journal) != _model():
         yield "its schema is not what was written"
     if written is None:
         yield "its version is missing from meta"
@@ -102,6 +108,12 @@ def _header(journal: Store) -> Iterator[str]:
     fixed = all(header.startswith(value, at) for at, value in _FIXED.items())
     if not fixed or header[18:20] not in _ROLLBACK_OR_WAL:
         yield "its header is not what was written"
+
+
+@cache
+def _model() -> set[tuple[str, ...]]:
+    with Store.model() as model:
+        return _schema(model)
 
 
 def _schema(journal: Store) -> set[tuple[str, ...]]:

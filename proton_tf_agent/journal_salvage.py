@@ -18,7 +18,6 @@ import mmap
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -119,37 +118,30 @@ class _Named:
     """Keys that something else than the row itself names. An index has no seals, but lists only what is there."""
 
     def __init__(self) -> None:
-        self.entries: set[int] = set()
-        self.attempts: set[int] = set()
-        self.runs: set[str] = set()
-        self.of_runs: Counter[int] = Counter()  # entries and pieces of evidence
+        self.keys: dict[str, set[Key]] = {table: set() for table in _TABLES}
         self.counters: list[int] = []
 
     def take(self, row: Row) -> None:
-        """Look at what is no row of a table of ours."""
-        if len(row.values) != 2 or not row.listed:
+        """Look at what is no row of a table of ours, but may be one of an index (see the schema), or the counter."""
+        if not row.listed:
             return
-        first, second = row.values
-        if row.rowid is not None:
-            if first == "outbox" and isinstance(second, int):
-                self.counters.append(second)
-        elif isinstance(first, str) and isinstance(second, int):  # outbox_resource; outbox_run or evidence_run
-            if first.startswith("arn:"):
-                self.entries.add(second)
-            else:
-                self.of_runs[second] += 1
-        elif isinstance(first, int) and isinstance(second, int):  # attempt_seq
-            self.attempts.add(second)
-        elif isinstance(first, int | float) and isinstance(second, str):  # run_started
-            self.runs.add(second)
-
-    def by_table(self) -> dict[str, set[Key]]:
-        evidence = {number for number, times in self.of_runs.items() if times > (number in self.entries)}
-        return {"outbox": {*self.entries}, "attempt": {*self.attempts}, "run": {*self.runs}, "evidence": {*evidence}}
+        match row.values:
+            case ("outbox", int(counter)) if row.rowid is not None:
+                self.counters.append(counter)
+            case _ if row.rowid is not None:
+                return
+            case (str(), int(seq)):  # outbox_run
+                self.keys["outbox"].add(seq)
+            case (str(of), int(key), int(again)) if key == again:  # outbox_resource, evidence_run
+                self.keys["outbox" if of.startswith("arn:") else "evidence"].add(key)
+            case (int(), int(key), int(again)) if key == again:  # attempt_seq
+                self.keys["attempt"].add(key)
+            case (int() | float(), str(run_id)):  # run_started
+                self.keys["run"].add(run_id)
 
     def counter(self) -> int:
         """The highest seq ever given."""
-        known = max(self.entries, default=0)
+        known = max((seq for seq in self.keys["outbox"] if isinstance(seq, int)), default=0)
         return max([known, *(seq for seq in self.counters if seq <= known + _MOST_AHEAD)])
 
 
@@ -216,15 +208,14 @@ class _Making(Store):
                     if not self._take(row):
                         named.take(row)
             _refuse_others(path, self._version, any(self._kept.values()))
-            named.entries.update(row["seq"] for row in self._all("seqs_named"))
-            keys = named.by_table()
+            named.keys["outbox"].update(row["seq"] for row in self._all("seqs_named"))
             self._do("keep_counter")
             self._do("raise_counter", seq=named.counter())
             self._fill_meta(memory)
-            self._let_be_read_again((keys["run"] or self._broken["run"]) - self._kept["run"].keys())
+            self._let_be_read_again((named.keys["run"] or self._broken["run"]) - self._kept["run"].keys())
         # A broken row may be one that is named, under a key that has rotted.
         lost = {
-            table: max(len(self._broken[table] - kept.keys()), len(keys.get(table, set()) - kept.keys()))
+            table: max(len(self._broken[table] - kept.keys()), len(named.keys[table] - kept.keys()))
             for table, kept in self._kept.items()
         }
         return {table: len(kept) for table, kept in self._kept.items()}, {t: n for t, n in lost.items() if n}

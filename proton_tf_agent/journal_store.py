@@ -18,6 +18,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from typing import Any, Self, TypeGuard, TypeVar
@@ -70,6 +71,7 @@ T = TypeVar("T")
 JournalRow = sqlite3.Row  # a row of a named query, its columns by name
 
 
+@cache
 def _queries() -> Mapping[str, str]:
     _, *parts = _NAME.split(files(__package__).joinpath("journal.sql").read_text("utf-8"))
     return dict(zip(parts[::2], parts[1::2], strict=True))
@@ -173,7 +175,7 @@ class Store:
                 on_disk_failure(error.sqlite_errorname)
             if connection is not None:
                 connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
+            if isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError):
                 raise unreadable(error, path) from None
             raise
 
@@ -371,7 +373,7 @@ class Store:
         with self._lock:
             try:
                 return self._connection.execute(self._sql[name], values).fetchall()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 heeded = self._heed(error)
                 raise (unreadable(error, self.path) if heeded is error else heeded) from None
 
@@ -434,10 +436,15 @@ def is_sealed(table: str, row: JournalRow) -> bool:
         return False
 
 
-def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
-    """What SQLite could not do with the journal, in the words of this house."""
+def unreadable(error: sqlite3.DatabaseError | UnicodeDecodeError, path: str) -> AgentError:
+    """What SQLite could not do with the journal, in the words of this house.
+
+    It quotes a schema that has rotted in what it complains of, which may be no text any more.
+    """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     what = f"the journal cannot be read: {error}"
+    if isinstance(error, UnicodeDecodeError):
+        code, what = sqlite3.SQLITE_CORRUPT, "the journal cannot be read: its schema is no text"
     if code in _PASSING:
         return AgentError(Problem(what, path))
     if code in _DAMAGED:
@@ -451,7 +458,7 @@ def in_words(path: str) -> Iterator[None]:
     """Let what SQLite raises about a journal come as `unreadable` says it."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise unreadable(error, path) from None
 
 
