@@ -23,6 +23,7 @@ from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
 from .domain.run import Patience
 from .journal import Journal, Part, Recorded
+from .journal_care import DailyCheck, take_up
 from .journal_file import JOURNAL_FULL
 from .journal_room import JournalRoom
 from .observer import Observer
@@ -92,15 +93,21 @@ class Agent:
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
         kept = self._settings.journal
-        with Journal.open_as_daemon(kept.path, self._end_at_once, kept.reserve) as journal:
+        with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
             self._room = JournalRoom(journal, Part.EVIDENCE, self._log.tell)
             told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
-            self._live(journal, lambda: self._tell_ready(on_ready))
-            while self._successor is not None and not self._stopping.is_set():
-                changed = changed_tables(self._settings, self._successor)
-                self._settings, self._successor = self._successor, None
-                self._live(journal, partial(self._tell_reloaded, changed))
+            check = DailyCheck(journal, self._log.tell, self._clock, self._end_over_damage)
+            check.start()
+            try:
+                self._live(journal, lambda: self._tell_ready(on_ready))
+                while self._successor is not None and not self._stopping.is_set():
+                    changed = changed_tables(self._settings, self._successor)
+                    self._settings, self._successor = self._successor, None
+                    self._live(journal, partial(self._tell_reloaded, changed))
+            finally:
+                check.stop()
+            journal.remember(ended_well=self._exit_code == 0)
         return self._exit_code
 
     def _live(self, journal: Journal, on_ready: Callable[[], None]) -> None:
@@ -216,6 +223,11 @@ class Agent:
 
     def _fail(self, part: str, error: Exception) -> None:
         self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
+        self._exit_code = 1
+        self.stop()
+
+    def _end_over_damage(self) -> None:
+        """End with an error: the next agent salvages the journal before it uses it."""
         self._exit_code = 1
         self.stop()
 

@@ -70,7 +70,9 @@ class Journal(Upkeep):
     def first_seen(self, root: str, now: float) -> float:
         """When this journal first heard of a watch root; now, if it is new."""
         key = f"first_seen:{root}"
-        self.commit(lambda: self._do("put_meta_once", key=key, value=repr(now)), Part.EVIDENCE)
+        value = repr(now)
+        if self.commit(lambda: self._do("put_meta_once", key=key, value=value).rowcount, Part.EVIDENCE):
+            self.remember(first_seen=self.memory().first_seen | {root: now})
         row = self._one("meta", key=key)
         return float(row["value"]) if row else now
 

@@ -584,3 +584,70 @@ SELECT seq AS key, notification_id, run_id FROM outbox WHERE
 SELECT min(id) AS key, run_id FROM evidence WHERE run_id NOT IN (SELECT run_id FROM run) GROUP BY run_id
 -- name: verify_attempt_for_nothing
 SELECT id AS key, NULL AS run_id FROM attempt WHERE seq NOT IN (SELECT seq FROM outbox)
+
+-- Whether a journal may be used (`journal_check`) --------------------------------------------------------------------
+
+-- name: application_id
+PRAGMA application_id
+-- name: quick_check
+PRAGMA quick_check(1)
+-- name: columns_of_all
+SELECT tables.name, columns.name, columns.type, columns."notnull", columns.dflt_value, columns.pk
+FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
+-- name: schema_of_others
+SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'table'
+-- name: rows_of_open_runs
+SELECT * FROM run WHERE ended_at IS NULL
+-- name: rows_of_active_entries
+SELECT * FROM outbox WHERE state IN ('pending', 'sending', 'retryable')
+-- name: count_open_both_ways
+SELECT (SELECT count(*) FROM outbox WHERE state IN ('pending', 'sending', 'retryable')),
+       (SELECT count(*) FROM outbox NOT INDEXED WHERE state IN ('pending', 'sending', 'retryable'))
+UNION ALL SELECT (SELECT count(*) FROM run WHERE ended_at IS NULL),
+                 (SELECT count(*) FROM run NOT INDEXED WHERE ended_at IS NULL)
+
+-- Rows of a damaged journal, put into a new one (`journal_salvage`) ----------------------------------------------------
+
+-- name: columns
+SELECT name FROM pragma_table_info(:table)
+-- name: keep_meta
+INSERT OR REPLACE INTO meta VALUES (:key, :value, :seal)
+-- name: keep_cursor
+INSERT OR REPLACE INTO cursor VALUES (:path, :body, :seal)
+-- name: keep_run
+INSERT OR REPLACE INTO run VALUES (:run_id, :directory, :workspace, :status, :started_at, :ended_at, :anchor, :lock_id,
+  :resource_arn, :deployment_id, :binding, :unbound_reason, :body, :silence, :record_id, :seal)
+-- name: keep_evidence
+INSERT OR REPLACE INTO evidence VALUES (:id, :run_id, :at, :source, :path, :kind, :fields, :status, :reason, :position,
+  :seal)
+-- name: keep_outbox
+INSERT OR REPLACE INTO outbox VALUES (:seq, :notification_id, :run_id, :sink, :resource_arn, :deployment_id, :status,
+  :body, :checksum, :state, :attempts, :due_at, :reason, :created_at, :run_started_at, :settled_at, :superseded_by,
+  :replay_of, :failing, :times, :waited, :reduced, :suspect, :reassertion, :seal)
+-- name: keep_attempt
+INSERT OR REPLACE INTO attempt VALUES (:id, :seq, :started_at, :finished_at, :outcome, :code, :http_status, :request_id,
+  :ambiguous, :seal)
+-- name: keep_circuit
+INSERT OR REPLACE INTO circuit VALUES (:sink, :held_for, :code, :since, :probes, :waited, :seal)
+-- name: keep_counter
+-- The counter of a table without rows is not there.
+INSERT INTO sqlite_sequence (name, seq) SELECT 'outbox', 0
+WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')
+-- name: raise_counter
+UPDATE sqlite_sequence SET seq = max(seq, :seq) WHERE name = 'outbox'
+-- name: runs_told_nothing
+-- A run that is over, is somebody's, gives no reason for silence, and has told no end: that was lost.
+SELECT run_id, body FROM run WHERE ended_at IS NOT NULL AND resource_arn IS NOT NULL AND silence = ''
+  AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS')
+-- name: evidence_of_nobody
+SELECT DISTINCT run_id, path FROM evidence WHERE run_id NOT IN (SELECT run_id FROM run)
+-- name: anchors
+SELECT anchor FROM run WHERE anchor <> ''
+-- name: seqs_named
+SELECT seq FROM outbox UNION SELECT seq FROM attempt
+-- name: quick_journal
+PRAGMA journal_mode = OFF
+-- name: quick_sync
+PRAGMA synchronous = OFF
+-- name: quick_cache
+PRAGMA cache_size = -32768

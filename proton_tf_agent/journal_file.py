@@ -1,8 +1,8 @@
 """The journal as a file: made private, refused when it is not, held by one daemon at a time.
 
 The hold is an flock on `PATH.lock`: it ends with its process, however that ends. In that file stand the daemon's
-process id and, written over each time, whether it waits for room: no other place can be written when a disk is full.
-What is in the journal is `journal`'s.
+process id, written over each time whether it waits for room (no other place can be written when a disk is full), and
+what is remembered of the journal (`journal_memory`). What is in the journal is `journal`'s.
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from typing import Any, Self, TypeGuard, TypeVar
 
 import msgspec
 
-from .domain.errors import AgentError, JournalFull, JournalUnusable, Problem
+from .domain.errors import AgentError, JournalDamaged, JournalFull, JournalUnusable, Problem
 from .journal_file import (
     create_private_file,
     make_private_directory,
@@ -33,6 +34,7 @@ from .journal_file import (
     sync_directory,
     take_hold,
 )
+from .journal_memory import Memory, recall, remember
 from .journal_reserve import (
     MOST_AT_ONCE,
     PIECE,
@@ -46,9 +48,11 @@ from .journal_reserve import (
 
 SCHEMA_VERSION = 4
 _OLDEST_VERSION = 1  # that `migrate_*` of journal.sql can bring up to date
-_APPLICATION_ID = 0x50544641  # "PTFA"
+APPLICATION_ID = 0x50544641  # "PTFA"
 _BUSY_TIMEOUT_S = 10.0
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+# A schema that does not parse, or lacks a table, is an SQLITE_ERROR.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)
 _encode = msgspec.msgpack.encode  # of a row: one value, one encoding
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PRAGMAS = (
@@ -67,6 +71,7 @@ T = TypeVar("T")
 JournalRow = sqlite3.Row  # a row of a named query, its columns by name
 
 
+@cache
 def _queries() -> Mapping[str, str]:
     _, *parts = _NAME.split(files(__package__).joinpath("journal.sql").read_text("utf-8"))
     return dict(zip(parts[::2], parts[1::2], strict=True))
@@ -92,17 +97,23 @@ class Store:
 
     @classmethod
     def open_as_daemon(
-        cls, path: str, on_disk_failure: OnDiskFailure = lambda _failure: None, reserve: int = 0
+        cls,
+        path: str,
+        on_disk_failure: OnDiskFailure = lambda _failure: None,
+        reserve: int = 0,
+        prepare: Callable[[int], None] = lambda _hold: None,
     ) -> Self:
         """Create the journal if need be and hold it: JournalHeld when another daemon does.
 
         on_disk_failure is called with the name of an I/O error, in the thread that met it and before any thread can use
         the journal again: an fsync that is tried again may return although what it is about is lost.
         reserve: bytes to be kept for when the disk is full; `refill` fetches them.
+        prepare is called with the hold before the file is made or opened.
         """
         make_private_directory(os.path.dirname(path))
         hold = take_hold(path)
         try:
+            prepare(hold)
             create_private_file(path)
             return cls._open(path, hold, on_disk_failure, reserve)
         except BaseException:
@@ -124,6 +135,14 @@ class Store:
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         return cls(path, connection, None, lambda _failure: None)
+
+    @classmethod
+    def model(cls) -> Self:
+        """An empty journal in memory, to compare another's schema with."""
+        journal = cls(":memory:", sqlite3.connect(":memory:", isolation_level=None), None, lambda _failure: None)
+        journal._connection.row_factory = sqlite3.Row
+        journal._connection.executescript(journal._sql["schema"])
+        return journal
 
     @classmethod
     def _open(
@@ -157,7 +176,7 @@ class Store:
                 on_disk_failure(error.sqlite_errorname)
             if connection is not None:
                 connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
+            if isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError):
                 raise unreadable(error, path) from None
             raise
 
@@ -177,7 +196,7 @@ class Store:
         if self._hold is None:  # only who holds a journal may make one
             raise _missing(self.path)
         schema = self._sql["schema"] + self._sql["stamp"]
-        self._connection.executescript(f"BEGIN IMMEDIATE;{schema}PRAGMA application_id = {_APPLICATION_ID};COMMIT;")
+        self._connection.executescript(f"BEGIN IMMEDIATE;{schema}PRAGMA application_id = {APPLICATION_ID};COMMIT;")
 
     def _migrate(self) -> None:
         """Bring a journal of an older agent up to date in one transaction; the old file is kept beside it."""
@@ -213,7 +232,7 @@ class Store:
 
     def _check_version(self) -> None:
         version = self._pragma("user_version")
-        if self._pragma("application_id") != _APPLICATION_ID:
+        if self._pragma("application_id") != APPLICATION_ID:
             raise JournalUnusable(
                 Problem("this is no journal of proton-tf-agent", self.path, "set [journal] path to another file")
             )
@@ -249,6 +268,19 @@ class Store:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+    # --- what is remembered of it beside it ----------------------------------------------------------------
+
+    def memory(self) -> Memory:
+        """What the daemon remembers of this journal."""
+        with self._lock:
+            return (None if self._hold is None else recall(self._hold)) or Memory()
+
+    def remember(self, **changes: Any) -> None:
+        """Change some of it; nothing beside a daemon."""
+        with self._lock:
+            if self._hold is not None:
+                remember(self._hold, msgspec.structs.replace(self.memory(), **changes))
 
     # --- transactions ------------------------------------------------------------------------------------
 
@@ -342,7 +374,7 @@ class Store:
         with self._lock:
             try:
                 return self._connection.execute(self._sql[name], values).fetchall()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 heeded = self._heed(error)
                 raise (unreadable(error, self.path) if heeded is error else heeded) from None
 
@@ -405,10 +437,30 @@ def is_sealed(table: str, row: JournalRow) -> bool:
         return False
 
 
-def unreadable(error: sqlite3.DatabaseError, path: str) -> AgentError:
-    """What SQLite could not do with the journal, in the words of this house."""
-    problem = Problem(f"the journal cannot be read: {error}", path)
-    return AgentError(problem) if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else JournalUnusable(problem)
+def unreadable(error: sqlite3.DatabaseError | UnicodeDecodeError, path: str) -> AgentError:
+    """What SQLite could not do with the journal, in the words of this house.
+
+    It quotes a schema that has rotted in what it complains of, which may be no text any more.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    what = f"the journal cannot be read: {error}"
+    if isinstance(error, UnicodeDecodeError):
+        code, what = sqlite3.SQLITE_CORRUPT, "the journal cannot be read: its schema is no text"
+    if code in _PASSING:
+        return AgentError(Problem(what, path))
+    if code in _DAMAGED:
+        hint = "start the agent, which salvages it, or let `proton-tf-agent journal verify` say what is wrong"
+        return JournalDamaged(Problem(what, path, hint))
+    return JournalUnusable(Problem(what, path))
+
+
+@contextmanager
+def in_words(path: str) -> Iterator[None]:
+    """Let what SQLite raises about a journal come as `unreadable` says it."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        raise unreadable(error, path) from None
 
 
 def _is_disk_failure(error: BaseException) -> TypeGuard[sqlite3.Error]:

@@ -63,3 +63,7 @@ class JournalUnusable(AgentError):
     """The journal cannot be used: written by a newer agent, damaged, or readable by others."""
 
     exit_code = 78
+
+
+class JournalDamaged(JournalUnusable):
+    """What is on disk is not what was written; the daemon salvages it when it starts."""
