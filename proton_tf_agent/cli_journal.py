@@ -231,7 +231,7 @@ def _addressee(parsed: argparse.Namespace) -> Iterator[Addressee | None]:
     if parsed.carried_from is None:
         yield None
         return
-    from .agent import addressee
+    from .assembly import addressee
 
     with addressee(settings_of(parsed), parsed.sink) as found:
         yield found
