@@ -90,6 +90,7 @@ class AgentThread:
         self._agent = Agent(settings, self.log)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
+        self.exit_code: int | None = None
         self._thread = threading.Thread(target=self._run, name="agent under test")
 
     def __enter__(self) -> AgentThread:
@@ -116,7 +117,7 @@ class AgentThread:
 
     def _run(self) -> None:
         try:
-            self._agent.run(self._ready.set)
+            self.exit_code = self._agent.run(self._ready.set)
         except BaseException as error:  # shown by the thread that waits
             self._failure = error
         finally:
