@@ -25,7 +25,7 @@ from .journal_verify import Finding, rot
 from .telemetry import notify_systemd
 
 CHECK_EVERY_S = 86_400.0
-_AT_MOST_TO_START_S = 600  # for systemd: salvaging 100,000 entries takes half a minute
+_AT_MOST_TO_SALVAGE_S = 600  # for systemd; 100,000 entries take half a minute
 _AT_MOST_S = 5.0  # for one look: a commit waits for who reads, and gives up after ten seconds
 _INTERRUPTED = "interrupted"
 
@@ -50,9 +50,9 @@ def take_up(
                 tell("journal.renewed", {"journal": path, "aside": aside if os.path.exists(aside) else None})
             changes.update(first_seen={}, checked_at=now)
             return
-        notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_START_S * 1_000_000}")
         reason = damage(path, _depth(memory))
         if reason:
+            notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_SALVAGE_S * 1_000_000}")
             salvaged = salvage(path, hold, memory or Memory())
             tell("journal.salvaged", {
                 "aside": salvaged.aside, "reason": reason, "kept": sum(salvaged.kept.values()),
