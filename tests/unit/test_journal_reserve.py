@@ -13,10 +13,11 @@ from itertools import count
 import pytest
 from support.agents import Heard
 from support.outboxes import enqueued, notification, states
+from support.sinks import Accepting
 
 from proton_tf_agent import status
 from proton_tf_agent.domain.errors import JournalFull
-from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.journal import Journal, Part
 from proton_tf_agent.journal_file import is_marked_full
@@ -195,29 +196,10 @@ def test_little_room_is_not_enough_to_go_on(journal: Journal, room: JournalRoom)
     assert not room.has_returned()
 
 
-class Accepting:
-    """A sink that accepts everything and keeps what it was told."""
-
-    name = "a"
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-
-    def wants(self, notification: Notification) -> bool:
-        return True
-
-    def send(self, notification: Notification) -> Outcome:
-        self.sent.append(notification.notification_id)
-        return ACCEPTED
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
 def test_what_cannot_be_recorded_is_not_sent_and_what_was_sent_is_recorded_later(journal: Journal, log: Heard) -> None:
     """The request is under way when the last room is used up: its answer waits, and it is not sent again."""
     journal.refill(Part.EVIDENCE)
-    sink, under_way, now = Accepting(), [], 1000.0
+    sink, under_way, now = Accepting("a"), [], 1000.0
     relay = Relay(
         journal, {"a": sink}, log.tell, lambda: now, lambda: 0.5, ticks=lambda: now, submit=under_way.append
     )  # fmt: skip
