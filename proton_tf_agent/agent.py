@@ -1,4 +1,4 @@
-"""The one place where the house is assembled, and the loop that runs it.
+"""The daemon: its parts, put together (`assembly`), and the loop that runs them.
 
 Two threads: this one reads evidence and absorbs it, the relay's delivers. Between them stand the journal and a
 nudge; nothing flows back. The agent reads below the watched roots and writes nothing there, takes no lock of
@@ -7,39 +7,33 @@ Terraform's and starts no program.
 
 from __future__ import annotations
 
-import glob
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from . import __version__, spool_directory
-from .domain.errors import JournalFull, Problem, SettingsInvalid, UsageInvalid
-from .domain.evidence import DecisionTaken
-from .domain.notification import Notification
-from .domain.run import Patience
-from .journal import Journal, Part, Recorded
+from .assembly import assemble_pipeline, make_sink, watched_root
+from .domain.errors import JournalFull, Problem, SettingsInvalid
+from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
 from .journal_file import JOURNAL_FULL
 from .journal_room import JournalRoom
 from .observer import Observer
-from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
+from .pipeline import Told
 from .relay import Relay
 from .retention import Limits, Retention
-from .run_directories import RunDirectories
-from .settings import Settings, SinkSettings, SpoolSettings, WatchSettings, advice, load
-from .sinks import Sink, sink_type
+from .settings import Settings, SpoolSettings, advice, load
+from .settings.changes import changed_tables, keep_what_cannot_change
+from .sinks import Sink
 from .sources import spool
 from .sources.liveness import Boot, read_boot
-from .sources.s3_state import Allowed, S3States
 from .sources.safe_open import SafeOpener
 from .sources.spool import Spool
-from .sources.watch import Watch, WatchedRoot
+from .sources.watch import Watch
 from .telemetry import Log, notify_systemd
 
 _PROBE_S = 1.0
@@ -116,7 +110,7 @@ class Agent:
         Once the journal has no room, nothing is looked at until it has. Then everything is looked at anew, as at a
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
-        sinks = {sink.name: _make_sink(sink) for sink in self._settings.sink}
+        sinks = {sink.name: make_sink(sink) for sink in self._settings.sink}
         relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
@@ -162,8 +156,7 @@ class Agent:
     def _wait_for_room(self, relay: Relay) -> None:
         """Wait until there is room for evidence. To systemd the agent is ready: it does what it can."""
         self._room.used_up()
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
         while not self._is_over():
             self._wake.wait(_ROOM_S)
             self._wake.clear()
@@ -173,7 +166,7 @@ class Agent:
 
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
-        roots = [_watched_root(watch, journal) for watch in settings.watch]
+        roots = [watched_root(watch, journal) for watch in settings.watch]
         opener = SafeOpener([root.path for root in roots])
         now = self._clock()
         born = {watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch}
@@ -282,21 +275,19 @@ class Agent:
 
     def _tell_ready(self, on_ready: Callable[[], None]) -> None:
         self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
         on_ready()
 
     def _tell_reloaded(self, changed: list[str]) -> None:
         self._log.tell("agent.reloaded", {"changed": changed})
-        notify_systemd("READY=1")
-        self._report_status()
+        self._report_status("READY=1")
 
-    def _report_status(self) -> None:
-        """What `systemctl status` shows."""
+    def _report_status(self, *assignments: str) -> None:
+        """What `systemctl status` shows, when it has changed or there is something else to be told."""
         status = f"degraded: {JOURNAL_FULL}" if self._room.is_missing else f"watching {len(self._settings.watch)} roots"
-        if status != self._status:
+        if assignments or status != self._status:
             self._status = status
-            notify_systemd(f"STATUS={status}")
+            notify_systemd(*assignments, f"STATUS={status}")
 
     # --- the loop ------------------------------------------------------------------------------------------
 
@@ -348,87 +339,6 @@ class Agent:
         self._problems = problems
 
 
-def changed_tables(before: Settings, after: Settings) -> list[str]:
-    """The tables of the settings file in which two settings differ."""
-    names = [field.name for field in fields(Settings) if field.compare]
-    return [name for name in names if getattr(before, name) != getattr(after, name)]
-
-
-def keep_what_cannot_change(
-    before: Settings, after: Settings, tell: Callable[[str, Mapping[str, object]], None]
-) -> Settings:
-    """The settings after a reload, with the journal and the log as they were; `tell` hears of it where they differ.
-
-    SettingsInvalid when the journal that is kept would lie below one of the new roots.
-    """
-    for table in ("journal", "log"):
-        if getattr(before, table) != getattr(after, table):
-            tell("settings.kept", {"reason": f"[{table}] changes when the agent is started again, not before"})
-    journal = os.path.realpath(before.journal.path)
-    for watch in after.watch:
-        if journal.startswith(os.path.realpath(watch.path).rstrip("/") + "/"):
-            what = f"{before.journal.path}, the journal in use, lies inside the watch root {watch.path}"
-            raise SettingsInvalid(Problem(what, after.path, "start the agent again to change [journal] path"))
-    return replace(after, journal=before.journal, log=before.log)
-
-
-def _watched_root(watch: WatchSettings, journal: Journal) -> WatchedRoot:
-    """A root as it is to be watched. The logs of open runs are read to their end, whatever the settings now say: an
-    end that is not read would pass for none."""
-    below = watch.path.rstrip("/") + "/"
-    paths = [recorded.run.log_path for recorded in journal.open_runs()]
-    names = {glob.escape(os.path.basename(path)) for path in paths if path.startswith(below)}
-    return WatchedRoot(watch.path, (*watch.logs, *sorted(names)))
-
-
-def assemble_pipeline(
-    settings: Settings,
-    journal: Journal,
-    opener: SafeOpener,
-    sinks: Mapping[str, Sink],
-    tell: Callable[[Told], None],
-    nudge: Callable[[], None] = lambda: None,
-    records: Spool | None = None,
-) -> Pipeline:
-    """The pipeline these settings ask for."""
-    types = {sink.name: sink.type for sink in settings.sink}
-    addressees = [_as_addressee(sink, types[name]) for name, sink in sinks.items()]
-    rules = Rules(
-        Patience(settings.run.settle, settings.run.grace),
-        settings.outputs,
-        settings.run.no_changes == "succeed",
-    )
-    states = S3States(
-        [Allowed(s.bucket, s.keys, s.region, s.endpoint_url, s.dynamodb_table, s.timeout) for s in settings.s3_state],
-        lambda place, reason: tell(Told("source.unreadable", {"path": place, "reason": reason})),
-    )
-    return Pipeline(journal, RunDirectories(opener, settings, states, records), addressees, rules, tell, nudge)
-
-
-def decide(settings: Settings, journal: Journal, run_id: str, decision: DecisionTaken, now: float) -> Recorded:
-    """Let a person settle a run, beside the daemon or without one; what is told of it waits in the outbox for the
-    daemon's next tick. AgentError when there is nothing to decide."""
-    opener = SafeOpener([watch.path for watch in settings.watch])
-    sinks = {sink.name: _make_sink(sink) for sink in settings.sink}
-    try:
-        pipeline = assemble_pipeline(settings, journal, opener, sinks, lambda _told: None)
-        return pipeline.decide(run_id, decision, now)
-    finally:
-        for sink in sinks.values():
-            sink.close()
-
-
-@contextmanager
-def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
-    """A sink of the settings as the pipeline sees it; UsageInvalid when they name none like that."""
-    named = next((sink for sink in settings.sink if sink.name == name), None)
-    if named is None:
-        hint = f"there is {', '.join(sink.name for sink in settings.sink) or 'none'}"
-        raise UsageInvalid(Problem(f"no [[sink]] is named {name!r}", settings.path, hint))
-    with closing(_make_sink(named)) as sink:
-        yield _as_addressee(sink, named.type)
-
-
 def run_until_signalled(agent: Agent) -> int:
     """Run the agent: SIGTERM and SIGINT end it in order, SIGHUP lets it read its settings again.
 
@@ -447,25 +357,3 @@ def run_until_signalled(agent: Agent) -> int:
         return agent.run()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _make_sink(sink: SinkSettings) -> Sink:
-    make = sink_type(sink.type)
-    if sink.type == "proton":
-        return make(
-            sink.name,
-            sink.region,
-            sink.endpoint_url,
-            connect_timeout=sink.connect_timeout,
-            read_timeout=sink.read_timeout,
-            read_back=sink.read_back,
-        )
-    return make(sink.name)
-
-
-def _as_addressee(sink: Sink, type_: str) -> Addressee:
-    return Addressee(sink.name, sink.wants, proton_objection if type_ == "proton" else _no_objection)
-
-
-def _no_objection(_notification: Notification) -> str:
-    return ""

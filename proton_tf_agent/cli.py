@@ -121,13 +121,13 @@ def _explain_directory(parsed: argparse.Namespace, directory: str) -> int:
 
 
 def _runs_settle(parsed: argparse.Namespace) -> int:
-    from . import agent, display, settle, status
+    from . import assembly, display, settle, status
     from .journal_file import is_held
 
     decision = settle.decision(parsed.outcome == "succeeded", parsed.reason, settle.who_decides())
     settings, now = settings_of(parsed), time.time()
     with journal_of(parsed) as journal:
-        recorded = agent.decide(settings, journal, parsed.wanted, decision, now)
+        recorded = assembly.decide(settings, journal, parsed.wanted, decision, now)
         told = status.entries_since(journal, recorded.run.run_id, now)
         row = {**status.run_row(journal, recorded), "notifications": told}
         held = is_held(journal.path)

@@ -29,6 +29,7 @@ from .domain.errors import AgentError, Problem, UsageInvalid
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .journal import Journal
     from .replay import Addressee, Choice
 
 
@@ -36,7 +37,11 @@ def _list(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
 
     with journal_of(parsed) as journal:
-        emit(status.entries(journal, parsed.limit, parsed.parked), parsed.json, display_journal.entries)
+        if parsed.parked or parsed.resolved:
+            rows = status.parked_entries(journal, resolved=parsed.resolved)
+            emit(rows, parsed.json, display_journal.parked)
+        else:
+            emit(status.entries(journal, parsed.limit), parsed.json, display_journal.entries)
     return 0
 
 
@@ -45,7 +50,7 @@ def _show(parsed: argparse.Namespace) -> int:
     from .selection import find_entries
 
     with journal_of(parsed) as journal:
-        rows = status.entry_rows(find_entries(journal, parsed.entry))
+        rows = status.entry_rows(journal, find_entries(journal, parsed.entry))
         if not rows:
             raise UsageInvalid(Problem(f"no entry {parsed.entry!r}", journal.path, "name it by seq or by id"))
         for row in rows:
@@ -98,7 +103,7 @@ def _discard(parsed: argparse.Namespace) -> int:
     with journal_of(parsed) as journal:
         done = discard.discard(journal, parsed.entry, f"{who}: {reason}", time.time())
         for one in done:
-            (row,) = status.entry_rows([one.row])
+            (row,) = status.entry_rows(journal, [one.row])
             told = row | {"outcome": "refused" if one.refusal else "discarded", "refusal": one.refusal or None}
             emit([told], parsed.json, lambda rows: display_journal.discarded(rows[0]))
     refused = sum(bool(one.refusal) for one in done)
@@ -194,7 +199,7 @@ def _replay(parsed: argparse.Namespace) -> int:
             choices = replay.append(journal, choices, time.time(), **terms)
         done = refused = 0
         for choice in choices:
-            _tell_choice(choice, parsed.dry_run, parsed.json)
+            _tell_choice(journal, choice, parsed.dry_run, parsed.json)
             refused += bool(choice.refusal)
             done += not choice.refusal
         if not done and not refused:
@@ -226,16 +231,16 @@ def _addressee(parsed: argparse.Namespace) -> Iterator[Addressee | None]:
     if parsed.carried_from is None:
         yield None
         return
-    from .agent import addressee
+    from .assembly import addressee
 
     with addressee(settings_of(parsed), parsed.sink) as found:
         yield found
 
 
-def _tell_choice(choice: Choice, dry_run: bool, as_json: bool) -> None:
+def _tell_choice(journal: Journal, choice: Choice, dry_run: bool, as_json: bool) -> None:
     from . import display_journal, status
 
-    (row,) = status.entry_rows([choice.row])
+    (row,) = status.entry_rows(journal, [choice.row])
     outcome = "refused" if choice.refusal else "would be replayed" if dry_run else "replayed"
     told = {
         "outcome": outcome, "refusal": choice.refusal or None, "replay_seq": choice.seq or None,
@@ -255,7 +260,10 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     journal = group(commands, "journal", "what was decided, sent and answered")
     listed = add(journal, "list", _list, "the last entries of the outbox", reading)
     listed.add_argument("--limit", type=positive, default=20, metavar="N")
-    listed.add_argument("--parked", action="store_true", help="only entries a sink refuses for good")
+    listed.add_argument("--parked", action="store_true", help="only what is refused for good, why, and what to do")
+    listed.add_argument(
+        "--resolved", action="store_true", help="the same, with those that a replay has delivered since"
+    )
     shown = add(journal, "show", _show, "one entry and every attempt", reading)
     shown.add_argument("entry", metavar="ID|SEQ")
     tail = add(journal, "tail", _tail, "the last entries, and new ones as they come", reading)

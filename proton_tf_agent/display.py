@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .display_journal import entry_told
+from .domain.explanations import EXPLANATIONS
+from .domain.outbox import OutcomeKind
 from .drawing import clock, colour_of, draw_columns, draw_table, open_console, resource_of, safe, styled
 
 if TYPE_CHECKING:
@@ -28,8 +30,7 @@ def overview(status: Row) -> None:
     console.print(f"  observing   {open_runs} open, {status['runs_recorded']} recorded")
     console.print(styled("  delivering ", status["delivering"], _waiting(status)))
     for sink in status["sinks"]:
-        late = f", {sink['failing']} failing, next attempt {sink['next_attempt_at']}" if sink["failing"] else ""
-        console.print(f"              {safe(sink['sink'])}: {sink['waiting']} waiting for {sink['waiting_s']} s{late}")
+        _sink(sink)
     if status["parked"]:
         console.print(f"  parked      {status['parked']}: see `proton-tf-agent journal list --parked`")
     console.print(f"  journal     {safe(status['journal'])}")
@@ -37,6 +38,28 @@ def overview(status: Row) -> None:
     if rows:
         console.print()
         runs(rows)
+
+
+def _sink(sink: Row) -> None:
+    """How a sink does, in a line, and in a sentence what is the matter with it as a whole."""
+    late = f", {sink['failing']} failing, next attempt {sink['next_attempt_at']}" if sink["failing"] else ""
+    suspect = f", {sink['suspect']} suspect" if sink["suspect"] else ""
+    parked = f", {sink['parked']} parked" if sink["parked"] else ""
+    waiting = f"{sink['waiting']} waiting for {sink['waiting_s']} s" if sink["waiting"] else "nothing waiting"
+    open_console().print(f"              {safe(sink['sink'])}: {waiting}{late}{suspect}{parked}")
+    if sink["held_for"]:
+        draw_columns((" " * 13, ""), (_held(sink), ""))
+
+
+def _held(sink: Row) -> str:
+    why = EXPLANATIONS[OutcomeKind(sink["held_for"])]
+    code = f" ({sink['code']})" if sink["code"] else ""
+    asked = f"{sink['probes']} times" if sink["probes"] != 1 else "once"
+    since = f"since {clock(sink['held_since'])} UTC, asked {asked}"
+    if sink["verdict"] == "gone":
+        carry = f"`replay --undelivered --from {sink['sink']} --sink NAME` carries it elsewhere"
+        return f"{sink['sink']} answers as a retired service does{code} {since}: everything is kept; {carry}"
+    return f"held up: {why.means}{code} {since}; {why.remedy}"
 
 
 def _waiting(status: Row) -> str:

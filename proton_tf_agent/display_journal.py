@@ -32,16 +32,37 @@ def entries(rows: Sequence[Row]) -> None:
     )
 
 
+def parked(rows: Sequence[Row]) -> None:
+    """`journal list --parked` for a person: each with why, what that means, and what to do."""
+    if not rows:
+        print("nothing is parked")
+    for row in rows:
+        told = f"{row['status']} of {resource_of(row['resource_arn'])} to {row['sink']}"
+        open_console().print(styled((f"#{row['seq']}", "bold"), told, row["state"], f"({row['reason']})"))
+        since = f"since {clock(row['settled_at'])} UTC, attempts: {row['attempts']}"
+        draw_columns(("    why", "bright_black"), (f"{row['means']}; {since}", ""))
+        if row["resolved_by"]:
+            by = f"#{row['resolved_by']['seq']} told it to {row['resolved_by']['sink']}"
+            draw_columns(("    resolved", "bright_black"), (by, ""))
+        else:
+            draw_columns(("    to do", "bright_black"), (row["remedy"], ""))
+
+
+_LEFT_OUT = ("outputs", "omitted", "resolved_by")
+
+
 def entry(row: Row, attempted: Sequence[Row]) -> None:
     """`journal show` for a person: one entry, its outputs and every attempt."""
     console = open_console()
     for key, value in row.items():
-        if key not in ("outputs", "omitted"):
+        if key not in _LEFT_OUT:
             console.print(styled(f"{key:>16} ", (safe(value), COLOURS.get(str(value), ""))))
     for key, value in row["outputs"].items():
         console.print(f"{'output':>16}  {safe(key)} = {safe(value)}")
     for name, reason in row["omitted"].items():
         console.print(f"{'output':>16}  {safe(name)} withheld: {safe(reason)}")
+    if row["resolved_by"]:
+        console.print(f"{'resolved_by':>16}  #{row['resolved_by']['seq']} to {safe(row['resolved_by']['sink'])}")
     for attempt in attempted:
         console.print(styled(f"{'attempt':>16} ", attempt["started_at"] or "", outcome_of(attempt)))
 

@@ -42,7 +42,7 @@ class Export:
                 yield json.dumps(told, separators=(",", ":"))
 
     def _entry(self, row: JournalRow) -> dict[str, Any]:
-        (entry,) = status.entry_rows([row])
+        (entry,) = status.entry_rows(self._journal, [row])
         return {**entry, "attempted": status.attempts(self._journal, entry["seq"])}
 
     def _event(self, row: JournalRow) -> dict[str, Any] | None:

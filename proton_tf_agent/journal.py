@@ -2,6 +2,8 @@
 
 Everything that belongs together commits together (`transaction`), so a crash between any two steps leaves either
 all of it or nothing. What is decided about an entry is the domain's; here it is kept.
+
+Over 400 lines because every write of cursors, runs and outbox belongs together here.
 """
 
 from __future__ import annotations

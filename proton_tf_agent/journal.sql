@@ -351,8 +351,6 @@ SELECT * FROM outbox WHERE run_id = :run_id ORDER BY seq
 SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit
 -- name: last_entries
 SELECT * FROM (SELECT * FROM outbox ORDER BY seq DESC LIMIT :limit) ORDER BY seq
--- name: parked_entries
-SELECT * FROM outbox WHERE state = 'parked' ORDER BY seq
 
 -- name: circuits
 SELECT sink, held_for, code, since, probes, waited FROM circuit
@@ -378,10 +376,9 @@ WHERE seq = :seq ORDER BY id
 -- name: attempts
 SELECT * FROM attempt ORDER BY id
 -- name: count_active
-SELECT sink, state, count(*) AS entries, min(created_at) AS oldest_at, min(due_at) AS next_due_at FROM outbox
+SELECT sink, state, count(*) AS entries, min(created_at) AS oldest_at, min(due_at) AS next_due_at,
+       total(suspect) AS suspect FROM outbox
 WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
--- name: count_parked
-SELECT count(*) FROM outbox WHERE state = 'parked'
 
 -- What people ask for: selections, replays, discards ---------------------------------------------------------------
 
@@ -397,6 +394,12 @@ SELECT * FROM outbox AS entry WHERE seq > :after
     SELECT 1 FROM outbox AS again WHERE again.run_id = entry.run_id AND again.seq > entry.seq
     AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'))
 ORDER BY seq LIMIT :limit
+-- name: count_parked
+-- By sink, without those that were said again since, and accepted.
+SELECT sink, count(*) AS entries FROM outbox AS entry WHERE state = 'parked' AND NOT EXISTS (
+  SELECT 1 FROM outbox AS again WHERE again.run_id = entry.run_id AND again.seq > entry.seq
+  AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered')
+GROUP BY sink
 -- name: resolved_by
 SELECT again.seq, again.sink FROM outbox AS entry JOIN outbox AS again
   ON again.run_id = entry.run_id AND again.seq > entry.seq
@@ -469,7 +472,7 @@ DELETE FROM outbox WHERE run_id = :run_id
 -- name: count_entries
 SELECT count(*) FROM outbox
 -- name: count_bytes
-SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes
+SELECT (p.page_count - f.freelist_count) * s.page_size - (SELECT total(length(bytes)) FROM filler) AS bytes
 FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s
 -- name: vacuum
 VACUUM

@@ -8,6 +8,8 @@ fifth of the bits that rot.
 What the tables mean is `journal`'s. When the disk is full the daemon writes into its reserve (`journal_reserve`); what
 finds no room there either raises JournalFull. One store may be used from several threads: it serialises them. The
 daemon additionally holds an flock, so that a second daemon on the same journal refuses to start (`journal_file`).
+
+Over 400 lines because who opens, migrates, commits and runs out of room shares one connection and its lock.
 """
 
 from __future__ import annotations
@@ -168,7 +170,8 @@ class Store:
                 journal._create()
             else:
                 journal._migrate()
-            journal._reserve = Reserve(reserve, journal._pieces_held())
+            if hold is not None:
+                journal._reserve = Reserve(reserve, journal._pieces_held())
             return journal
         except BaseException as error:
             if _is_disk_failure(error):

@@ -107,7 +107,8 @@ class Upkeep(Store):
         return int(self._all("count_entries")[0][0])
 
     def bytes_kept(self) -> int:
-        """How much of the file is in use. What was let go is written over; only `vacuum` makes the file smaller."""
+        """How much of the file is in use, besides the reserve. What was let go is written over; only `vacuum` makes the
+        file smaller."""
         (row,) = self._all("count_bytes")
         return int(row["bytes"])
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+from .domain.errors import JournalFull
 from .journal import Journal
 from .journal_upkeep import Pruned
 
 EVERY_S = 3600.0
 DAY_S = 86_400.0
+_FEW = 20  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,15 @@ class Retention:
         now, limits = self._clock(), self._limits
         piece = Pruned()
         if limits.days:
-            piece = self._journal.prune(now - limits.days * DAY_S)
+            piece = self._prune(now - limits.days * DAY_S)
         too_many = limits.rows and self._journal.entries_kept() > limits.rows
         if not piece.rows and (too_many or (limits.bytes and self._journal.bytes_kept() > limits.bytes)):
-            piece = self._journal.prune(now)
+            piece = self._prune(now)
         return piece
+
+    def _prune(self, before: float) -> Pruned:
+        """One piece; a small one where the disk is full, for what goes is copied first so that it may come back."""
+        try:
+            return self._journal.prune(before)
+        except JournalFull:
+            return self._journal.prune(before, _FEW)

@@ -16,46 +16,76 @@ import msgspec
 from .domain.binding import Binding
 from .domain.errors import Problem, UsageInvalid
 from .domain.evidence import ApprovalAwaited
+from .domain.explanations import explain as explain_failure
 from .domain.notification import remedies
-from .domain.outbox import ACTIVE
+from .domain.outbox import ACTIVE, EntryState, OutcomeKind
 from .domain.run import Basis, Run
 from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
 from .journal_file import JOURNAL_FULL, is_marked_full
-from .selection import find_entries
+from .selection import Scope, find_entries, select
 
 Row = dict[str, Any]
+_KINDS = frozenset(OutcomeKind)
 
 
 def overview(journal: Journal, agent_running: bool, now: float) -> Row:
     """One object: is an agent at work, what is open, what waits for whom, what is parked."""
-    sinks: dict[str, Row] = {}
-    for row in journal.query("count_active"):
-        nothing = {"sink": row["sink"], "waiting": 0, "failing": 0, "oldest_at": None, "next_attempt_at": None}
-        sink = sinks.setdefault(row["sink"], nothing)
-        sink["waiting"] += row["entries"]
-        if row["state"] == "retryable":
-            sink["failing"] += row["entries"]
-            sink["next_attempt_at"] = iso(row["next_due_at"])
-        if sink["oldest_at"] is None or row["oldest_at"] < sink["oldest_at"]:
-            sink["oldest_at"] = row["oldest_at"]
-    for sink in sinks.values():
-        sink["waiting_s"] = round(now - sink["oldest_at"], 1)
-        sink["oldest_at"] = iso(sink["oldest_at"])
-    parked = journal.query("count_parked")[0][0]
+    sinks = _sinks(journal, now)
+    parked = sum(sink["parked"] for sink in sinks)
+    ailing = parked or any(sink["failing"] or sink["held_for"] for sink in sinks)
     open_runs = [run_row(journal, recorded) for recorded in journal.open_runs() if recorded.run.is_open]
     return {
         "agent": "running" if agent_running else "stopped",
         "journal": journal.path,
         "degraded": JOURNAL_FULL if agent_running and is_marked_full(journal.path) else None,
-        "delivering": "degraded" if any(s["failing"] for s in sinks.values()) or parked else "current",
+        "delivering": "degraded" if ailing else "current",
         "runs_open": len(open_runs),
         "runs_recorded": journal.query("count_runs")[0][0],
-        "sinks": sorted(sinks.values(), key=lambda sink: str(sink["sink"])),
+        "sinks": sinks,
         "parked": parked,
         "open": open_runs,
         "recent": run_rows(journal, 5),
     }
+
+
+def _sinks(journal: Journal, now: float) -> list[Row]:
+    """How each sink does for which something waits, is parked, or that is held up as a whole; by name."""
+    sinks: dict[str, Row] = {}
+
+    def of(name: str) -> Row:
+        return sinks.setdefault(name, {
+            "sink": name, "verdict": "current", "waiting": 0, "failing": 0, "suspect": 0, "parked": 0,
+            "oldest_at": None, "waiting_s": None, "next_attempt_at": None,
+            "held_for": None, "held_since": None, "probes": 0, "code": None,
+        })  # fmt: skip
+
+    oldest: dict[str, float] = {}
+    for row in journal.query("count_active"):
+        sink = of(row["sink"])
+        sink["waiting"] += row["entries"]
+        sink["suspect"] += int(row["suspect"])
+        if row["state"] == "retryable":
+            sink["failing"] += row["entries"]
+            sink["next_attempt_at"] = iso(row["next_due_at"])
+        oldest[row["sink"]] = min(oldest.get(row["sink"], now), row["oldest_at"])
+    for name, at in oldest.items():
+        of(name).update(oldest_at=iso(at), waiting_s=round(now - at, 1))
+    for row in journal.query("count_parked"):
+        of(row["sink"])["parked"] = row["entries"]
+    for name, (circuit, since) in journal.circuits().items():
+        if circuit.held_for is not None:
+            held = {"held_for": circuit.held_for.value, "probes": circuit.probes, "code": circuit.code or None}
+            of(name).update(held_since=iso(since), **held)
+    for sink in sinks.values():
+        sink["verdict"] = _verdict(sink)
+    return [sinks[name] for name in sorted(sinks)]
+
+
+def _verdict(sink: Row) -> str:
+    if sink["held_for"] is not None:
+        return "gone" if sink["held_for"] == OutcomeKind.GONE else "held"
+    return "failing" if sink["failing"] or sink["parked"] else "current"
 
 
 def run_rows(journal: Journal, limit: int, directory: str | None = None) -> list[Row]:
@@ -111,12 +141,12 @@ def _awaits_approval_since(journal: Journal, run: Run) -> str | None:
     return iso(journal.query("last_of_kind", run_id=run.run_id, kind=ApprovalAwaited.__name__)[0]["at"])
 
 
-def entry_rows(rows: Iterable[JournalRow]) -> list[Row]:
+def entry_rows(journal: Journal, rows: Iterable[JournalRow]) -> list[Row]:
     """Outbox rows as rows of `journal list --json`."""
-    return [_entry_row(row) for row in rows]
+    return [_entry_row(journal, row) for row in rows]
 
 
-def _entry_row(row: JournalRow) -> Row:
+def _entry_row(journal: Journal, row: JournalRow) -> Row:
     notification = None if is_damaged(row) else notification_of(row["body"])
     return {
         "id": row["notification_id"],
@@ -137,23 +167,48 @@ def _entry_row(row: JournalRow) -> Row:
         "settled_at": iso(row["settled_at"]),
         "superseded_by": row["superseded_by"],
         "replay_of": row["replay_of"],
+        **_trouble(journal, row),
     }
 
 
-def entries(journal: Journal, limit: int, parked: bool = False) -> list[Row]:
-    """The last entries of the outbox in the order of their seq, or every parked one."""
-    rows = journal.query("parked_entries") if parked else journal.query("last_entries", limit=limit)
-    return entry_rows(rows)
+def _trouble(journal: Journal, row: JournalRow) -> Row:
+    """What keeps an entry from being told, or has; what that means, what to do, and what has resolved it since."""
+    failing = OutcomeKind(row["failing"]) if row["failing"] in _KINDS else None
+    stuck = row["state"] in (EntryState.PARKED, EntryState.RETRYABLE) and (failing or row["state"] == EntryState.PARKED)
+    why = explain_failure(failing, row["reason"], row["attempts"]) if stuck else None
+    resolved = journal.query("resolved_by", seq=row["seq"]) if row["state"] == EntryState.PARKED else []
+    return {
+        "failing": failing.value if failing else None,
+        "times": row["times"],
+        "waited_s": round(row["waited"], 1),
+        "reduced": bool(row["reduced"]),
+        "suspect": bool(row["suspect"]),
+        "reassertion": bool(row["reassertion"]),
+        "means": why.means if why else None,
+        "remedy": why.remedy if why else None,
+        "resolved_by": dict(resolved[0]) if resolved else None,
+    }
+
+
+def entries(journal: Journal, limit: int) -> list[Row]:
+    """The last entries of the outbox in the order of their seq."""
+    return entry_rows(journal, journal.query("last_entries", limit=limit))
+
+
+def parked_entries(journal: Journal, *, resolved: bool = False) -> list[Row]:
+    """Every entry that is parked; resolved: those, too, that were said again since, and accepted."""
+    return entry_rows(journal, select(journal, Scope(parked=True, resolved=resolved)))
 
 
 def entries_after(journal: Journal, seq: int) -> list[Row]:
     """Entries with a greater seq, oldest first."""
-    return entry_rows(journal.query("entries", after=seq, limit=1000))
+    return entry_rows(journal, journal.query("entries", after=seq, limit=1000))
 
 
 def entries_since(journal: Journal, run_id: str, at: float) -> list[Row]:
     """What was enqueued about a run from a moment on, oldest first."""
-    return entry_rows(row for row in journal.query("entries_of_run", run_id=run_id) if row["created_at"] >= at)
+    rows = (row for row in journal.query("entries_of_run", run_id=run_id) if row["created_at"] >= at)
+    return entry_rows(journal, rows)
 
 
 def attempts(journal: Journal, seq: int) -> list[Row]:
@@ -195,7 +250,7 @@ def story(journal: Journal, run_id: str) -> Story | None:
         }
         for row in journal.evidence_of(run_id)
     ]  # fmt: skip
-    told = entry_rows(journal.query("entries_of_run", run_id=run_id))
+    told = entry_rows(journal, journal.query("entries_of_run", run_id=run_id))
     for entry in told:
         entry["attempted"] = attempts(journal, entry["seq"])
     return Story(run_row(journal, recorded), evidence, told)

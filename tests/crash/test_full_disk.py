@@ -16,14 +16,13 @@ from typing import Any
 
 import pytest
 from support.facts import LOGS
+from support.sinks import Accepting
 from support.watching import bind_directory
 
 from proton_tf_agent import journal_reserve, journal_store
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.errors import JournalFull
 from proton_tf_agent.domain.evidence import Fact, Observation
-from proton_tf_agent.domain.notification import Notification
-from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import Patience
 from proton_tf_agent.journal import Journal, Part
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, proton_objection
@@ -46,25 +45,6 @@ PAGE = 512  # bytes; the smaller, the more statements need one more
 PIECE = 8 * PAGE
 
 Step = Callable[["Agent"], None]
-
-
-class Accepting:
-    """A sink that accepts everything and keeps what it was told."""
-
-    name = "proton"
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-
-    def wants(self, notification: Notification) -> bool:
-        return True
-
-    def send(self, notification: Notification) -> Outcome:
-        self.sent.append(notification.notification_id)
-        return Outcome(OutcomeKind.ACCEPTED, http_status=200)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 class Agent:

@@ -60,7 +60,7 @@ def test_asked_to_stop_it_ends_in_time_though_a_request_is_never_answered_and_lo
     hold.wait(DEADLINE_S)
     agent.process.terminate()
     assert agent.gone(STOPPED_WITHIN_S) == 0
-    states = with_journal(path, lambda journal: [row["state"] for row in journal.query("originals")])
+    states = with_journal(path, lambda journal: [row["state"] for row in journal.query("entries", after=0, limit=9)])
     assert states == ["sending", "pending"]
     hold.release(applied=False)
     receiver.clear()

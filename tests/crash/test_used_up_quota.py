@@ -6,6 +6,7 @@ as long as its process: how an agent goes on once there is room is seen in `test
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -64,6 +65,8 @@ def test_an_agent_without_quota_lives_on_its_reserve_and_then_waits(
         receiver.wait_for(lambda records: len(told(records)) == journaled(agent.rows()), DEADLINE_S)
         (status,) = ask(settings_file, "status")
         assert (status["agent"], status["degraded"]) == ("running", "journal-full")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for(lambda rows: happened(rows, "agent.reloaded"), "does not read its settings")
         assert agent.stop() == 0
         assert not happened(agent.rows(), "agent.failed")
         assert 6 < journaled(agent.rows()) < runs.count

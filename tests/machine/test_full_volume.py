@@ -21,7 +21,7 @@ import pytest
 from support.daemons import AgentCommand, Row, write_settings
 from support.many_runs import ManyRuns, happened, journaled, told
 
-from proton_tf_agent.receiver import Receiver
+from proton_tf_agent.receiver import FaultKind, Receiver
 
 VERDICTS = 1000
 FURTHER = 2000  # runs; more than the reserve has room for
@@ -151,3 +151,32 @@ def test_an_agent_on_a_full_volume_lives_on_its_reserve_waits_and_goes_on(
     assert names.count("journal.full") == names.count("journal.recovered") == names.count("agent.started") == 1
     assert "agent.failed" not in names
     print(f"{further} further verdicts from the reserve")
+
+
+def test_an_agent_that_is_started_on_a_full_volume_waits_there_and_delivers_meanwhile(
+    volume: Volume, settings_file: Path, receiver: Receiver, runs: ManyRuns
+) -> None:
+    """Its predecessor has used up the reserve and been killed while the receiver was away."""
+    few = settings_file.read_text("utf-8").replace("24MiB", "512KiB")
+    settings_file.write_text(few, "utf-8")
+    receiver.fail(FaultKind.HTTP_503)
+    with closing(AgentCommand(settings_file, in_front=volume.inside)) as agent:
+        agent.wait_until_ready()
+        runs.add(1)
+        agent.wait_for(lambda rows: happened(rows, "notification.deferred"), "does not deliver")  # there is a reserve
+        volume.fill()
+        runs.add(100)
+        agent.wait_for(lambda rows: happened(rows, "journal.full"), "does not say that it waits", DEADLINE_S)
+        known = journaled(agent.rows())
+    assert 10 < known < runs.count
+    receiver.clear()
+    with closing(AgentCommand(settings_file, in_front=volume.inside)) as agent:
+        agent.wait_for(lambda rows: happened(rows, "journal.full", part="evidence"), "does not wait", DEADLINE_S)
+        receiver.wait_for(lambda records: len(told(records)) >= known, DEADLINE_S)
+        assert not happened(agent.rows(), "agent.ready")
+        volume.empty()
+        receiver.wait_for(runs.all_are_told, DEADLINE_S)
+        agent.wait_for(lambda rows: happened(rows, "agent.ready"), "is not ready", DEADLINE_S)
+        assert agent.stop() == 0
+        assert not happened(agent.rows(), "agent.failed")
+    assert len(told(receiver.records())) == runs.count

@@ -8,6 +8,7 @@ from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import EntryState, reduced
 from proton_tf_agent.domain.run import FINAL
 from proton_tf_agent.journal import Journal, JournalRow, notification_of
+from proton_tf_agent.journal_verify import check
 
 from .simulator import World
 
@@ -27,6 +28,8 @@ def judge(world: World) -> None:
         repeats_are_accounted_for(world, journal, rows)
         the_last_word_stands(world, rows)
         a_run_never_goes_back(rows)
+        findings = list(check(journal))
+        assert not findings, findings
     except AssertionError as broken:
         raise AssertionError(f"seed {world.seed}: {broken}") from broken
 

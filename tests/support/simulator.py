@@ -15,7 +15,7 @@ import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -32,6 +32,7 @@ from proton_tf_agent.domain.run import Run
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules
 from proton_tf_agent.relay import Relay
+from proton_tf_agent.selection import Scope
 
 SINK = "proton"
 EPOCH = 1_900_000_000.0
@@ -318,16 +319,13 @@ class World:
         """A person sends something again, as the command line lets them."""
         if self._agent is None:
             return
-        journal, rows = self._agent.journal, self._agent.journal.query("originals")
+        journal, rows = self._agent.journal, self._agent.journal.query("entries", after=0, limit=10_000)
         if not rows:
             return
-        try:
-            (choice,) = replay.choose(journal, notification=str(self.rng.choice(rows)["seq"]))
-        except UsageInvalid:
-            return
-        if not choice.refusal:
-            self._guarded(lambda: replay.append(journal, choice, self.wall()))
-            self._turn()
+        scope = Scope(notification=str(self.rng.choice(rows)["seq"]))
+        with suppress(UsageInvalid):  # a replay itself, or superseded
+            self._guarded(lambda: list(replay.append(journal, replay.choose(journal, scope), self.wall())))
+        self._turn()
 
     def _guarded(self, work: Callable[[], object]) -> None:
         """Let the agent do something; if it dies over it, another takes its place after a while."""

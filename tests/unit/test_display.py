@@ -10,11 +10,13 @@ import sys
 import unicodedata
 
 import pytest
-from support.outboxes import STEERING, filled
+from support.outboxes import STEERING, attempted, filled
 
 from proton_tf_agent import display, display_journal, drawing, status
 from proton_tf_agent.domain.binding import Unbound
+from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
+from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
 from proton_tf_agent.journal import Journal, Recorded
 
@@ -216,3 +218,41 @@ def test_an_entry_is_shown_with_its_outputs(journal: Journal, capsys: pytest.Cap
     assert "output  vpc_id = vpc-3" in shown
     assert "output  pw withheld: sensitive" in shown
     assert shown.count("attempt  1970-") == 2
+
+
+def test_a_sink_that_has_ended_is_said_in_one_sentence_with_what_to_do(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with journal.transaction():
+        journal.put_circuit("proton", Circuit(held_for=OutcomeKind.GONE, code="410", probes=7), 1100.0)
+        journal.put_circuit("audit", Circuit(held_for=OutcomeKind.UNAUTHENTICATED, code=STEERING, probes=2), 1100.0)
+    display.overview(status.overview(journal, True, 1200.0))
+    shown = capsys.readouterr().out
+    assert steering(shown) == set()
+    assert (
+        "proton answers as a retired service does (410) since 1970-01-01 00:18:20 UTC, asked 7 times: "
+        "everything is kept; "
+        "`replay --undelivered --from proton --sink NAME` carries it elsewhere\n"
+    ) in shown
+    assert "held up: there are no valid credentials, or the clock is off (" in shown
+    assert "audit: nothing waiting\n" in shown
+
+
+def test_what_is_parked_says_why_and_what_to_do_or_what_has_resolved_it(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    display_journal.parked(status.parked_entries(journal))
+    first, why, to_do = capsys.readouterr().out.splitlines()
+    assert first == "#4 FAILED of environment/dns to proton parked (invalid)"
+    assert why.endswith("even without message and outputs; since 1970-01-01 00:18:21 UTC, attempts: 2")
+    assert to_do.startswith("    to do check the ARN")
+    attempted(journal, journal.replay(journal.query("entry", seq=4)[0], 1200.0, "console"))
+    display_journal.parked(status.parked_entries(journal))
+    assert capsys.readouterr().out == "nothing is parked\n"
+    display_journal.parked(status.parked_entries(journal, resolved=True))
+    assert capsys.readouterr().out.endswith("    resolved #8 told it to console\n")
+    (row, _) = status.entry_rows(journal, journal.query("entries_by_notification", notification_id="ntf-4"))
+    display_journal.entry(row, [])
+    shown = capsys.readouterr().out
+    assert "     resolved_by  #8 to console\n" in shown
+    assert re.search(r"^ +remedy +check the ARN", shown, re.MULTILINE)

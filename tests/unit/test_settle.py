@@ -16,7 +16,7 @@ from support.facts import BINDING, LOCKED_TO_APPLY, RELEASED
 from support.outboxes import attempted, heads
 from support.watching import bind_directory
 
-from proton_tf_agent import agent, settle
+from proton_tf_agent import assembly, settle
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.errors import AgentError, UsageInvalid
@@ -56,8 +56,8 @@ class Scene:
         self.opener = SafeOpener([f"{base}/watched"])
 
     def daemon(self) -> Pipeline:
-        sinks = {sink.name: agent._make_sink(sink) for sink in self.settings.sink}
-        return agent.assemble_pipeline(self.settings, self.journal, self.opener, sinks, lambda _told: None)
+        sinks = {sink.name: assembly.make_sink(sink) for sink in self.settings.sink}
+        return assembly.assemble_pipeline(self.settings, self.journal, self.opener, sinks, lambda _told: None)
 
     def bind(self) -> None:
         assert BINDING.deployment_id
@@ -83,7 +83,7 @@ class Scene:
 
     def decide(self, run_id: str, decision: DecisionTaken = SUCCEEDED, now: float = NOW + 60) -> Recorded:
         with Journal.open_existing(self.journal.path) as beside:
-            return agent.decide(self.settings, beside, run_id, decision, now)
+            return assembly.decide(self.settings, beside, run_id, decision, now)
 
     def run(self, run_id: str) -> Recorded:
         recorded = self.journal.run(run_id)

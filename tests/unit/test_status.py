@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import pytest
 from support.facts import JOB
-from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, enqueued, filled, notification
+from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, attempted, enqueued, filled, notification
 
 from proton_tf_agent import status
 from proton_tf_agent.domain.binding import Unbound
+from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.errors import UsageInvalid
 from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
+from proton_tf_agent.domain.explanations import EXPLANATIONS
 from proton_tf_agent.domain.notification import Status
+from proton_tf_agent.domain.outbox import OutcomeKind
+from proton_tf_agent.domain.retry import ACCEPTANCES
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.selection import find_entries
@@ -38,12 +42,20 @@ def test_the_overview_says_what_is_open_what_waits_for_whom_and_what_is_parked(j
     console, proton = row["sinks"]
     assert console == {
         "sink": "console",
+        "verdict": "current",
         "waiting": 1,
         "failing": 0,
+        "suspect": 0,
+        "parked": 0,
         "oldest_at": "1970-01-01T00:17:40.000Z",
-        "next_attempt_at": None,
         "waiting_s": 140.0,
+        "next_attempt_at": None,
+        "held_for": None,
+        "held_since": None,
+        "probes": 0,
+        "code": None,
     }
+    assert (proton["verdict"], proton["parked"], proton["suspect"]) == ("failing", 1, 0)
     assert (proton["waiting"], proton["failing"], proton["waiting_s"]) == (2, 1, 98.0)
     assert proton["next_attempt_at"] == status.iso(journal.query("entry", seq=5)[0]["due_at"])
     assert [run["run_id"] for run in row["open"]] == ["run-2"]
@@ -136,6 +148,15 @@ def test_an_entry_is_shown_as_it_was_told_and_as_it_stands(journal: Journal) -> 
         "settled_at": "1970-01-01T00:17:43.000Z",
         "superseded_by": None,
         "replay_of": None,
+        "failing": None,
+        "times": 0,
+        "waited_s": 0,
+        "reduced": False,
+        "suspect": False,
+        "reassertion": False,
+        "means": None,
+        "remedy": None,
+        "resolved_by": None,
     }
     assert (entries[2]["state"], entries[2]["superseded_by"]) == ("superseded", 3)
     assert entries[5]["due_at"] is not None
@@ -143,9 +164,63 @@ def test_an_entry_is_shown_as_it_was_told_and_as_it_stands(journal: Journal) -> 
 
 def test_the_last_entries_come_in_their_order(journal: Journal) -> None:
     assert seqs(status.entries(journal, 3)) == [5, 6, 7]
-    assert seqs(status.entries(journal, 1, parked=True)) == [4]
+    assert seqs(status.parked_entries(journal)) == [4]
     assert seqs(status.entries_after(journal, 5)) == [6, 7]
     assert status.entries_after(journal, 7) == []
+
+
+def test_a_sink_that_is_held_up_says_why_since_when_and_how_often_it_was_asked(journal: Journal) -> None:
+    gone = Circuit(held_for=OutcomeKind.GONE, code="410", probes=7, waited=6300.0)
+    with journal.transaction():
+        journal.put_circuit("proton", gone, 1100.0)
+        journal.put_circuit("audit", replace(gone, held_for=OutcomeKind.UNAUTHENTICATED, code=""), 1100.0)
+    audit, _, proton = status.overview(journal, True, NOW)["sinks"]
+    held = ("verdict", "held_for", "held_since", "probes", "code")
+    assert [proton[key] for key in held] == ["gone", "gone", "1970-01-01T00:18:20.000Z", 7, "410"]
+    assert [audit[key] for key in held] == ["held", "unauthenticated", "1970-01-01T00:18:20.000Z", 7, None]
+    assert (audit["waiting"], audit["waiting_s"]) == (0, None)
+
+
+def test_a_sink_that_is_held_up_is_enough_for_delivery_to_be_degraded(journal_path: str) -> None:
+    with Journal.open_as_daemon(journal_path + "2") as empty:
+        with empty.transaction():
+            empty.put_circuit("proton", Circuit(held_for=OutcomeKind.UNRESOLVABLE, probes=1), 1100.0)
+        assert status.overview(empty, True, NOW)["delivering"] == "degraded"
+
+
+def test_what_a_replay_has_delivered_is_parked_no_more_and_says_by_what(journal: Journal) -> None:
+    seq = journal.replay(journal.query("entry", seq=4)[0], NOW, "console")
+    assert status.overview(journal, True, NOW)["parked"] == 1
+    attempted(journal, seq)
+    overview = status.overview(journal, True, NOW)
+    assert (overview["parked"], [sink["parked"] for sink in overview["sinks"]]) == (0, [0, 0])
+    assert status.parked_entries(journal) == []
+    (row,) = status.parked_entries(journal, resolved=True)
+    assert (row["seq"], row["state"], row["resolved_by"]) == (4, "parked", {"seq": 8, "sink": "console"})
+
+
+def test_what_is_parked_or_failing_says_what_that_means_and_what_to_do(journal: Journal) -> None:
+    (objected,) = enqueued(journal, notification(20, Status.FAILED), objection="statusMessage is longer than 5,000")
+    rows = {row["seq"]: row for row in status.entries(journal, 100)}
+    assert (rows[4]["failing"], rows[4]["times"], rows[4]["reduced"]) == ("invalid", 1, True)
+    assert "finds the request invalid" in rows[4]["means"]
+    assert (rows[5]["failing"], rows[5]["times"], rows[5]["suspect"]) == ("unavailable", 1, False)
+    assert rows[5]["waited_s"] > 0
+    assert "server errors" in rows[5]["means"]
+    assert "never sent" in rows[objected]["means"]
+    assert (rows[6]["means"], rows[6]["remedy"]) == (None, None)
+    execute = journal._connection.execute
+    execute("UPDATE outbox SET reason = 'checksum' WHERE seq = 4")
+    execute("UPDATE outbox SET failing = NULL, attempts = 1 WHERE seq = 8")
+    rows = {row["seq"]: row for row in status.entries(journal, 100)}
+    assert "the disk has lost it" in rows[4]["means"]
+    assert "did not record" in rows[objected]["means"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OutcomeKind if kind not in ACCEPTANCES])
+def test_every_kind_of_failure_is_explained(kind: OutcomeKind) -> None:
+    assert EXPLANATIONS[kind].means
+    assert EXPLANATIONS[kind].remedy
 
 
 @pytest.mark.parametrize(("wanted", "found"), [("3", [3]), ("ntf-3", [3, 7]), ("99", []), ("9" * 40, []), ("٣", [3])])

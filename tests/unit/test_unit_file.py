@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proton_tf_agent import agent, cli, spool_directory
+from proton_tf_agent import agent, cli, command_line, spool_directory
 from proton_tf_agent.domain.errors import JournalHeld, JournalUnusable, SettingsInvalid
 from proton_tf_agent.settings import JournalSettings, SpoolSettings
 
@@ -50,7 +50,7 @@ def test_what_it_starts_exists_with_all_its_options(unit: Sections, key: str, co
     assert program == "/opt/proton-tf-agent/bin/proton-tf-agent"
     parsed = cli._parser().parse_args(arguments)
     assert parsed.command is getattr(cli, command)
-    assert parsed.config == cli.DEFAULT_CONFIG
+    assert parsed.config == command_line.DEFAULT_CONFIG
 
 
 def test_it_makes_the_spool_for_jobs_of_every_user_and_may_clear_it(unit: Sections) -> None:
@@ -81,7 +81,7 @@ def test_it_leaves_time_for_requests_under_way(unit: Sections) -> None:
 def test_its_directories_are_those_of_the_defaults(unit: Sections) -> None:
     service = unit["Service"]
     assert f"/var/lib/{service['StateDirectory'][0]}" == os.path.dirname(JournalSettings().path)
-    assert f"/etc/{service['ConfigurationDirectory'][0]}" == os.path.dirname(cli.DEFAULT_CONFIG)
+    assert f"/etc/{service['ConfigurationDirectory'][0]}" == os.path.dirname(command_line.DEFAULT_CONFIG)
     assert (service["StateDirectoryMode"], service["UMask"]) == (["0700"], ["0077"])
 
 
