@@ -101,7 +101,7 @@ class Agent:
                     self._live(journal, partial(self._tell_reloaded, changed))
             finally:
                 check.stop()
-            journal.remember(ended_well=self._exit_code == 0)
+            journal.remember(ended_well=self._exit_code == 0, suspect=self._exit_code != 0)
         return self._exit_code
 
     def _live(self, journal: Journal, on_ready: Callable[[], None]) -> None:

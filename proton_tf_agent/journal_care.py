@@ -3,7 +3,7 @@
 How closely it is looked at when the daemon starts is decided here. What is open always is: that is what work goes on
 from, and it costs milliseconds. The whole file is read only when the last daemon did not end in order: SQLite's quick
 check takes 0.3 s for 100,000 entries (375 MB) that are in memory, as they are when a process was killed, and as long
-as the disk needs after power loss, when rot is likeliest. Every row is looked at when a daemon has ended over damage,
+as the disk needs after power loss, when rot is likeliest. Every row is looked at when a daemon has ended with an error,
 and else once a day beside the work, 6 s for the same journal.
 """
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .domain.errors import AgentError, Problem
+from .domain.errors import AgentError, JournalDamaged, Problem
 from .journal import Journal, JournalRow
 from .journal_check import Depth, damage
 from .journal_memory import Memory, recall
@@ -25,7 +25,7 @@ from .journal_verify import Finding, rot
 from .telemetry import notify_systemd
 
 CHECK_EVERY_S = 86_400.0
-_AT_MOST_TO_START_S = 600  # for systemd: salvaging 100,000 entries takes half a minute
+_AT_MOST_TO_SALVAGE_S = 600  # for systemd; 100,000 entries take half a minute
 _AT_MOST_S = 5.0  # for one look: a commit waits for who reads, and gives up after ten seconds
 _INTERRUPTED = "interrupted"
 
@@ -41,6 +41,7 @@ def take_up(
     """
 
     changes: dict[str, Any] = {"ended_well": False, "suspect": False}
+    at_least = Depth.OPEN
 
     def prepare(hold: int) -> None:
         memory = recall(hold)
@@ -50,9 +51,9 @@ def take_up(
                 tell("journal.renewed", {"journal": path, "aside": aside if os.path.exists(aside) else None})
             changes.update(first_seen={}, checked_at=now)
             return
-        notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_START_S * 1_000_000}")
-        reason = damage(path, _depth(memory))
+        reason = damage(path, max(_depth(memory), at_least))
         if reason:
+            notify_systemd(f"EXTEND_TIMEOUT_USEC={_AT_MOST_TO_SALVAGE_S * 1_000_000}")
             salvaged = salvage(path, hold, memory or Memory())
             tell("journal.salvaged", {
                 "aside": salvaged.aside, "reason": reason, "kept": sum(salvaged.kept.values()),
@@ -60,7 +61,11 @@ def take_up(
             })  # fmt: skip
             changes.update(checked_at=now)
 
-    journal = Journal.open_as_daemon(path, on_disk_failure, reserve, prepare)
+    try:
+        journal = Journal.open_as_daemon(path, on_disk_failure, reserve, prepare)
+    except JournalDamaged:  # in what is not looked at when it was left in order
+        at_least = Depth.WHOLE
+        journal = Journal.open_as_daemon(path, on_disk_failure, reserve, prepare)
     journal.remember(**changes)  # only now is there a journal to be remembered
     return journal
 

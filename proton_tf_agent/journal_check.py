@@ -97,8 +97,8 @@ def _look_at_older(journal: Store, version: int) -> None:
 
 
 def _version_in_meta(journal: Store) -> int | None:
-    rows = [row for row in journal.query_undecoded("verify_meta", at="", limit=-1) if row["key"] == "schema_version"]
-    sealed = [row["value"] for row in rows if "seal" in row.keys() and is_sealed("meta", row)]  # noqa: SIM118
+    rows = [row for row in journal.query_undecoded("verify_meta", at="", limit=-1) if row[0] == "schema_version"]
+    sealed = [row[1] for row in rows if "seal" in row.keys() and is_sealed("meta", row)]  # noqa: SIM118
     return int(sealed[0]) if sealed else None
 
 

@@ -20,7 +20,8 @@ _MOST = 1 << 20
 
 class Memory(msgspec.Struct, frozen=True):
     """first_seen: as in the journal's meta: when it first heard of each watch root. checked_at: when everything in it
-    was last checked. ended_well: its last holder ended in order. suspect: one has found damage and ended over it.
+    was last checked. ended_well: its last holder ended in order. suspect: it ended with an error, which may come of
+    damage.
     """
 
     first_seen: dict[str, float] = {}
