@@ -31,6 +31,7 @@ __all__ = [
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
 _SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED)
+_LAST_WORDS = (EntryState.DELIVERED, EntryState.PARKED)  # states in which a line's last word may need to be said again
 
 _decode_run = msgspec.json.Decoder(Run).decode
 _decode_binding = msgspec.json.Decoder(Binding).decode
@@ -351,20 +352,28 @@ class Journal(Upkeep):
                 waited=trouble.waited if trouble else 0.0, reduced=settled.reduced, suspect=settled.suspect,
             )  # fmt: skip
             self._do("seal_entry", seq=seq)
-            return self._reassert(seq, now, reassert_after) if settled.state is EntryState.DELIVERED else 0
+            return self._reassert(seq, now, reassert_after) if settled.state in _LAST_WORDS else 0
 
     def _reassert(self, seq: int, now: float, after: float) -> int:
+        """Say the last word of an entry's line once more, if need be. Where the entry was parked, that is still the one
+        that was delivered before it."""
         (row,) = self._all("entry", seq=seq)
+        if row["state"] == EntryState.PARKED:
+            last = self._one("last_delivered", sink=row["sink"], resource_arn=row["resource_arn"], seq=seq)
+            if last is None:
+                return 0
+            (row,) = self._all("entry", seq=last["seq"])
         line = {name: row[name] for name in ("sink", "resource_arn", "notification_id")}
         if row["reassertion"] or row["status"] == "IN_PROGRESS":
             return 0
-        if not self._one("may_be_contradicted", **line, seq=seq):
+        if not self._one("may_be_contradicted", **line, seq=row["seq"], until=seq):
             return 0
         # Where more is to be told already, saying it again is left to the line's next terminal status.
         behind = self._one("next_in_line", sink=row["sink"], resource_arn=row["resource_arn"])
         again = self._insert_entry(
             _decode_notification(row["body"]), row["sink"], EntryState.SUPERSEDED if behind else EntryState.PENDING,
-            now, "superseded" if behind else "reasserted", due_at=now + after, replay_of=row["replay_of"] or seq,
+            now, "superseded" if behind else "reasserted", due_at=now + after,
+            replay_of=row["replay_of"] or row["seq"],
             superseded_by=behind["seq"] if behind else None, reassertion=True, body=row["body"],
         )  # fmt: skip
         return 0 if behind else again

@@ -260,13 +260,14 @@ RETURNING seq, notification_id
 -- name: overtaken_by
 -- Runs that began later and have told their end already: if the earlier one was over by then, what it has to say comes
 -- too late. So does what a mere plan has to say of a deployment that has ended since the plan began (`done`). Clocks may
--- be set back: a run that began when such an end had been told, of which something was told since, or while that lies in
--- the future, is the later one.
+-- be set back: a run that began when such an end had been told, of which something was told since, or while the other
+-- lies in the future, is the later one.
 SELECT seq, run_id, (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at) AS done
 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND (run_started_at > :run_started_at
        OR (:plans AND deployment_id IS :deployment_id AND created_at >= :run_started_at AND run_id <> :run_id))
-  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL AND created_at BETWEEN :run_started_at AND :now
+  AND status <> 'IN_PROGRESS' AND state <> 'superseded' AND replay_of IS NULL
+  AND created_at BETWEEN :run_started_at AND :now AND run_started_at <= :now
   AND NOT EXISTS (SELECT 1 FROM outbox AS since WHERE since.run_id = :run_id AND since.sink = :sink
     AND since.seq > outbox.seq AND since.state <> 'superseded' AND since.replay_of IS NULL)
 ORDER BY seq DESC
@@ -327,15 +328,18 @@ RETURNING seq
 -- name: next_in_line
 SELECT min(seq) AS seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') HAVING min(seq) IS NOT NULL
+-- name: last_delivered
+SELECT seq FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND state = 'delivered' AND seq < :seq
+ORDER BY seq DESC LIMIT 1
 -- name: may_be_contradicted
--- Whether a request of the line may still be on its way that says something else than this terminal status. Those from
--- before the last one that was delivered were its matter, unless saying it again was left to us.
+-- Whether a request of the line from before `until` may still be on its way that says something else than this terminal
+-- status. Those from before the last one that was delivered were its matter, unless saying it again was left to us.
 WITH line AS (SELECT * FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn),
   last AS (SELECT coalesce(max(seq), 0) AS seq FROM line
     WHERE seq < :seq AND status <> 'IN_PROGRESS' AND state = 'delivered' AND NOT reassertion)
-SELECT 1 FROM line, last WHERE notification_id <> :notification_id AND CASE WHEN reassertion
-  THEN state = 'superseded' AND superseded_by > last.seq AND superseded_by <= :seq
-  ELSE line.seq >= last.seq AND line.seq < :seq
+SELECT 1 FROM line, last WHERE CASE WHEN reassertion
+  THEN state = 'superseded' AND superseded_by > last.seq AND superseded_by <= :until
+  ELSE line.seq >= last.seq AND line.seq < :until AND notification_id <> :notification_id
     AND EXISTS (SELECT 1 FROM attempt WHERE attempt.seq = line.seq AND ambiguous) END LIMIT 1
 -- name: park_damaged
 UPDATE outbox SET state = 'parked', reason = 'checksum', settled_at = :now WHERE seq = :seq

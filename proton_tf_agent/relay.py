@@ -283,7 +283,7 @@ class Relay:
         self._remember(finished, settled, ticks + wait)
         if again:
             outlet.due[again] = ticks + reassert_after
-        self._report(entry, outcome, settled, wait, again)
+        self._report(entry, outcome, settled, wait, self._journal.entry(again, now) if again else None)
         self._change(outlet, held, since, ticks)
 
     def _remember(self, finished: _Finished, settled: Settled, due: float) -> None:
@@ -314,7 +314,7 @@ class Relay:
             name = "sink.gone" if circuit.held_for is OutcomeKind.GONE else "sink.held"
             self._tell(name, {**told, "held_for": circuit.held_for.value, "reason": circuit.code})
 
-    def _report(self, entry: Entry, outcome: Outcome, settled: Settled, wait: float, again: int) -> None:
+    def _report(self, entry: Entry, outcome: Outcome, settled: Settled, wait: float, again: Entry | None) -> None:
         name = _TOLD.get(settled.state, "notification.deferred")
         keys: dict[str, object] = {
             "seq": entry.seq, "run_id": entry.notification.run_id, "sink": entry.sink,
@@ -330,8 +330,12 @@ class Relay:
             self._tell("notification.reduced", {**_without(keys, "retry_in_s"), "request_id": outcome.request_id})
         if settled.suspect and not entry.suspect:
             self._tell("notification.suspected", keys)
-        if again:
-            self._tell("notification.reasserted", {**_without(keys, "attempt"), "seq": again, "replay_of": entry.seq})
+        if again is not None:
+            said = again.notification
+            self._tell("notification.reasserted", {
+                "seq": again.seq, "replay_of": again.replay_of, "run_id": said.run_id, "sink": again.sink,
+                "resource_arn": said.resource_arn, "deployment_id": said.deployment_id, "status": said.status.value,
+            })  # fmt: skip
 
 
 _TOLD = {EntryState.DELIVERED: "notification.delivered", EntryState.PARKED: "notification.parked"}
