@@ -257,7 +257,7 @@ class World:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         jumps = (-3.2e8, 3.2e8, -3600.0, 3600.0, -100.0)
-        self._jumps = [(self.rng.uniform(0, 1500), self.rng.choice(jumps)) for _ in range(self.rng.randrange(3))]
+        self.jumps = [(self.rng.uniform(0, 1500), self.rng.choice(jumps)) for _ in range(self.rng.randrange(3))]
         self.scripts = scripts(self.rng, self._wall_at)
         self.endpoint = Endpoint(self, random.Random(self.seed + 1))
         self.directory = tempfile.mkdtemp(dir=_SHM)
@@ -277,7 +277,7 @@ class World:
         return self._wall_at(self.ticks)
 
     def _wall_at(self, ticks: float) -> float:
-        return EPOCH + ticks + sum(jump for at, jump in self._jumps if at <= ticks)
+        return EPOCH + ticks + sum(jump for at, jump in self.jumps if at <= ticks)
 
     def later(self, seconds: float, happens: Callable[[], None]) -> None:
         """Let something happen after so many seconds, whatever becomes of the agent."""
