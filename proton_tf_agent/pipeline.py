@@ -602,6 +602,8 @@ class _Batch:
         later = self._runs.get(later_id) or self._journal.run(later_id)
         if later is None:
             return True
+        if run.wrapped is not None and run.wrapped.exited_at is not None:
+            return follows(later.run, run, run.wrapped.exited_at)
         over_at = run.log_written_at if run.log is Log.CLOSED else self.last_words.get(run.anchor)
         if over_at is None or run.lock is Lock.ABANDONED:  # it may have been silent before it was killed
             over_at = self._journal.last_seen(run.run_id, ev.LockReleased, ev.HolderGone)

@@ -51,6 +51,10 @@ ABSENCES = {
         (start(f"{GATED} > apply.log"), *_UNDER_WAY), (*_GO_ON, run("cp apply.log kept.log"), _AGAIN),
         ("SUCCEEDED",), ("applied", "applied"),
     ),
+    "a success behind a wrapper": Absence(
+        (start(f"exec $EXEC {APPLY} -var gate=$GATE > apply.log"), *_UNDER_WAY), (*_GO_ON, _AGAIN),
+        ("SUCCEEDED",), ("applied", "applied"),
+    ),
     "a success, and the next run is at work": Absence(
         (start(f"{GATED} > apply.log"), *_UNDER_WAY), (*_GO_ON, _AT_WORK, read("gated: Destroying")),
         ("SUCCEEDED",), ("undetermined", "applied"), (run("echo > $OUTSIDE/second"), end(0)),
