@@ -25,11 +25,13 @@ from . import spool_directory
 from .domain.evidence import (
     Cursor,
     ErrorReported,
+    Fact,
     Form,
     LockRefused,
     LockReplaced,
     LockTaken,
     LogClosed,
+    LogOverwritten,
     Observation,
     OperationStarted,
     TracesGone,
@@ -336,7 +338,19 @@ class Observer:
         # Their last words come before their end.
         self.read([*closed, *renamed], found=True)
         if observations:
-            self._pipeline.absorb(observations, now, self._born)
+            self._pipeline.absorb([self._as_read(o) for o in observations], now, self._born)
+
+    def _as_read(self, observation: Observation) -> Observation:
+        """What the processes tell, after their logs were read: who writes a log no more may have had another write over
+        it by then."""
+        cursor = self._pipeline.cursors.get(observation.path)
+        cut = {mark.anchor for mark in cursor.marks if mark.cut} if cursor else set()
+        cut |= {run.anchor for run in self._pipeline.open_runs if run.log is Log.OVERWRITTEN}
+        facts = (
+            Fact(LogOverwritten(), fact.anchor) if isinstance(fact.evidence, LogClosed) and fact.anchor in cut else fact
+            for fact in observation.facts
+        )
+        return replace(observation, facts=tuple(facts))
 
 
 def _always(_path: str) -> float:

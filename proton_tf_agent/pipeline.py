@@ -34,7 +34,7 @@ from .journal import Journal, Part, Recorded
 # Facts that come once per resource: counted in the run, not kept one by one.
 _COUNTED = (ev.ResourceRefreshed, ev.ChangePlanned, ev.ResourceApplied, ev.ApplyStarted)
 # Facts that tell of an end and are no sign of life, however late they are found out.
-_DEPARTURES = (ev.LogClosed, ev.HolderGone, ev.TracesGone)
+_DEPARTURES = (ev.LogClosed, ev.LogOverwritten, ev.HolderGone, ev.TracesGone)
 # What a log may say of the outcome.
 _PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashReported, ev.ApprovalDeclined)
 
@@ -306,6 +306,8 @@ class _Batch:
         run = self._run_of(fact, observation, old)
         if run is None or (fact.anchor and fact.anchor == run.echo):
             return
+        if isinstance(fact.evidence, ev.LogOverwritten) and run.log_path != observation.path:
+            return  # it was renamed before, and goes on there
         if not fact.record_id and self._is_anothers_refusal(run, fact):
             return  # a wrapper hears one command alone
         if (holder := self._handed_back(run, fact, observation.path)) is not None:
@@ -600,6 +602,8 @@ class _Batch:
         later = self._runs.get(later_id) or self._journal.run(later_id)
         if later is None:
             return True
+        if run.wrapped is not None and run.wrapped.exited_at is not None:
+            return follows(later.run, run, run.wrapped.exited_at)
         over_at = run.log_written_at if run.log is Log.CLOSED else self.last_words.get(run.anchor)
         if over_at is None or run.lock is Lock.ABANDONED:  # it may have been silent before it was killed
             over_at = self._journal.last_seen(run.run_id, ev.LockReleased, ev.HolderGone)
@@ -679,7 +683,8 @@ def _last_words(observation: Observation) -> dict[str, float]:
     """By anchor: when a run had said its last, as far as a look at its log tells. Of a run that another follows in the
     log only its beginning is known."""
     at = observation.spoke_at
-    words = {fact.anchor: at for fact in observation.facts if fact.anchor and at is not None}
+    speaks = [fact for fact in observation.facts if not isinstance(fact.evidence, ev.LogOverwritten)]
+    words = {fact.anchor: at for fact in speaks if fact.anchor and at is not None}
     begun: dict[str, Fact] = {}
     for fact in observation.facts:
         if isinstance(fact.evidence, ev.OperationStarted):

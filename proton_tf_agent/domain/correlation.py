@@ -179,8 +179,9 @@ def _was_wrapped(
     wrapped = run.wrapped
     if wrapped is None or not (run.directory == directory or _contains(directory, run.directory)):
         return False
-    if not run.is_heard and (run.anchor or run.log is not Log.ABSENT) and run.log is not Log.CLOSED:
-        return False  # it has its log
+    has_log = run.log is Log.OPEN or (run.anchor and run.log is Log.ABSENT)
+    if not run.is_heard and has_log:
+        return False
     at = started.at
     if at is not None and run.form is Form.JSON and run.log_started_at is not None:
         return at == run.log_started_at  # the very same line

@@ -252,6 +252,12 @@ class LogClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class LogOverwritten:
+    """The file of the log began anew before its end was read, and the run does not go on in it: the next one has begun
+    there, or nobody writes it any more. What it still had to say is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockTaken:
     """A lock info file names a lock. operation is Terraform's string, e.g. `OperationTypeApply`."""
 
@@ -357,6 +363,7 @@ Evidence = (
     | OutcomeContradicted
     | HostRestarted
     | LogClosed
+    | LogOverwritten
     | LockTaken
     | LockReleased
     | LockReplaced
@@ -384,7 +391,8 @@ class Mark:
 
     anchor names the run whose lines come now (empty: none), offset is where the line began that opened it. phase is
     the human reader's own word for how far that run has come. unit is the directory Terragrunt prefixes lines with;
-    a log without such prefixes has one mark, and its unit is empty.
+    a log without such prefixes has one mark, and its unit is empty. cut: the file began anew, and no line of the run
+    has been read since.
     """
 
     anchor: str = ""
@@ -392,6 +400,7 @@ class Mark:
     form: Form | None = None
     phase: str = ""
     unit: str = ""
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from . import evidence as ev
 from .evidence import Evidence
-from .run import AMENDABLE, Counts, Lock, Log, Run, Wrapped, Wrapper
+from .run import AMENDABLE, Counts, Lock, Log, Run, RunStatus, Wrapped, Wrapper
 
 
 def _operation_started(run: Run, e: ev.OperationStarted) -> Run:
@@ -69,7 +69,7 @@ def _host_restarted(run: Run, _e: ev.HostRestarted) -> Run:
     if run.wrapped is not None and run.is_wrapped:
         run = replace(run, wrapped=replace(run.wrapped, wrapper=Wrapper.GONE))
     lock = Lock.ABANDONED if run.lock is Lock.HELD else run.lock
-    return replace(run, lock=lock, log=Log.ABSENT if run.log is Log.ABSENT else Log.CLOSED)
+    return replace(run, lock=lock, log=Log.CLOSED if run.log is Log.OPEN else run.log)
 
 
 def _error_reported(run: Run, e: ev.ErrorReported) -> Run:
@@ -116,6 +116,17 @@ def _log_closed(run: Run, e: ev.LogClosed) -> Run:
     return replace(run, log=Log.CLOSED, log_written_at=e.written_at if known is None else known)
 
 
+def _log_overwritten(run: Run, _e: ev.LogOverwritten) -> Run:
+    if run.log is Log.CLOSED:
+        return run  # all it had to say was read before
+    waiting = run.verdict
+    if waiting is not None and (
+        waiting.status is RunStatus.PLANNED_AND_FINISHED or (waiting.status is RunStatus.CANCELED and not run.errors)
+    ):
+        waiting = None  # it waited for what has not been read: errors, or the summary of a run that was asked to stop
+    return replace(run, log=Log.OVERWRITTEN, verdict=waiting)
+
+
 def _decision_taken(run: Run, e: ev.DecisionTaken) -> Run:
     # The first counts, and only where there is something to decide.
     return replace(run, decision=e) if run.status in AMENDABLE and run.decision is None else run
@@ -144,6 +155,7 @@ _NOTED: dict[type, Callable[..., Run]] = {
     ev.HostRestarted: _host_restarted,
     ev.StateSaveFailed: lambda run, e: replace(run, state_saved=False),
     ev.LogClosed: _log_closed,
+    ev.LogOverwritten: _log_overwritten,
     ev.LockTaken: _lock_taken,
     ev.LockReleased: lambda run, e: _lock_ended(run, Lock.RELEASED),
     ev.LockReplaced: lambda run, e: _lock_ended(run, Lock.REPLACED),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .binding import Binding, is_deployment_id, is_resource_arn
+from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
@@ -144,12 +145,12 @@ def remedies(run: Run) -> tuple[str, ...]:
     if run.status is not RunStatus.UNDETERMINED:
         return ()
     log = "a log with Terraform's own verdict (`terraform apply -json > apply.log`)"
-    if run.log is not Log.ABSENT:
+    if run.log is Log.OVERWRITTEN:
+        log = "a copy of its whole log in the run directory, should there be one" if run.form is Form.JSON else ""
+    elif run.log is not Log.ABSENT:
         log = "the rest of its log, should it still come"
-    return (
-        log,
-        f"your word: `proton-tf-agent runs settle {run.run_id} --as succeeded|failed --reason '...'`",
-    )
+    word = f"your word: `proton-tf-agent runs settle {run.run_id} --as succeeded|failed --reason '...'`"
+    return (log, word) if log else (word,)
 
 
 def _may_have_ended(status: RunStatus, no_changes_succeed: bool) -> bool:

@@ -78,6 +78,7 @@ class Log(StrEnum):
     ABSENT = "absent"
     OPEN = "open"
     CLOSED = "closed"
+    OVERWRITTEN = "overwritten"  # before its end was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,8 @@ class Run:
         """When the run was over at the latest, as far as it tells by itself; None while it may go on."""
         if self.log is Log.CLOSED:
             return self.log_written_at or self.started_at
+        if self.log is Log.OVERWRITTEN:
+            return self.started_at
         held = self.log is Log.OPEN or self.lock in (Lock.UNSEEN, Lock.HELD)
         return None if held else self.started_at
 

@@ -16,6 +16,7 @@ What the table promises:
 - As long as a wrapper is at work nothing else ends a run: it will say how Terraform ended.
 - Error diagnostics come at the end of an operation (terraform internal/command/apply.go: the view prints them
   after the operation returned, before the deferred unlock), so "errors and the log closed" is proof of failure.
+- Silence is a sign of death only where a log was read to its end: what was written over may have told a success.
 - A lock that nobody holds although its info file is there means that its owner died (it is deleted before the
   unlock: internal/states/statemgr/filesystem.go, Unlock); that is an inference and the reason says so.
 
@@ -111,9 +112,10 @@ def over_and_crashed(run: Run) -> bool:
 
 
 def died_with_its_host(run: Run) -> bool:
-    """no apply summary, no error diagnostics, and the run had not come to its own end"""
+    """no apply summary, no error diagnostics, the run had not come to its own end, and its log was not written over"""
     ended = summarised(run) or run.errors or run.crashed or run.interrupted or run.refused
-    return not ended and run.lock not in (Lock.RELEASED, Lock.REPLACED)
+    unknown = run.log is Log.OVERWRITTEN and run.lock is not Lock.ABANDONED
+    return not ended and not unknown and run.lock not in (Lock.RELEASED, Lock.REPLACED)
 
 
 def over_with_errors(run: Run) -> bool:
@@ -139,6 +141,36 @@ def over_and_was_a_plan(run: Run) -> bool:
 def over_and_seems_a_plan(run: Run) -> bool:
     """over, and no lock says what it was"""
     return over(run) and run.lock is not Lock.ABANDONED and run.operation is None
+
+
+def overwritten(run: Run) -> bool:
+    """the log was written over before its end was read, and the lock is not held"""
+    return run.log is Log.OVERWRITTEN and lock_not_held(run)
+
+
+def overwritten_and_refused(run: Run) -> bool:
+    """log written over, and the lock was refused"""
+    return overwritten(run) and run.refused
+
+
+def overwritten_and_interrupted(run: Run) -> bool:
+    """log written over, interrupted, with error diagnostics"""
+    return overwritten_with_errors(run) and run.interrupted
+
+
+def overwritten_and_crashed(run: Run) -> bool:
+    """log written over, and Terraform's own crash report was seen"""
+    return overwritten(run) and run.crashed and not summarised(run)
+
+
+def overwritten_with_errors(run: Run) -> bool:
+    """log written over, with error diagnostics and no apply summary"""
+    return overwritten(run) and not summarised(run) and run.errors > 0
+
+
+def overwritten_and_abandoned(run: Run) -> bool:
+    """log written over, and the lock's holder is gone"""
+    return overwritten(run) and run.lock is Lock.ABANDONED
 
 
 def released_and_interrupted(run: Run) -> bool:
@@ -263,7 +295,9 @@ def _from(*statuses: RunStatus) -> frozenset[RunStatus]:
 S, B, W = RunStatus, Basis, Wait
 UNPROVEN = AMENDABLE | DECIDABLE  # `fold` lets no fact come near a final status that rests on proof
 RELEASES = (ev.LockReleased, ev.LockReplaced)
-ENDS = (ev.LogClosed, *RELEASES, ev.HolderGone, ev.HostRestarted, ev.WrapperGone)
+OTHER_ENDS = (*RELEASES, ev.HolderGone, ev.HostRestarted, ev.WrapperGone)
+ENDS = (ev.LogClosed, *OTHER_ENDS)
+CUTS = (ev.LogOverwritten, *OTHER_ENDS)
 
 TRANSITIONS: tuple[Row, ...] = (
     # How a run gets under way.
@@ -291,8 +325,8 @@ TRANSITIONS: tuple[Row, ...] = (
     ),
     Row(OPEN | UNPROVEN, (ev.OutputsReported,), summarised, S.APPLIED, "the log says: apply complete", B.PROOF),
     Row(
-        OPEN, (ev.LogClosed, ev.TracesGone, ev.HostRestarted, ev.WrapperGone), summarised, S.APPLIED,
-        "the log says: apply complete", B.PROOF,
+        OPEN, (ev.LogClosed, ev.LogOverwritten, ev.TracesGone, ev.HostRestarted, ev.WrapperGone), summarised,
+        S.APPLIED, "the log says: apply complete", B.PROOF,
     ),
     # The wrapper has waited for Terraform: its exit status is proof.
     Row(
@@ -336,6 +370,21 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(
         OPEN, (ev.TracesGone,), nothing_concluded, S.UNDETERMINED,
         "its files are gone, and what was read of them tells no outcome", B.INFERENCE, W.SETTLE,
+    ),
+    # The log was written over before its end was read. What was read of it counts, and a lock that was left behind
+    # still tells of a death. But who was asked to stop may have succeeded, and a plan may have failed or gone on.
+    Row(OPEN, CUTS, overwritten_and_refused, S.ERRORED, "the state lock was refused", B.PROOF, W.GRACE),
+    Row(OPEN, CUTS, overwritten_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
+    Row(OPEN, CUTS, overwritten_and_crashed, S.ERRORED, "Terraform crashed", B.PROOF),
+    Row(OPEN, CUTS, overwritten_with_errors, S.ERRORED, "Terraform reported errors", B.PROOF),
+    Row(
+        OPEN, CUTS, overwritten_and_abandoned, S.LOST,
+        "inferred: nobody holds the lock any more, and the log was written over before its end was read",
+        B.INFERENCE, W.GRACE,
+    ),
+    Row(
+        OPEN, CUTS, overwritten, S.UNDETERMINED,
+        "its log was written over before its end was read", B.INFERENCE, W.SETTLE,
     ),
     # The log is closed and nobody holds the lock: what was found is all there is.
     Row(OPEN, ENDS, over_and_interrupted, S.CANCELED, "Terraform was interrupted and stopped", B.PROOF),
@@ -458,7 +507,7 @@ def advance(run: Run, fact: Fact, now: float, patience: Patience) -> tuple[Run, 
             return run, None
         # Who seemed gone because the log was closed is not: such an inference has nothing left to stand on.
         # The same goes for who vanished with log and lock and is back with both.
-        resumed = run.log is Log.CLOSED and run.lock in (Lock.UNSEEN, Lock.GONE)
+        resumed = run.log in (Log.CLOSED, Log.OVERWRITTEN) and run.lock in (Lock.UNSEEN, Lock.GONE)
         verdict = None if resumed and not _is_proven(run.verdict) else run.verdict
         lock = Lock.HELD if resumed and run.lock is Lock.GONE else run.lock
         run = replace(run, position=fact.position, log=Log.OPEN, lock=lock, verdict=verdict)
@@ -467,8 +516,9 @@ def advance(run: Run, fact: Fact, now: float, patience: Patience) -> tuple[Run, 
 
 def _awaits_more(run: Run, verdict: Verdict) -> bool:
     """Whether a verdict waits on although the next run has begun, and the last word about a resource must be the last
-    run's: the outputs of a success are on their way, and where nothing was inferred an open log may still tell."""
-    unclear = run.log is Log.OPEN and verdict.status is RunStatus.UNDETERMINED
+    run's: the outputs of a success are on their way, and where nothing was inferred a log may still tell that is open,
+    or was renamed before the next run began in a file of its name."""
+    unclear = run.log in (Log.OPEN, Log.OVERWRITTEN) and verdict.status is RunStatus.UNDETERMINED
     return unclear or verdict.status is RunStatus.APPLIED
 
 
@@ -492,7 +542,8 @@ def _take(run: Run, row: Row, evidence: Evidence, now: float, patience: Patience
         return _move(run, verdict, evidence, now)
     waiting = run.verdict
     if waiting is not None and (waiting.status, waiting.basis) == (verdict.status, verdict.basis):
-        verdict = min(waiting, verdict, key=lambda v: v.due_at)  # the same verdict may come sooner, never later
+        # The same verdict may come sooner, never later; why, the last fact knows best.
+        verdict = replace(verdict, due_at=min(waiting.due_at, verdict.due_at))
     return replace(run, verdict=verdict), None
 
 

@@ -26,6 +26,8 @@ it: warnings come before errors, and both before the summary. A summary must als
 
 What another process writes into a log, or over it, is no more the last run's: once nobody wrote a log any more, the
 next line that may begin a run does. (A saved plan has no plan to print; its first line looks like an apply going on.)
+Where the file began anew, the end of the last run was written over unread, unless lines of its own come first. An error
+is no such line, nor a crash: they may be the next command's. What is held back then stays so.
 
 The reader and what each line means to it stay in one file, however long: neither is understood without the other.
 """
@@ -91,14 +93,16 @@ def reopened(mark: Mark) -> Mark:
     return with_changes(mark, phase=human_phase.text_of(replace(phase, closed=False)))
 
 
-def begun_anew(mark: Mark) -> Mark:
-    """The mark of a log whose file began anew. If its first line opens a run, that is another run; else the old one
-    goes on, for copytruncate cuts logs anywhere. What was closed does not go on."""
-    phase = human_phase.phase_of(mark.phase)
-    if phase.closed:
-        return Mark(form=mark.form, unit=mark.unit)
+def begun_anew(mark: Mark) -> tuple[tuple[Fact, ...], Mark]:
+    """What was pending, and the mark of a log whose file began anew. If its first line opens a run, that is another
+    run; else the old one goes on, for copytruncate cuts logs anywhere. What was closed does not go on."""
+    if is_closed(mark):
+        return (), Mark(form=mark.form, unit=mark.unit)
+    reader = _Reader(mark, "", "")
+    reader.flush()
+    phase = human_phase.phase_of(reader.mark().phase)
     kept = Phase(phase.stage, begins=True, due=phase.due, changes=phase.changes, warned=phase.warned, held=phase.held)
-    return with_changes(mark, phase=human_phase.text_of(kept))
+    return tuple(reader.facts), with_changes(mark, phase=human_phase.text_of(kept), cut=bool(mark.anchor))
 
 
 def begins_run(line: bytes) -> bool:
@@ -128,14 +132,14 @@ class _Reader:
         self._delimiter, self._tainted = phase.delimiter, phase.tainted
         self._begins, self._pending, self._closed = phase.begins, phase.pending, phase.closed
         self.before, self.due, self._changes = phase.before, phase.due, phase.changes
-        self._warned, self.held = phase.warned, phase.held
+        self._warned, self.held, self._cut = phase.warned, phase.held, mark.cut
 
     def mark(self) -> Mark:
         phase = Phase(
             self.stage, self._delimiter, self._tainted, self._begins, self._pending, self._closed, self.before,
             self.due, self._changes, self._warned, self.held,
         )  # fmt: skip
-        return Mark(self._anchor, self._start, self._form, human_phase.text_of(phase), self._unit)
+        return Mark(self._anchor, self._start, self._form, human_phase.text_of(phase), self._unit, self._cut)
 
     def take(self, offset: int, line: bytes) -> None:
         if len(line) > _MAX_LINE:
@@ -199,6 +203,11 @@ class _Reader:
         """Whether what comes now may be a copy of what a provisioner printed."""
         return self.stage == _FAILED and self._tainted
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file began anew and no line has come that is certainly of the run that was on."""
+        return self._cut
+
     def enter(self, offset: int, text: str, stage: str, active: tuple[str, ...] = _ACTIVE) -> bool:
         """Go to a stage; unless one of the stages `active` is on, a run begins here. Whether the line is believed."""
         if self.stage == _TEST:
@@ -214,7 +223,7 @@ class _Reader:
         seed = f"{self._identity}\0{self._unit}\0{offset}".encode("utf-8", "surrogateescape")
         self._anchor = hashlib.blake2b(seed, digest_size=12).hexdigest()
         self._start, self._form = offset, Form.HUMAN
-        self._tainted = self._begins = self._closed = self._warned = self.due = False
+        self._tainted = self._begins = self._closed = self._warned = self.due = self._cut = False
         self._changes, self.held = (0, 0, 0), ()
         tool = "tofu" if "OpenTofu" in text else "terraform"
         self.facts.append(Fact(ev.OperationStarted(tool, "", None, Form.HUMAN), self._anchor, 0, self._unit))
@@ -224,7 +233,8 @@ class _Reader:
         self.flush()
         self._tell_held()
         if self._anchor and not self._closed:
-            self.facts.append(Fact(ev.LogClosed(), self._anchor, unit=self._unit))
+            ended = ev.LogOverwritten() if self._cut else ev.LogClosed()
+            self.facts.append(Fact(ended, self._anchor, unit=self._unit))
 
     def close(self) -> None:
         """Nobody writes the log any more. Only a run that was under way may yet get its end: a line at a time, by a
@@ -237,6 +247,7 @@ class _Reader:
     def add(self, offset: int, *evidence: Evidence) -> None:
         """Evidence from the line at offset, behind what is still pending: a fact that comes late is not heard."""
         self.flush()
+        self._cut = False
         self._put(self._position(offset), evidence)
 
     def count(self, kind: int) -> None:
@@ -246,6 +257,7 @@ class _Reader:
 
     def conclude(self, offset: int, outcome: Evidence, stage: str) -> None:
         """What became of the run, as the line at offset has it; it is held back where it may be foreign text."""
+        self._cut = False
         if not self._warned:
             self.add(offset, outcome)
         elif isinstance(outcome, ev.ApplySummarised):
@@ -259,7 +271,7 @@ class _Reader:
         self.stage = stage
 
     def _tell_held(self) -> None:
-        held, self.held = self.held, ()
+        held, self.held = () if self._cut else self.held, ()
         for one in human_outcome.told_of(held):
             self._put(one.position, human_outcome.evidence_of(one, self._changes))
 
@@ -289,6 +301,7 @@ class _Reader:
         action = text_of.action_of(what)
         self.flush()
         if action == "delete":
+            self._cut = False
             self._pending = Pending("deletion", self._position(offset), address)
         else:
             self.add(offset, ev.ChangePlanned(comment["new"] or address, action))
@@ -299,7 +312,7 @@ class _Reader:
             self._open(offset, text)
         elif not boxed and self.stage == _PLANNED and self.before not in (_BLANK, _QUESTION):
             return  # Terraform leaves a line free above its errors; other tools that follow a plan need not
-        elif self._closed or not (self.stage in (*_ACTIVE, _FAILED) or self.held):
+        elif self._closed or self._cut or not (self.stage in (*_ACTIVE, _FAILED) or self.held):
             return
         kind = "doubt" if self._is_doubtful else "error"
         self.stage = _FAILED
@@ -440,7 +453,7 @@ def _declined(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -
 
 
 def _crashed(reader: _Reader, offset: int, _text: str, _found: re.Match[str]) -> None:
-    if reader.stage in _ACTIVE:
+    if reader.stage in _ACTIVE and not reader.is_cut:
         reader.conclude(offset, ev.CrashReported(), _ENDED)
 
 

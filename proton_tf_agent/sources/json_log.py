@@ -2,7 +2,8 @@
 
 What a log is, is decided by its lines: a JSON object whose `@module` is `terraform.ui` or `tofu.ui`. Anything
 else between them (TF_LOG, warnings) is skipped, but for a crash report, which comes in no other form. A `version` line
-begins a new run; its digest is the anchor of every fact until the next one.
+begins a new run; its digest is the anchor of every fact until the next one. Where the file began anew, and the next run
+in it, the end of the one before was written over unread, unless lines of its own came in between (copytruncate).
 
 Speed: the type of a line is read off its end, where Terraform's encoder puts it, and only wanted types are decoded.
 Source: terraform internal/command/views/json/message_types.go, and .../views/json_view.go; unknown types and
@@ -126,7 +127,7 @@ def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tupl
     directories apart.
     """
     facts: list[Fact] = []
-    anchor, start, phase = mark.anchor, mark.offset, mark.phase
+    anchor, start, phase, cut = mark.anchor, mark.offset, mark.phase, mark.cut
     for offset, line in lines:
         kind = _kind(line)
         if kind == b"version":
@@ -135,7 +136,8 @@ def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tupl
             before = anchor
             anchor, start = ("", 0) if began is None else (_anchor(directory, line), offset)
             if before and before != anchor:  # the same line read again is the same run
-                facts.append(Fact(ev.LogClosed(), before, unit=mark.unit))
+                facts.append(Fact(ev.LogOverwritten() if cut else ev.LogClosed(), before, unit=mark.unit))
+            cut = False
             if began is not None:
                 facts.append(Fact(began, anchor, 0, mark.unit))
         elif anchor and kind in _READERS:
@@ -143,11 +145,12 @@ def read(lines: Iterable[tuple[int, bytes]], mark: Mark, directory: str) -> tupl
             for index, evidence in enumerate(_evidence(kind, line)):
                 facts.append(Fact(evidence, anchor, position + index, mark.unit))
                 phase = _PHASE_AFTER.get(type(evidence), phase)
-        elif anchor and not kind and line[0] in b"pfSg!" and not phase and (crash := _CRASH.match(line)):
+        elif anchor and not (kind or cut) and line[0] in b"pfSg!" and not phase and (crash := _CRASH.match(line)):
             phase = _CRASHED
             if not crash["plugin"]:
                 facts.append(Fact(ev.CrashReported(), anchor, offset - start, mark.unit))
-    return tuple(facts), Mark(anchor, start, Form.JSON, phase, mark.unit)
+        cut = cut and not (kind and _is_ours(line))
+    return tuple(facts), Mark(anchor, start, Form.JSON, phase, mark.unit, cut)
 
 
 def is_over(mark: Mark) -> bool:
@@ -201,6 +204,13 @@ def _kind(line: bytes) -> bytes:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return b""
     return head.type.encode() if head.module in _MODULES else b""
+
+
+def _is_ours(line: bytes) -> bool:
+    try:
+        return _decode_head(line).module in _MODULES
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
 
 
 def _evidence(kind: bytes, line: bytes) -> Iterable[Evidence]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ..domain.evidence import ApprovalAwaited, Cursor, Fact, Form, LogClosed, Mark
+from ..domain.evidence import ApprovalAwaited, Cursor, Fact, Form, LogClosed, LogOverwritten, Mark
 from . import human_log, json_log, terragrunt
 from .tail import Tail
 
@@ -36,10 +36,12 @@ def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tup
     facts: list[Fact] = []
     if cursor and new.restarted:
         for unit, mark in marks.items():
-            marks[unit] = _begun_anew(mark, cursor.offset)
-            if complete and _is_open(mark):  # its writer may have been gone before the file began anew
-                facts += [*human_log.finish(mark)[0], Fact(LogClosed(), mark.anchor, unit=unit)]
-                marks[unit] = human_log.finish(marks[unit])[1]
+            left, anew = _begun_anew(mark, cursor.offset)
+            facts += left
+            if complete and _is_open(anew):  # its writer may have been gone before the file began anew
+                facts.append(_end_of(anew))
+                anew = human_log.finish(anew)[1]
+            marks[unit] = anew
     for unit, lines in _parts(file.directory, new.lines, len(marks)).items():
         found, marks[unit] = _read_part(file, lines, marks.get(unit, Mark(unit=unit)), alone=len(marks) < 2)
         facts += found
@@ -54,7 +56,7 @@ def read(file: LogFile, new: Tail, cursor: Cursor | None, complete: bool) -> tup
             elif mark.form is Form.JSON:
                 marks[unit] = json_log.finish(mark)
             if mark.anchor:
-                facts.append(Fact(LogClosed(file.written_at), mark.anchor, unit=unit))
+                facts.append(_end_of(marks[unit], file.written_at))
     return tuple(facts), tuple(mark for unit, mark in marks.items() if not unit or mark.anchor or mark.phase)
 
 
@@ -77,11 +79,18 @@ def _is_open(mark: Mark) -> bool:
     return mark.form is Form.HUMAN and bool(mark.anchor) and not human_log.is_closed(mark)
 
 
-def _begun_anew(mark: Mark, length: int) -> Mark:
+def _end_of(mark: Mark, written_at: float | None = None) -> Fact:
+    """What there is to say of a run that does not go on in its log: that it was read to its end, or was not."""
+    return Fact(LogOverwritten() if mark.cut else LogClosed(written_at), mark.anchor, unit=mark.unit)
+
+
+def _begun_anew(mark: Mark, length: int) -> tuple[tuple[Fact, ...], Mark]:
     """The mark of a run whose log begins anew: positions go on behind what was read. Its first lines show which form
     the new content has; without a beginning of its own it continues the run, for copytruncate cuts logs anywhere."""
     moved = replace(mark, offset=mark.offset - length)
-    return human_log.begun_anew(moved) if mark.form is Form.HUMAN else replace(moved, form=None)
+    if mark.form is Form.HUMAN:
+        return human_log.begun_anew(moved)
+    return (), replace(moved, form=None, cut=bool(mark.anchor))
 
 
 def _parts(directory: str, lines: Sequence[Line], known: int) -> dict[str, Sequence[Line]]:
@@ -112,7 +121,7 @@ def _read_part(file: LogFile, lines: Sequence[Line], mark: Mark, alone: bool) ->
             found, mark = json_log.read(lines[at:end], mark, directory)
             facts += found
             if end < len(lines) and json_log.is_over(mark):
-                facts += [Fact(LogClosed(), mark.anchor, unit=mark.unit)] if mark.anchor else []
+                facts += [_end_of(mark)] if mark.anchor else []
                 mark = Mark(form=Form.HUMAN, unit=mark.unit)
             elif end < len(lines):
                 end += 1  # a command is at work, and speaks in no other form

@@ -1,5 +1,6 @@
 """A run writes over the log of the one before, and the agent is stopped wherever that may hurt: how the second ends is
-found out and told, and nothing else is told of it."""
+found out and told, and nothing else is told of it; of the first, whose end may have gone unread, no failure is told
+that was none."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.interleaving import RUN, Interleaving, Pause
+from support.interleaving import RUN, UNLOCKED, Interleaving, Pause
 
 from proton_tf_agent.domain.run import RunStatus
 
@@ -21,8 +22,8 @@ pauses = st.builds(Pause, calls, st.sampled_from([0.001, 0.2, 1.5, 4.0]))
 both_runs = st.lists(pauses, min_size=2 * len(RUN), max_size=2 * len(RUN))
 
 
-def the_second_ends_well(script: Sequence[Pause], *, hidden: bool) -> None:
-    with TemporaryDirectory() as base, Interleaving(Path(base), script, hidden=hidden) as interleaving:
+def both_end_well(script: Sequence[Pause], *, hidden: bool, run: Sequence[str] = RUN) -> None:
+    with TemporaryDirectory() as base, Interleaving(Path(base), script, hidden=hidden, run=run) as interleaving:
         interleaving.play()
         second, *others = interleaving.scene.runs()
         assert len(others) <= 1  # none where the first has come and gone unseen
@@ -33,6 +34,10 @@ def the_second_ends_well(script: Sequence[Pause], *, hidden: bool) -> None:
         told = [(n.run_id, n.status) for n in interleaving.scene.notifications()]
         ends = [status for run_id, status in told if run_id == second.run_id and status.is_terminal]
         assert (ends, told[-1]) == (["SUCCEEDED"], (second.run_id, "SUCCEEDED"))
+        for first in others:
+            assert first.status in (RunStatus.APPLIED, RunStatus.UNDETERMINED), first.reason
+            ends = [status for run_id, status in told if run_id == first.run_id and status.is_terminal]
+            assert ends == (["SUCCEEDED"] if first.status is RunStatus.APPLIED else [])
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["processes are seen", "processes are hidden"])
@@ -43,12 +48,12 @@ def test_a_run_that_comes_as_far_as_this_while_the_agent_is_stopped_is_told(hidd
     for stopped_before in range(25):
         script = [Pause(A_TURN)] * len(RUN) + [Pause(stopped_before)] + [Pause(0)] * at_once
         script += [Pause(A_TURN, 4.0)] * (2 * len(RUN) - len(script))
-        the_second_ends_well(script, hidden=hidden)
+        both_end_well(script, hidden=hidden)
 
 
 @settings(max_examples=100)
-@given(both_runs, st.booleans())
-def test_the_second_of_two_runs_is_told_however_they_and_the_agent_interleave(
-    script: list[Pause], hidden: bool
+@given(both_runs, st.booleans(), st.sampled_from([RUN, UNLOCKED]))
+def test_of_two_runs_nothing_false_is_told_and_the_second_is_however_they_and_the_agent_interleave(
+    script: list[Pause], hidden: bool, run: tuple[str, ...]
 ) -> None:
-    the_second_ends_well(script, hidden=hidden)
+    both_end_well(script, hidden=hidden, run=run)

@@ -33,6 +33,7 @@ FAILED = ev.ErrorReported("local-exec provisioner error", "terraform_data.bad")
 INTERRUPTED = ev.InterruptRequested()
 REFUSED = ev.LockRefused("99999999-2222-3333-4444-555555555555")
 CLOSED = ev.LogClosed()
+OVERWRITTEN = ev.LogOverwritten()
 RELEASED = ev.LockReleased(LOCK)
 REPLACED = ev.LockReplaced(LOCK)
 GONE = ev.HolderGone(LOCK)
@@ -81,6 +82,7 @@ EVERY_EVIDENCE: tuple[Evidence, ...] = (
     ev.StateSaveFailed(),
     ev.OutcomeContradicted(),
     CLOSED,
+    OVERWRITTEN,
     LOCKED_TO_PLAN,
     LOCKED_TO_APPLY,
     ev.LockTaken(LOCK, "OperationTypeRefresh"),

@@ -36,6 +36,8 @@ RUN = (
     "outputs", "close",
 )  # fmt: skip
 """`terraform apply -json > apply.log`, in the order in which the shell and Terraform do it."""
+UNLOCKED = tuple(step for step in RUN if step not in ("lock", "info", "info written", "info gone", "unlock"))
+"""The same with `-lock=false`, or with its lock where nobody looks."""
 
 _APPLY = (LOGS / "apply_ok.log").read_bytes().splitlines(keepends=True)
 _LINES = {
@@ -54,12 +56,12 @@ class Pause:
 
 
 class Interleaving:
-    """One interleaving; use as a context manager. hidden: the agent may not look into /proc.
+    """One interleaving; use as a context manager. hidden: the agent may not look into /proc. run: RUN or UNLOCKED.
 
     script: the pauses before the steps of the first run and of the second. Behind its end the world does not rest.
     """
 
-    def __init__(self, base: Path, script: Sequence[Pause], *, hidden: bool) -> None:
+    def __init__(self, base: Path, script: Sequence[Pause], *, hidden: bool, run: Sequence[str] = RUN) -> None:
         self.journal = Journal.open_as_daemon(str(base / "memory" / "journal.db"))
         self.journal._connection.execute("PRAGMA synchronous=OFF")  # no power is lost here
         self.scene = ObservedRoot(base, self.journal)
@@ -70,7 +72,7 @@ class Interleaving:
         self._hidden = hidden
         self._held = False
         self._writer = -1
-        self._steps = [(step, lock_id) for lock_id in ("first", "second") for step in RUN]
+        self._steps = [(step, lock_id) for lock_id in ("first", "second") for step in run]
         self._pauses = chain(script, [Pause(0)] * len(self._steps))
         self._pause = next(self._pauses)
         self._calls = 0

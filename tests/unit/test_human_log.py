@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.read_logs import ReadLog
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.evidence import Cursor, Evidence, Fact, Mark
-from proton_tf_agent.sources import human_log, log, tail
+from proton_tf_agent.domain.evidence import Evidence, Fact, Mark
+from proton_tf_agent.sources import human_log, log
 
 PLANNING = "Terraform will perform the following actions:\n"
 PLAN = "Plan: 1 to add, 0 to change, 0 to destroy.\n"
@@ -24,63 +24,12 @@ ERROR = "\nError: Unsupported argument\n\n  on main.tf line 1:\n"
 APPLIED = ev.ApplySummarised(1, 0, 0)
 
 
-class HumanLog:
-    """A log, and the agent's looks at it. runs: the anchors of the runs it told of, in their order."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.cursor: Cursor | None = None
-        self.facts: list[Fact] = []
-
-    def append(self, text: str) -> HumanLog:
-        with self.path.open("a") as file:
-            file.write(text)
-        return self
-
-    def overwrite(self, text: str) -> HumanLog:
-        """Truncate it, as a shell does long before Terraform writes."""
-        self.path.write_text("")
-        return self.look().append(text)
-
-    def look(self, *, complete: bool = False) -> HumanLog:
-        """Look at it; complete: nobody writes it."""
-        with self.path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            new = tail.read_new(
-                lambda offset, length: os.pread(file.fileno(), length, offset), status.st_size, 1, 1, self.cursor
-            )
-        was_looked_at = (self.cursor.generation if self.cursor else 0) + new.restarted
-        file_read = log.LogFile(str(self.path.parent), self.path.name, f"it\0{was_looked_at}", 1000.0)
-        facts, marks = log.read(file_read, new, self.cursor, complete)
-        self.facts += facts
-        self.cursor = Cursor(
-            str(self.path), 1, 1, new.offset, new.head, new.head_length, marks, generation=was_looked_at, end=new.end
-        )  # fmt: skip
-        return self
-
-    def end(self) -> HumanLog:
-        """Look at it when its writer is gone."""
-        return self.look(complete=True)
-
-    @property
-    def runs(self) -> list[str]:
-        return [fact.anchor for fact in self.facts if isinstance(fact.evidence, ev.OperationStarted)]
-
-    def told(self, run: int) -> list[Evidence]:
-        """The outcomes told of one of its runs."""
-        outcomes = (
-            ev.ApplySummarised | ev.ErrorReported | ev.ApprovalDeclined | ev.CrashReported | ev.OutcomeContradicted
-        )
-        anchor = self.runs[run]
-        return [f.evidence for f in self.facts if f.anchor == anchor and isinstance(f.evidence, outcomes)]
-
-
-Again = Callable[[HumanLog, str], HumanLog]
+Again = Callable[[ReadLog, str], ReadLog]
 
 
 @pytest.fixture
-def human(tmp_path: Path) -> HumanLog:
-    return HumanLog(tmp_path / "apply.log")
+def human(tmp_path: Path) -> ReadLog:
+    return ReadLog(tmp_path / "apply.log")
 
 
 # --- whose a line is ----------------------------------------------------------------------------------------------
@@ -88,9 +37,9 @@ def human(tmp_path: Path) -> HumanLog:
 
 @pytest.mark.parametrize("line_before", ["", "== deploying ==\n"])
 @pytest.mark.parametrize("applied", [CREATING + CREATED + SUCCESS, NOTHING_DONE])
-@pytest.mark.parametrize("again", [HumanLog.append, HumanLog.overwrite])
+@pytest.mark.parametrize("again", [ReadLog.append, ReadLog.overwrite])
 def test_a_saved_plan_that_is_applied_after_a_log_was_closed_proves_nothing_of_the_run_before(
-    human: HumanLog, again: Again, applied: str, line_before: str
+    human: ReadLog, again: Again, applied: str, line_before: str
 ) -> None:
     human.append(CREATING).look().end()
     again(human, line_before + applied).look().end()
@@ -99,16 +48,15 @@ def test_a_saved_plan_that_is_applied_after_a_log_was_closed_proves_nothing_of_t
     assert len(human.told(1)) == 1
 
 
-def test_a_log_that_was_written_over_and_closed_unseen_proves_nothing_of_the_run_before(human: HumanLog) -> None:
+def test_a_log_that_was_written_over_and_closed_unseen_proves_nothing_of_the_run_before(human: ReadLog) -> None:
     human.append(PLANNING + PLAN + CREATING).look()
     human.path.write_text(CREATING + CREATED + SUCCESS)
     human.end()
     assert [human.told(run) for run in range(len(human.runs))] == [[], [APPLIED]]
-    closed = [fact.anchor for fact in human.facts if isinstance(fact.evidence, ev.LogClosed)]
-    assert closed == human.runs
+    assert [human.ends(run) for run in range(len(human.runs))] == [[ev.LogOverwritten], [ev.LogClosed]]
 
 
-def test_a_run_that_begins_like_the_last_one_is_another_though_it_was_written_over_it_unseen(human: HumanLog) -> None:
+def test_a_run_that_begins_like_the_last_one_is_another_though_it_was_written_over_it_unseen(human: ReadLog) -> None:
     alike = PLANNING + "  # terraform_data.a will be created\n" * 100 + PLAN + CREATING
     human.append(alike + CREATED + SUCCESS).look().end()
     human.path.write_text(alike + "terraform_data.a: Still creating... [10s elapsed]\n" * 9 + ERROR)
@@ -116,14 +64,14 @@ def test_a_run_that_begins_like_the_last_one_is_another_though_it_was_written_ov
     assert [human.told(run) for run in range(len(human.runs))] == [[APPLIED], [FAILED]]
 
 
-def test_a_run_goes_on_in_a_log_that_is_cut_while_it_is_written(human: HumanLog) -> None:
+def test_a_run_goes_on_in_a_log_that_is_cut_while_it_is_written(human: ReadLog) -> None:
     human.append(PLANNING + PLAN + CREATING).look()
     human.overwrite("terraform_data.b: Creating...\n" + CREATED + SUCCESS).look().end()
     assert len(human.runs) == 1
     assert human.told(0) == [APPLIED]
 
 
-def test_the_end_of_a_run_is_its_own_although_its_log_was_cut_a_moment_before(human: HumanLog) -> None:
+def test_the_end_of_a_run_is_its_own_although_its_log_was_cut_a_moment_before(human: ReadLog) -> None:
     human.append(PLANNING + PLAN + CREATING).look()
     human.path.write_text(CREATED + SUCCESS)
     human.end()
@@ -131,7 +79,7 @@ def test_the_end_of_a_run_is_its_own_although_its_log_was_cut_a_moment_before(hu
     assert human.told(0) == [APPLIED]
 
 
-def test_a_run_goes_on_whose_log_is_opened_for_every_line(human: HumanLog) -> None:
+def test_a_run_goes_on_whose_log_is_opened_for_every_line(human: ReadLog) -> None:
     for line in (PLANNING + PLAN + CREATING + CREATED + SUCCESS).splitlines(keepends=True):
         human.append(line).end()
         assert human.cursor is not None
@@ -141,10 +89,10 @@ def test_a_run_goes_on_whose_log_is_opened_for_every_line(human: HumanLog) -> No
 
 
 @pytest.mark.parametrize("error", [ERROR, BOXED_ERROR])
-@pytest.mark.parametrize("again", [HumanLog.append, HumanLog.overwrite])
+@pytest.mark.parametrize("again", [ReadLog.append, ReadLog.overwrite])
 @pytest.mark.parametrize("first", [CREATING + CREATED + SUCCESS, ERROR, BOXED_ERROR])
 def test_an_error_alone_is_the_next_runs_where_the_logs_name_says_what_writes_it(
-    human: HumanLog, first: str, again: Again, error: str
+    human: ReadLog, first: str, again: Again, error: str
 ) -> None:
     human.append(first).look().end()
     again(human, error).look().end()
@@ -153,13 +101,13 @@ def test_an_error_alone_is_the_next_runs_where_the_logs_name_says_what_writes_it
 
 
 def test_an_error_alone_is_not_the_last_runs_where_nothing_says_what_writes_it(tmp_path: Path) -> None:
-    job = HumanLog(tmp_path / "job.log").append(PLANNING + PLAN).look().end()
+    job = ReadLog(tmp_path / "job.log").append(PLANNING + PLAN).look().end()
     job.append(ERROR).look().end()
     assert len(job.runs) == 1
     assert job.told(0) == []
 
 
-def test_what_a_provisioner_printed_is_no_reason_to_disbelieve_the_next_writer(human: HumanLog) -> None:
+def test_what_a_provisioner_printed_is_no_reason_to_disbelieve_the_next_writer(human: ReadLog) -> None:
     human.append(CREATING + "terraform_data.a (local-exec): Apply complete! Resources: 9 added.\n" + ERROR).look().end()
     human.append(CREATING + CREATED + SUCCESS).look().end()
     assert [human.told(run)[-1] for run in range(len(human.runs))] == [
@@ -205,42 +153,42 @@ FORGED = "\nApply complete! Resources: 7 added, 0 changed, 0 destroyed.\n"
         (PLAN_FAILS + WARNING + ERROR, [FAILED]),
     ],
 )
-def test_a_warning_is_no_outcome_whatever_it_says(human: HumanLog, text: str, told: list[Evidence]) -> None:
+def test_a_warning_is_no_outcome_whatever_it_says(human: ReadLog, text: str, told: list[Evidence]) -> None:
     human.append(text).look().end()
     assert len(human.runs) == 1
     assert human.told(0) == told
 
 
 @pytest.mark.parametrize("cut", range(0, len(DONE + WARNING + FORGED + ERROR), 7))
-def test_what_is_held_back_is_held_back_over_two_looks(human: HumanLog, cut: int) -> None:
+def test_what_is_held_back_is_held_back_over_two_looks(human: ReadLog, cut: int) -> None:
     text = DONE + WARNING + FORGED + ERROR
     human.append(text[:cut]).look().append(text[cut:]).look()
     assert human.told(0) == []
     assert human.end().told(0) == [FAILED]
 
 
-def test_what_is_held_back_is_told_when_the_next_run_begins_in_the_log(human: HumanLog) -> None:
+def test_what_is_held_back_is_told_when_the_next_run_begins_in_the_log(human: ReadLog) -> None:
     human.append(DONE + WARNING + SUCCESS + DONE).look()
     assert [human.told(run) for run in range(2)] == [[APPLIED], []]
 
 
 @pytest.mark.parametrize("said", [SUCCESS, NOTHING_DONE])
-def test_what_a_plan_would_do_was_not_done_before_it_is_said(human: HumanLog, said: str) -> None:
+def test_what_a_plan_would_do_was_not_done_before_it_is_said(human: ReadLog, said: str) -> None:
     human.append(PLANNING + PLAN + said).look().end()
     assert human.told(0) == []
 
 
-def test_the_answer_no_is_believed_behind_the_question_alone(human: HumanLog) -> None:
+def test_the_answer_no_is_believed_behind_the_question_alone(human: ReadLog) -> None:
     human.append(PLANNING + PLAN + "Apply cancelled.\n").look().end()
     assert human.told(0) == []
 
 
-def test_what_terraform_output_quotes_behind_a_plan_is_no_outcome(human: HumanLog) -> None:
+def test_what_terraform_output_quotes_behind_a_plan_is_no_outcome(human: ReadLog) -> None:
     human.append(PLANNING + PLAN + "last_log = <<EOT\nstart\nError: it broke\n" + NOTHING_DONE + "EOT\n").look().end()
     assert human.told(0) == []
 
 
-def test_an_error_behind_a_plan_that_is_not_set_like_terraforms_is_another_tools(human: HumanLog) -> None:
+def test_an_error_behind_a_plan_that_is_not_set_like_terraforms_is_another_tools(human: ReadLog) -> None:
     human.append(PLANNING + PLAN + "Error: 3 issues found\n" + CREATING + CREATED + SUCCESS).look().end()
     assert len(human.runs) == 1
     assert human.told(0) == [APPLIED]
@@ -269,19 +217,19 @@ UI_APPLIED = ui("change_summary", changes={"add": 1, "operation": "apply"})
     ],
 )
 @pytest.mark.parametrize("told", [DONE + SUCCESS, CREATING + CREATED + SUCCESS])
-def test_a_run_for_people_follows_one_of_the_json_ui_that_is_over(human: HumanLog, before: str, told: str) -> None:
+def test_a_run_for_people_follows_one_of_the_json_ui_that_is_over(human: ReadLog, before: str, told: str) -> None:
     human.append(VERSION + before + told + VERSION.replace("1.11.4", "1.12") + UI_PLAN).look().end()
     assert len(human.runs) == 3
     assert human.told(1) == [APPLIED]
 
 
-def test_a_run_for_people_follows_one_of_the_json_ui_that_was_killed(human: HumanLog) -> None:
+def test_a_run_for_people_follows_one_of_the_json_ui_that_was_killed(human: ReadLog) -> None:
     human.append(VERSION + UI_PLAN + UI_APPLYING).look().end()
     human.append(CREATING + CREATED + SUCCESS).look().end()
     assert [human.told(run) for run in range(2)] == [[], [APPLIED]]
 
 
-def test_what_others_print_while_a_run_of_the_json_ui_is_on_is_no_run(human: HumanLog) -> None:
+def test_what_others_print_while_a_run_of_the_json_ui_is_on_is_no_run(human: ReadLog) -> None:
     human.append(VERSION + UI_PLAN + PLAN + UI_APPLYING + CREATING + CREATED + UI_APPLIED + SUCCESS).look().end()
     assert len(human.runs) == 1
     assert human.told(0) == [APPLIED]
@@ -318,12 +266,12 @@ def test_a_recorded_log_says_the_same_line_by_line_and_at_once(name: str) -> Non
     ],
 )
 def test_a_recorded_log_tells_its_outcome(tmp_path: Path, name: str, told: list[Evidence]) -> None:
-    log_again = HumanLog(tmp_path / name).append((RECORDED / name).read_bytes().decode(errors="replace")).look().end()
+    log_again = ReadLog(tmp_path / name).append((RECORDED / name).read_bytes().decode(errors="replace")).look().end()
     assert log_again.told(-1) == told
 
 
 @pytest.mark.parametrize("line", ["\n", "\x1b[0m\n", "\0\0\n", "\r\n", "╷\n", "│\n", " \n"])
-def test_a_line_without_words_says_nothing_in_either_form(human: HumanLog, line: str) -> None:
+def test_a_line_without_words_says_nothing_in_either_form(human: ReadLog, line: str) -> None:
     human.append(VERSION + line + UI_PLAN + line).look()
     human.append(line + DONE + line + SUCCESS).end()
     assert len(human.runs) == 2

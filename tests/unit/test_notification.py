@@ -281,6 +281,9 @@ def test_only_what_is_undetermined_needs_something_to_settle_it_and_is_told_what
         assert "`proton-tf-agent runs settle run-1 --as succeeded|failed --reason '...'`" in remedies_found[-1]
     without_log = remedies(Tale().tell(LOCKED_TO_APPLY, RELEASED).wait(3).run)
     assert "terraform apply -json > apply.log" in without_log[0]
+    overwritten = Tale().tell(STARTED, ev.LogOverwritten()).wait(10).run
+    assert remedies(overwritten)[0] == "a copy of its whole log in the run directory, should there be one"
+    assert len(remedies(replace(overwritten, form=ev.Form.HUMAN))) == 1, "the copy would be another run's"
 
 
 def test_several_errors_are_the_first_and_a_number() -> None:

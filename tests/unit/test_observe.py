@@ -184,17 +184,17 @@ def test_a_log_is_complete_only_as_it_was_when_nobody_wrote_it(
         write_over()
     seen = observe(opener, complete, first.cursor)
     assert seen is not None
-    closings = [fact for fact in seen.facts if isinstance(fact.evidence, ev.LogClosed)]
-    ended = {fact.anchor for fact in closings}
+    ended = {fact.anchor for fact in seen.facts if isinstance(fact.evidence, ev.LogClosed)}
+    cut = {fact.anchor for fact in seen.facts if isinstance(fact.evidence, ev.LogOverwritten)}
     assert first.cursor is not None
     begun = [fact.anchor for fact in seen.facts if isinstance(fact.evidence, ev.OperationStarted)]
     old = first.cursor.marks[0].anchor
     if when == "never":
-        assert (begun, ended) == ([], {old})
+        assert (begun, ended, cut) == ([], {old}, set())
     elif when == "before it was asked" and presence is Presence.ABSENT:
-        assert ended == {old, *begun}
+        assert (ended, cut) == ({*begun}, {old})
     else:
-        assert ended == {old}, "the next has only begun"
+        assert (ended, cut) == (set(), {old}), "the next has only begun"
 
 
 # --- whose lock it is that somebody holds ---------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from support.facts import LOGS
@@ -21,6 +22,8 @@ from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.observer import in_order
+from proton_tf_agent.sources import liveness
+from proton_tf_agent.sources.liveness import Presence
 
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
 DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
@@ -374,3 +377,91 @@ def test_a_run_is_not_refused_its_own_lock(scene: ObservedRoot) -> None:
         scene.wait(60.0)
     (run,) = scene.runs()
     assert (run.is_open, run.refused, run.errors) == (True, False, 0)
+
+
+# --- a log that is written over before its end was read -----------------------------------------------------------
+
+
+SECOND = b"".join(OTHER)
+
+
+@pytest.mark.parametrize("over", [b"", OTHER[0], b"".join(OTHER[:6])], ids=["nothing", "a beginning", "a plan"])
+def test_who_is_gone_just_before_another_writes_over_its_log_is_not_called_killed(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch, over: bytes
+) -> None:
+    """Between the question who writes the log and the look at what it holds."""
+    began, _ = recorded("apply_ok.log", b'"type":"apply_complete"')
+    log = scene.write("apply.log", began)
+    with written(log):
+        scene.look("apply.log")
+    ask = liveness.writers
+    writer: list[BinaryIO] = []
+
+    def asked_too_early(files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
+        found = ask(files)
+        if not writer:
+            writer.append(open(log, "wb", buffering=0))  # noqa: SIM115 - it stays open
+            writer[0].write(over)
+        return found
+
+    monkeypatch.setattr(liveness, "writers", asked_too_early)
+    scene.observer._probe(None)
+    with writer[0]:
+        scene.wait(60.0)
+        writer[0].write(SECOND[len(over) :])
+        scene.look("apply.log")
+    scene.observer.turn(rescan=True)
+    scene.wait(60.0)
+    assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.UNDETERMINED]
+    assert scene.notifications()[-1].run_id == scene.runs()[0].run_id
+    assert [n.status for n in scene.notifications() if n.run_id == scene.runs()[1].run_id] == ["IN_PROGRESS"]
+
+
+@pytest.mark.parametrize("order", [("apply-1.log", "apply.log"), ("apply.log", "apply-1.log")])
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_log_that_was_renamed_is_not_written_over_by_the_next_of_its_name(
+    scene: ObservedRoot, order: tuple[str, str], has_ended: bool
+) -> None:
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    log = scene.write("apply.log", began)
+    with written(log):
+        scene.look("apply.log")
+    os.rename(log, scene.write("apply-1.log", b""))
+    scene.write("apply-1.log", end if has_ended else b"", "ab")
+    scene.write("apply.log", SECOND)
+    for name in order:
+        complete(scene, name)
+    scene.wait(60.0)
+    first = RunStatus.APPLIED if has_ended else RunStatus.LOST
+    assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, first]
+
+
+def test_a_copy_of_the_whole_log_settles_what_became_of_a_run_whose_log_was_written_over(scene: ObservedRoot) -> None:
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    with written(scene.write("apply.log", began)):
+        scene.look("apply.log")
+    scene.write("apply.log", SECOND)
+    complete(scene, "apply.log")
+    scene.wait(60.0)
+    assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.UNDETERMINED]
+    scene.write("kept.log", began + end)
+    complete(scene, "kept.log")
+    assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.APPLIED]
+
+
+def test_a_run_goes_on_in_its_renamed_log_although_the_next_begins_in_one_of_its_old_name(scene: ObservedRoot) -> None:
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    first, *rest = end.splitlines(keepends=True)
+    log = scene.write("apply.log", began)
+    with open(log, "ab", buffering=0) as writer:
+        scene.look("apply.log")
+        os.rename(log, f"{scene.directory}/apply-1.log")
+        writer.write(first)
+        scene.look("apply-1.log")
+        scene.write("apply.log", SECOND)
+        complete(scene, "apply.log")
+        scene.wait(60.0)
+        assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.APPLYING]
+        writer.write(b"".join(rest))
+        scene.look("apply-1.log")
+    assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.APPLIED]

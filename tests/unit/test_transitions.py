@@ -28,6 +28,7 @@ from support.facts import (
     NEXT,
     NO_OUTPUTS,
     OUTPUTS,
+    OVERWRITTEN,
     PATIENCE,
     PLANNED,
     REBOOTED,
@@ -79,16 +80,15 @@ SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 TELLING = (
     STARTED, ev.OtherCommandStarted("init"), ev.ResourceRefreshed("a.b"), ev.ChangePlanned("a.b", "create"),
     ev.ChangePlanned("a.b", "delete"), PLANNED, ev.ApplyStarted("a.b"), APPLIED, DESTROYED, OUTPUTS, NO_OUTPUTS,
-    FAILED, INTERRUPTED, REFUSED, CLOSED, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE, ROBBED, NEXT,
-    ELAPSED,
-    DECLINED, CRASHED, REBOOTED, SETTLED, GIVEN_UP,
+    FAILED, INTERRUPTED, REFUSED, CLOSED, OVERWRITTEN, LOCKED_TO_PLAN, LOCKED_TO_APPLY, RELEASED, REPLACED, GONE,
+    ROBBED, NEXT, ELAPSED, DECLINED, CRASHED, REBOOTED, SETTLED, GIVEN_UP,
 )  # fmt: skip
 # What comes to a run behind a wrapper; the wrapper's own word is the first.
 WRAPPED = (WRAPPED_APPLY, WRAPPED_DESTROY, WRAPPED_PLAN)
 TELLING_BEHIND_A_WRAPPER = (
     STARTED, ev.ChangePlanned("a.b", "delete"), PLANNED, APPLIED, OUTPUTS, FAILED, INTERRUPTED, REFUSED, CLOSED,
-    LOCKED_TO_APPLY, RELEASED, GONE, ELAPSED, REBOOTED, WRAPPER_GONE, EXITED_WELL, EXITED_BADLY, EXITED_WITH_CHANGES,
-    KILLED, TERMINATED,
+    OVERWRITTEN, LOCKED_TO_APPLY, RELEASED, GONE, ELAPSED, REBOOTED, WRAPPER_GONE, EXITED_WELL, EXITED_BADLY,
+    EXITED_WITH_CHANGES, KILLED, TERMINATED,
 )  # fmt: skip
 
 
@@ -237,8 +237,16 @@ def test_time_alone_only_makes_final_what_waited(world: World) -> None:
                 assert (after.status, after.basis) == (before.verdict.status, before.verdict.basis)
 
 
+def has_nothing_to_wait_for(run: Run, evidence: ev.Evidence) -> bool:
+    """Whether evidence takes away what a verdict has waited for, the end of its log, and what was read bears it not."""
+    waiting, cut = run.verdict, evidence == OVERWRITTEN and run.log is not Log.CLOSED
+    return cut and waiting is not None and waiting.status is RunStatus.CANCELED and not run.errors
+
+
 def test_a_waiting_verdict_gives_way_only_to_one_of_equal_or_stronger_basis(world: World) -> None:
     for before, evidence, after, transition in world.steps:
+        if has_nothing_to_wait_for(before, evidence):
+            continue
         if before.verdict and after.verdict:
             assert after.verdict.basis >= before.verdict.basis, evidence
         if before.verdict and before.verdict.basis is Basis.PROOF and not after.verdict:
@@ -249,7 +257,7 @@ def test_a_waiting_verdict_gives_way_only_to_one_of_equal_or_stronger_basis(worl
 def test_progress_does_not_make_a_waiting_verdict_forget_itself(world: World) -> None:
     """Late lines of a run that is over must not leave it open for ever: nothing would propose the verdict again."""
     for before, evidence, after, _ in world.steps:
-        if before.verdict and after.status in OPEN and not after.verdict:
+        if before.verdict and after.status in OPEN and not after.verdict and evidence != OVERWRITTEN:
             assert before.verdict.status is RunStatus.PLANNED_AND_FINISHED
             assert isinstance(evidence, ev.ApplyStarted)
 
@@ -882,3 +890,112 @@ def test_a_run_that_comes_back_with_its_files_goes_on() -> None:
     assert run.verdict is not None
     back, _ = advance(run, Fact(ev.ApplyStarted("a.b"), "b", 500), 1001.0, PATIENCE)
     assert (back.status, back.lock, back.log, back.verdict) == (RunStatus.APPLYING, Lock.HELD, Log.OPEN, None)
+
+
+# --- a run whose log was written over before its end was read -------------------------------------------------------
+
+
+APPLIES = (STARTED, LOCKED_TO_APPLY, PLANNED, ev.ApplyStarted("a.b"))
+
+
+@pytest.mark.parametrize("ends", [(RELEASED, OVERWRITTEN), (OVERWRITTEN, RELEASED), (OVERWRITTEN, REPLACED, NEXT)])
+def test_a_run_whose_log_was_written_over_may_have_succeeded_and_is_undetermined(ends: tuple[ev.Evidence, ...]) -> None:
+    tale = Tale().tell(*APPLIES, *ends)
+    assert tale.status is RunStatus.APPLYING, "a part of the log may yet come, under another name"
+    assert tale.wait(PATIENCE.settle).status is RunStatus.UNDETERMINED
+    assert tale.run.reason == "its log was written over before its end was read"
+    assert tale.notification() is None
+
+
+@pytest.mark.parametrize("before", [(STARTED,), (STARTED, PLANNED), (STARTED, PLANNED, ev.ApplyStarted("a.b"))])
+def test_so_is_one_of_which_no_lock_was_seen(before: tuple[ev.Evidence, ...]) -> None:
+    tale = Tale().tell(*before, OVERWRITTEN, NEXT, REBOOTED).wait(PATIENCE.settle)
+    assert tale.status is RunStatus.UNDETERMINED
+
+
+@pytest.mark.parametrize("operation", [LOCKED_TO_PLAN, LOCKED_TO_APPLY])
+@pytest.mark.parametrize("ends", [(RELEASED, OVERWRITTEN), (OVERWRITTEN, RELEASED)])
+def test_a_plan_whose_log_was_written_over_may_have_failed(
+    operation: ev.LockTaken, ends: tuple[ev.Evidence, ...]
+) -> None:
+    """A plan that fails prints what it has planned, too, and its errors behind that."""
+    tale = Tale().tell(STARTED, operation, PLANNED, *ends, NEXT).wait(PATIENCE.settle)
+    assert tale.status is RunStatus.UNDETERMINED
+
+
+@pytest.mark.parametrize(
+    ("read", "status"),
+    [
+        ((APPLIED,), RunStatus.APPLIED),
+        ((DESTROYED,), RunStatus.DESTROYED),
+        ((FAILED,), RunStatus.ERRORED),
+        ((INTERRUPTED, FAILED), RunStatus.CANCELED),
+        ((CRASHED,), RunStatus.ERRORED),
+        ((INTERRUPTED,), RunStatus.UNDETERMINED),
+    ],
+)
+@pytest.mark.parametrize("ends", [(RELEASED, OVERWRITTEN, NEXT), (OVERWRITTEN, NEXT, REPLACED)])
+def test_what_was_read_of_a_log_before_it_was_written_over_counts(
+    read: tuple[ev.Evidence, ...], status: RunStatus, ends: tuple[ev.Evidence, ...]
+) -> None:
+    """But for an interrupt alone: whoever was asked to stop may have done all there was to do."""
+    assert Tale().tell(*APPLIES, *read, *ends).wait(PATIENCE.settle).status is status
+
+
+def test_a_refused_lock_counts_although_the_log_was_written_over() -> None:
+    tale = Tale().tell(STARTED, REFUSED, FAILED, OVERWRITTEN).wait(PATIENCE.grace)
+    assert (tale.status, tale.run.reason) == (RunStatus.ERRORED, "the state lock was refused")
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [(GONE, OVERWRITTEN), (OVERWRITTEN, GONE), (OVERWRITTEN, NEXT, GONE), (GONE, OVERWRITTEN, REPLACED)],
+)
+def test_a_lock_that_was_left_behind_tells_of_a_death_although_the_log_was_written_over(
+    ends: tuple[ev.Evidence, ...],
+) -> None:
+    tale = Tale().tell(*APPLIES, *ends).wait(PATIENCE.grace)
+    assert tale.status is RunStatus.LOST
+    assert "the log was written over before its end was read" in tale.message()
+
+
+def test_a_run_goes_on_while_its_lock_is_held_although_another_writes_over_its_log() -> None:
+    tale = Tale().tell(*APPLIES, OVERWRITTEN, NEXT).wait(1000)
+    assert (tale.status, tale.run.verdict) == (RunStatus.APPLYING, None)
+
+
+def test_a_log_that_was_read_to_its_end_may_be_written_over() -> None:
+    """That its writer is silent for good tells of its death still, and of a plan that it is complete."""
+    assert Tale().tell(STARTED, PLANNED, ev.ApplyStarted("a.b"), CLOSED, OVERWRITTEN).wait(3).status is RunStatus.LOST
+    finished = Tale().tell(STARTED, LOCKED_TO_PLAN, PLANNED, CLOSED, OVERWRITTEN, RELEASED)
+    assert finished.status is RunStatus.PLANNED_AND_FINISHED
+
+
+@pytest.mark.parametrize(
+    ("proof", "status"),
+    [(EXITED_WELL, RunStatus.APPLIED), (EXITED_BADLY, RunStatus.ERRORED), (KILLED, RunStatus.ERRORED)],
+)
+def test_the_wrapper_knows_how_a_run_ended_whose_log_was_written_over(proof: ev.Evidence, status: RunStatus) -> None:
+    wrapped = replace(WRAPPED_APPLY, listens=False)
+    tale = Tale().tell(wrapped, *APPLIES, OVERWRITTEN, RELEASED, NEXT).wait(PATIENCE.settle)
+    assert tale.status is RunStatus.APPLYING
+    assert tale.tell(proof).status is status
+
+
+@pytest.mark.parametrize(("proof", "status"), [(APPLIED, RunStatus.APPLIED), (FAILED, RunStatus.ERRORED)])
+@pytest.mark.parametrize("waited", [0.0, 10.0])
+def test_the_rest_of_a_log_that_turns_up_under_another_name_counts(
+    proof: ev.Evidence, status: RunStatus, waited: float
+) -> None:
+    run = Tale().tell(STARTED, PLANNED, OVERWRITTEN, NEXT).wait(waited).run
+    run, _ = advance(run, Fact(proof, "a", 500), 1020.0, PATIENCE)
+    run, _ = advance(run, Fact(CLOSED, "a"), 1020.0, PATIENCE)
+    assert advance(run, Fact(ELAPSED), 1040.0, PATIENCE)[0].status is status
+
+
+def test_a_run_goes_on_in_a_log_that_seemed_written_over() -> None:
+    """A log that is opened for every line, and was cut between two of them."""
+    run = Tale().tell(STARTED, PLANNED, OVERWRITTEN).run
+    assert run.verdict is not None
+    on, _ = advance(run, Fact(ev.ApplyStarted("a.b"), "a", 500), 1001.0, PATIENCE)
+    assert (on.status, on.log, on.verdict) == (RunStatus.APPLYING, Log.OPEN, None)

@@ -192,6 +192,18 @@ def test_of_two_runs_in_one_log_the_first_is_not_told_for_the_deployment_of_the_
     assert unbound(root) == ["the deployment metadata is newer than the run"]
 
 
+def test_a_failure_is_not_told_for_the_deployment_whose_run_wrote_over_its_log(root: ObservedRoot) -> None:
+    with open(root.write("apply.log", FAILING), "ab"):
+        root.look("apply.log")
+        bind_directory(root.directory, NETWORK, SECOND, written_at=began_at(FAILING) + 3600.0)
+        root.write("apply.log", APPLY)
+        root.look("apply.log")
+    root.wait(60.0)
+    failed = next(r for r in root.journal.runs(10) if r.run.errors)
+    assert failed.run.status is RunStatus.ERRORED
+    assert isinstance(failed.binding, Unbound)
+
+
 # --- logs that are copied under the next deployment, directories that are moved ---------------------------------
 
 
