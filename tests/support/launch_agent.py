@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 
 import io_faults  # beside this script
 import msgspec
@@ -47,7 +46,7 @@ if __name__ == "__main__":
     settings: Settings = msgspec.convert(json.loads(sys.argv[1]), Settings)
     for uid in sys.argv[2:]:
         become(int(uid))
-    io_faults.expect_fault(partial(print, "failing", flush=True))
+    io_faults.expect_fault(lambda: os.write(1, b"failing\n"))  # in one piece: the fault may end us at once
     try:
         sys.exit(run_until_signalled(AnnouncedAgent(settings, telemetry.configure("info", "json"))))
     except AgentError as error:  # as the command line does
