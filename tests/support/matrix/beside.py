@@ -114,7 +114,7 @@ resource "terraform_data" "outer" {
 }
 resource "terraform_data" "after" {
   depends_on = [terraform_data.outer]
-  provisioner "local-exec" { command = "exit 1" }
+  provisioner "local-exec" { command = "cat $SECOND; exit 1" }
 }
 """
 
@@ -148,7 +148,9 @@ AT_ONCE = (
           run(": > $OUTSIDE/second"), end(0), hear("SUCCEEDED"), lambda stage: stage.gate.let_pass(), hear("FAILED")),
          ("SUCCEEDED", "FAILED"), ("errored", "applied"), "local-exec provisioner error"),
     Case("a run inside of a run, and only the inner one goes well",
-         (write("child/main.tf", _CHILD), write("more.tf", _NESTED), run(f"{APPLY} > apply.log", 1), hear("FAILED")),
+         (write("child/main.tf", _CHILD), write("more.tf", _NESTED), run("mkfifo $OUTSIDE/second"),
+          start(f"exec env SECOND=$OUTSIDE/second {APPLY} > apply.log"), hear("SUCCEEDED"), run(": > $OUTSIDE/second"),
+          end(1), hear("FAILED")),
          ("SUCCEEDED", "FAILED"), ("errored", "applied"), "local-exec provisioner error"),
 )  # fmt: skip
 
