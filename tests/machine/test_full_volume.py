@@ -157,7 +157,7 @@ def test_an_agent_that_is_started_on_a_full_volume_waits_there_and_delivers_mean
     volume: Volume, settings_file: Path, receiver: Receiver, runs: ManyRuns
 ) -> None:
     """Its predecessor has used up the reserve and been killed while the receiver was away."""
-    few = settings_file.read_text("utf-8").replace("24MiB", "512KiB")
+    few = settings_file.read_text("utf-8").replace("24MiB", "1MiB")
     settings_file.write_text(few, "utf-8")
     receiver.fail(FaultKind.HTTP_503)
     with closing(AgentCommand(settings_file, in_front=volume.inside)) as agent:

@@ -120,7 +120,8 @@ class Workload:
         self.attempt(sent, OutcomeKind.UNAVAILABLE)
         assert states(self.journal)[sent - 1] == "retryable"
         self.attempt(sent)
-        self.attempt(end, OutcomeKind.INVALID)
+        self.attempt(end, OutcomeKind.INVALID)  # whole
+        self.attempt(end, OutcomeKind.INVALID)  # and reduced
         assert states(self.journal) == ["delivered", "delivered", "superseded", "parked"]
         self.enqueue(self.next(Status.FAILED, arn=OTHER_ARN), self.next(deployment=NEXT_DEPLOYMENT))
         self.enqueue(self.next(text=LONG), objection="too_long")
@@ -138,8 +139,8 @@ class Workload:
         """A daemon that starts again: what was on the wire is due, and told; more comes."""
         self.journal.resume_after_crash(2000.0)
         self.durable("resume_after_crash")
-        for entry in self.journal.due_heads(("proton",), 2000.0, 2):
-            self.attempt(entry.seq)
+        for head in self.journal.heads(("proton",))[:2]:
+            self.attempt(head.seq)
         self._number = 1000
         self.enqueue(self.next(Status.FAILED, text=LONG), self.next(arn=OTHER_ARN))
 
@@ -151,8 +152,8 @@ class Workload:
                 text = LONG * rng.randrange(3)
                 self.enqueue(self.next(rng.choice(list(Status)), text=text, arn=rng.choice((ARN, OTHER_ARN))))
             case 1 | 2:
-                for entry in self.journal.due_heads(("proton",), 1e9, 1):
-                    self.attempt(entry.seq, rng.choice(list(OutcomeKind)))
+                for head in self.journal.heads(("proton",))[:1]:
+                    self.attempt(head.seq, rng.choice(list(OutcomeKind)))
             case 3:
                 run = Run(f"run-{rng.randrange(9)}", rng.choice(("/w/network", "/w/other")), 1000.0, anchor=LONG[:500])
                 self.observe(run, self.next() if rng.random() < 0.5 else None)
