@@ -104,7 +104,7 @@ def what_is_not_due(journal: Journal) -> str:
         row["seq"] for row in journal.query("entries", after=0, limit=1_000_000) if row["state"] == "sending"
     ]
     resumed = journal.resume_after_crash(NOW)
-    due = {head.seq for head in journal.heads(("proton",)) if head.due_at is None or head.due_at <= NOW}
+    due = {head.seq for head in journal.heads(("proton", "console")) if head.due_at is None or head.due_at <= NOW}
     if resumed != len(on_the_wire) or not due.issuperset(on_the_wire):
         return f"of {on_the_wire}, on the wire, only {sorted(due)} are due"
     return ""
