@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.agents import DEADLINE_S
+from support.agents import DEADLINE_S, AgentProcess
 from support.daemons import write_settings
 from support.failing_disk import ARN, World
 from support.io_faults import IOFault
@@ -112,14 +112,20 @@ def test_a_disk_that_fails_while_runs_are_on_ends_it(world: World, fault: IOFaul
     world.judge_the_next()
 
 
-def test_it_does_not_wait_for_a_request_under_way_when_an_observation_cannot_be_kept(
-    world: World, fault: IOFault
-) -> None:
+def with_a_request_under_way(world: World, fault: IOFault) -> AgentProcess:
+    """An agent that the receiver keeps waiting for the answer to its first request."""
     world.receiver.fail(HELD, resource_arn=ARN + "east")
     agent = world.agent(fault)
     assert agent.wait_until_ready()
     world.runs["east"].write(5)
     world.receiver.wait_for(lambda _records: world.receiver.requests == 1, DEADLINE_S)
+    return agent
+
+
+def test_it_does_not_wait_for_a_request_under_way_when_an_observation_cannot_be_kept(
+    world: World, fault: IOFault
+) -> None:
+    agent = with_a_request_under_way(world, fault)
     agent.fail()
     world.runs["west"].write(5)
     world.judge_the_end(agent)
@@ -129,11 +135,7 @@ def test_it_does_not_wait_for_a_request_under_way_when_an_observation_cannot_be_
 def test_it_does_not_wait_for_a_request_under_way_when_the_answer_to_another_cannot_be_kept(
     world: World, fault: IOFault, answered: threading.Event, accepted: threading.Event
 ) -> None:
-    world.receiver.fail(HELD, resource_arn=ARN + "east")
-    agent = world.agent(fault)
-    assert agent.wait_until_ready()
-    world.runs["east"].write(5)
-    world.receiver.wait_for(lambda _records: world.receiver.requests == 1, DEADLINE_S)
+    agent = with_a_request_under_way(world, fault)
     answered.clear()
     world.runs["west"].write(5)
     assert accepted.wait(DEADLINE_S)
