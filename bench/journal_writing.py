@@ -81,8 +81,8 @@ def _run(number: int, now: float) -> Recorded:
     line = number % 3000
     directory = f"/srv/terraform/r{line:05d}"
     run = Run(
-        run_id=f"run-{number:016x}", directory=directory, started_at=now - 60, workspace="default",
-        status=RunStatus.APPLIED, reason="the log says: apply complete", basis=Basis.PROOF, ended_at=now,
+        run_id=f"run-{number:016x}", directory=directory, started_at=now - 60 - number, workspace="default",
+        status=RunStatus.APPLIED, reason="the log says: apply complete", basis=Basis.PROOF, ended_at=now - number,
         revision=4, anchor=f"{number:024x}", log_path=f"{directory}/apply.log",
     )  # fmt: skip
     return Recorded(run, Binding(arn_of(f"r{line:05d}"), str(uuid.UUID(int=number)), False, "bench"))
