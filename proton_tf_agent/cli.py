@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_journal
+from . import __version__, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
     INTERRUPTED,
@@ -238,6 +238,8 @@ def _parser() -> argparse.ArgumentParser:
     add(config, "show", _config_show, "the settings in effect, and where each comes from", [with_config()])
     add(config, "generate", _config_generate, "a settings file with every key explained", [])
     add(config, "schema", _config_schema, "JSON Schema of the settings file", [])
+
+    cli_service.add_commands(commands)
 
     received = add(commands, "receiver", _receiver, "an endpoint that speaks Proton's contract", [with_json()])
     received.add_argument("--host", default="127.0.0.1", help="a loopback address")
