@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 
-from . import __version__, spool_directory
+from . import __version__, heartbeat, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
 from .domain.errors import JournalFull, Problem, SettingsInvalid
+from .heartbeat import Heartbeat
 from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
 from .journal_file import JOURNAL_FULL
@@ -38,7 +40,6 @@ from .sources.watch import Watch
 from .telemetry import Log, notify_systemd, status_line
 
 _PROBE_S = 1.0
-_HEAL_S = 5.0
 _STOP_S = 15.0
 _ROOM_S = 2.0  # between two looks for room on a full disk
 BLIND_RESCAN = 5.0  # seconds between rescans where the kernel gives no hints
@@ -71,6 +72,7 @@ class Agent:
         self._problems: list[str] = []
         self._status = ""
         self._refused = False
+        self._started_at = clock()
         self._last_words = threading.Lock()
         self._pulse = Pulse(patience(os.environ, os.getpid()), notify_systemd, log.tell, time.monotonic)
         self._observing = partial(self._pulse.beat, "observer")
@@ -157,6 +159,7 @@ class Agent:
             self._mourn(journal)
             self._pipeline.bind_open(self._clock())
             self._observer.turn(rescan=True)
+            self._beat()
             self._on_ready()
             self._on_ready = self._report_status
             self._loop(relay)
@@ -313,6 +316,17 @@ class Agent:
             self._status = status
             notify_systemd(*assignments, f"STATUS={status}")
 
+    def _beat(self) -> None:
+        """Let `status` know how it looks from here."""
+        unreadable = self._observer.unreadable
+        heartbeat.beat(self._settings.journal.path, Heartbeat(
+            os.getpid(), __version__, self._started_at, self._clock(),
+            roots=tuple(watch.path for watch in self._settings.watch),
+            rescanned_at=self._observer.rescanned_at, rescan_s=self._observer.rescan_cost,
+            overflows=self._watch.overflows, has_backlog=self._observer.has_backlog, problems=tuple(self._problems),
+            unreadable=dict(islice(unreadable.items(), heartbeat.NAMED)), unreadable_files=len(unreadable),
+        ))  # fmt: skip
+
     # --- the loop ------------------------------------------------------------------------------------------
 
     def _loop(self, relay: Relay) -> None:
@@ -336,7 +350,8 @@ class Agent:
                 self._report_problems(self._watch.heal())
                 self._room.keep()
                 self._report_status()
-                heal_at = now + _HEAL_S
+                self._beat()
+                heal_at = now + heartbeat.EVERY_S
                 rescan_at = min(rescan_at, now + self._until_rescan()) if self._watch.is_blind else rescan_at
             self._observer.turn(rescan=rescan, tick=tick)
             self._retention.turn()

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_journal, cli_service
+from . import __version__, cli_health, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
     INTERRUPTED,
@@ -69,16 +69,6 @@ def _run(parsed: argparse.Namespace) -> int:
     for problem in settings_module.advice(settings):
         log.tell("settings.questionable", {"reason": str(problem)})
     return run_until_signalled(Agent(settings, log))
-
-
-def _status(parsed: argparse.Namespace) -> int:
-    from . import display, status
-    from .journal_file import is_held
-
-    with journal_of(parsed) as journal:
-        row = status.overview(journal, is_held(journal.path), time.time())
-    emit([row], parsed.json, lambda rows: display.overview(rows[0]))
-    return 0
 
 
 def _runs_list(parsed: argparse.Namespace) -> int:
@@ -214,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     add(commands, "run", _run, "the daemon", [with_config()])
-    add(commands, "status", _status, "what is open, what waits, what is parked; works with the daemon down", reading)
+    cli_health.add_commands(commands, reading)
 
     runs = group(commands, "runs", "the runs that were seen")
     listed = add(runs, "list", _runs_list, "the newest runs", reading)

@@ -178,6 +178,28 @@ def test_it_tells_systemd_when_it_is_ready_and_when_it_stops(site: Site) -> None
     assert daemon.next_word() == b"STOPPING=1\nSTATUS=waiting for requests under way"
 
 
+def status_of(site: Site) -> dict[str, Any]:
+    asked = [sys.executable, "-m", "proton_tf_agent", "status", "--json", "--config", str(site.settings_file)]
+    row: dict[str, Any] = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+    return row
+
+
+def test_status_tells_how_the_daemon_that_is_at_work_sees_itself_and_how_it_was_when_it_is_gone(site: Site) -> None:
+    gone = site.root.with_name("not-there-yet")
+    site.settle(CONSOLE + f'\n[[watch]]\npath = "{gone}"\n')
+    daemon = site.start()
+    daemon.wait_until_ready()
+    row = status_of(site)
+    assert (row["agent"], row["verdict"], row["pid"]) == ("running", "degraded", daemon.process.pid)
+    assert (row["observing"], row["delivering"], row["keeping"]) == ("degraded", "current", "current")
+    assert str(gone) in row["reason"]
+    gone.mkdir()
+    daemon.log.wait_for(lambda line: line["event"] == "watch.restored")
+    assert daemon.end() == 0
+    row = status_of(site)
+    assert (row["verdict"], row["observing"], row["problems"]) == ("stopped", "stopped", [])
+
+
 def test_what_it_logs_is_one_listed_json_line_each_and_nothing_else(site: Site) -> None:
     daemon = site.start()
     daemon.wait_until_ready()

@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import pytest
 from support.command_lines import COMMANDS_PAGE, ENTRY_KEYS, Output, documented, dump, rows, run
 from support.outboxes import ARN, DEPLOYMENT, STEERING, enqueued, filled, notification
 
-from proton_tf_agent import __version__, cli
+from proton_tf_agent import __version__, cli, heartbeat
 from proton_tf_agent.domain.binding import Binding
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
+from proton_tf_agent.heartbeat import Heartbeat
 from proton_tf_agent.journal import Journal, Recorded
 
 DEADLINE_S = 20.0
@@ -144,6 +146,46 @@ def test_the_status_has_the_documented_keys(journal: Journal, settings_file: str
     assert row["agent"] == "running"
     assert all(sink.keys() == documented("sinks") for sink in row["sinks"])
     assert all(run_row.keys() == RUN_KEYS for run_row in row["open"] + row["recent"])
+
+
+@pytest.mark.parametrize(
+    ("age", "options", "code", "said"),
+    [
+        (10, ("--fail-on-lag", "1m"), 0, ""),
+        (10, ("--fail-on-lag", "5s"), 1, "it lags 1"),
+        (7200, ("--fail-on-lag", "1h"), 1, "it lags 7200 s behind, more than 3600 s"),
+        (None, ("--fail-on-lag", "1h"), 1, "no agent was ever heard of"),
+        (None, ("--fail-on-parked",), 0, ""),
+    ],
+)
+def test_a_monitoring_script_is_told_by_the_exit_code_what_is_beyond_its_limits(
+    journal_path: str, settings_file: str, capsys: Output, age: float | None, options: tuple[str, ...], code: int,
+    said: str,
+) -> None:  # fmt: skip
+    now = time.time()
+    with Journal.open_as_daemon(journal_path) as journal:
+        enqueued(journal, notification(1), now=now - min(age or 0.0, 10))
+    if age is not None:
+        heartbeat.beat(journal_path, Heartbeat(1, "1", now - age, now - age))
+    got, out, err = run(capsys, "status", *options, "--config", settings_file)
+    assert (got, bool(out)) == (code, True)
+    assert said in err
+    assert bool(err) == bool(code)
+
+
+def test_a_monitoring_script_is_told_of_what_is_parked(journal: Journal, settings_file: str, capsys: Output) -> None:
+    code, _, err = run(capsys, "status", "--fail-on-parked", "--config", settings_file)
+    assert (code, err) == (1, "proton-tf-agent: 1 parked: see `proton-tf-agent journal list --parked`\n")
+
+
+def test_watching_needs_a_terminal_or_json(journal: Journal, settings_file: str, capsys: Output) -> None:
+    code, _, err = run(capsys, "status", "--watch", "--config", settings_file)
+    assert code == 2
+    assert "--watch needs a terminal, or --json" in err
+    with Started("status", "--watch", "--json", "--config", settings_file) as watching:
+        assert watching.next_row()["runs_open"] == watching.next_row()["runs_open"] == 1
+        watching.process.send_signal(signal.SIGINT)
+        assert watching.end() == (130, b"")
 
 
 def test_a_directory_without_runs_has_the_documented_keys(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proton_tf_agent import agent, cli, command_line, relay, spool_directory
+from proton_tf_agent import agent, cli, command_line, heartbeat, relay, spool_directory
 from proton_tf_agent.domain.errors import JournalHeld, JournalUnusable, SettingsInvalid
 from proton_tf_agent.settings import JournalSettings, SpoolSettings
 
@@ -77,7 +77,7 @@ def test_a_reload_is_a_check_first_and_then_the_signal(unit: Sections) -> None:
 
 def test_its_watchdog_leaves_time_for_every_wait_of_the_loops(unit: Sections) -> None:
     """A loop hangs when it has not beaten for half of WatchdogSec=; until its first turns it may ask for more time."""
-    longest = max(agent._HEAL_S, agent._ROOM_S, relay.TICK_S, relay.STOP_S, agent._STOP_S)
+    longest = max(heartbeat.EVERY_S, agent._ROOM_S, relay.TICK_S, relay.STOP_S, agent._STOP_S)
     assert int(unit["Service"]["WatchdogSec"][0]) / 2 > longest
     assert unit["Service"]["TimeoutStartSec"] == ["10min"]
 
