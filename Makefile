@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What tests/machine starts: Debian's names.
-MACHINE_PACKAGES := e2fsprogs mount strace util-linux
+MACHINE_PACKAGES := debootstrap e2fsprogs mount strace systemd-container util-linux
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test e2e soak check docs wheel bench clean
@@ -23,7 +23,7 @@ test: $(VENV)/.installed-for-tests check  ## install what tests need and run the
 
 e2e: $(VENV)/.installed-for-tests  ## run what needs root and programs of the machine; installs those with apt-get
 	@tests/machine/install_packages $(MACHINE_PACKAGES)
-	$(BIN)/python -m pytest -n 2 tests/machine
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/machine
 
 soak: $(VENV)/.installed-for-tests  ## run every suite that has a long form, for hours
 	@tests/machine/install_packages $(MACHINE_PACKAGES)
