@@ -23,7 +23,7 @@ test: $(VENV)/.installed-for-tests check  ## install what tests need and run the
 
 e2e: $(VENV)/.installed-for-tests  ## run what needs root and programs of the machine; installs those with apt-get
 	@tests/machine/install_packages $(MACHINE_PACKAGES)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/machine
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/machine
 
 soak: $(VENV)/.installed-for-tests  ## run every suite that has a long form, for hours
 	@tests/machine/install_packages $(MACHINE_PACKAGES)

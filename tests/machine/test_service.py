@@ -33,7 +33,7 @@ RESTART_SCHEDULED = "5eb03494b6584870a536b337290809b3"  # systemd.messages(7)
 PROCESS_EXITED = "98e322203f7a4ed290d09fe03c09fe15"
 UNIT_FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("service")]
+pytestmark = pytest.mark.timeout(600)
 
 SETTINGS = f"""\
 [journal]
