@@ -60,6 +60,7 @@ class Observer:
     """Looks at files and processes and hands what it sees to the pipeline. Not thread-safe: one thread owns it.
 
     born(path): when the agent first watched the root that path lies in. stopping(): whether to begin nothing new.
+    beat(): called before every look, for who wants to know that it gets on.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Observer:
         stopping: Callable[[], bool] = lambda: False,
         processes: Processes | None = None,
         spool: Spool | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -83,6 +85,7 @@ class Observer:
         self._stopping = stopping
         self._processes = processes or Processes(opener)
         self._spool = spool
+        self._beat = beat
         self._names = LogNames(opener, watch, pipeline, clock)
         self._unreadable: dict[str, str] = {}
         self._closed_logs: set[str] = set()
@@ -239,6 +242,7 @@ class Observer:
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
+        self._beat()
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False

@@ -19,11 +19,11 @@ import pytest
 from support.command_lines import COMMANDS_PAGE, ENTRY_KEYS, Output, documented, dump, rows, run
 from support.outboxes import ARN, DEPLOYMENT, STEERING, enqueued, filled, notification
 
-from proton_tf_agent import __version__, cli, heartbeat
+from proton_tf_agent import __version__, cli, health
 from proton_tf_agent.domain.binding import Binding
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
-from proton_tf_agent.heartbeat import Heartbeat
+from proton_tf_agent.health import Health
 from proton_tf_agent.journal import Journal, Recorded
 
 DEADLINE_S = 20.0
@@ -166,7 +166,7 @@ def test_a_monitoring_script_is_told_by_the_exit_code_what_is_beyond_its_limits(
     with Journal.open_as_daemon(journal_path) as journal:
         enqueued(journal, notification(1), now=now - min(age or 0.0, 10))
     if age is not None:
-        heartbeat.beat(journal_path, Heartbeat(1, "1", now - age, now - age))
+        health.put(journal_path, Health(1, "1", now - age, now - age))
     got, out, err = run(capsys, "status", *options, "--config", settings_file)
     assert (got, bool(out)) == (code, True)
     assert said in err
