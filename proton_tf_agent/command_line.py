@@ -108,6 +108,14 @@ def duration(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression; in lower case alone it disregards case, as that of journalctl does."""
+    try:
+        return re.compile(text, re.MULTILINE | (0 if any(c.isupper() for c in text) else re.IGNORECASE))
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+
+
 def moment(text: str) -> float:
     """A wall-clock second: an ISO 8601 date (its midnight) or time, in UTC unless it says otherwise; or a duration
     before now."""

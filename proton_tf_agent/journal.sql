@@ -396,6 +396,7 @@ WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
 -- A page of the entries behind :after that a person's scope names. Resolved: said again since, and accepted.
 SELECT * FROM outbox AS entry WHERE seq > :after
   AND (:sink IS NULL OR sink = :sink) AND (:resource_arn IS NULL OR resource_arn = :resource_arn)
+  AND (:status IS NULL OR status = :status)
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
   AND (NOT :originals OR (replay_of IS NULL AND state <> 'superseded'))
   AND CASE WHEN :undelivered THEN state IN ('pending', 'sending', 'retryable', 'parked')
