@@ -34,7 +34,12 @@ def settings_of(parsed: argparse.Namespace) -> Settings:
     """The settings a command line names, or the environment, or the default."""
     from .settings import load
 
-    return load(os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG))
+    return load(settings_path(parsed))
+
+
+def settings_path(parsed: argparse.Namespace) -> str:
+    """Where they are."""
+    return os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
 def journal_of(parsed: argparse.Namespace) -> Journal:

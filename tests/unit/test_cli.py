@@ -348,6 +348,48 @@ def test_every_mistake_in_the_settings_is_told_at_once(tmp_path: Path, capsys: O
             assert re.search(rf"agent\.toml:{line}: .*{word}", err), err
 
 
+def test_many_files_are_validated_and_each_says_what_is_wrong(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[[watch]]\npath = 1\n")
+    code, out, err = run(capsys, "config", "validate", str(broken), settings_file)
+    assert code == 78
+    assert out == f"{settings_file}: valid\n"
+    assert f"{broken}:2" in err
+
+
+def test_what_is_probably_not_meant_is_a_warning_and_an_error_if_asked_for(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    Path(settings_file).write_text(f'[[watch]]\npath = "{tmp_path}/nowhere"\n[[sink]]\ntype = "console"\n')
+    for options, expected in (((), 0), (("--deny-warnings",), 1)):
+        code, out, err = run(capsys, "config", "validate", *options, "--config", settings_file)
+        assert (code, out) == (expected, f"{settings_file}: valid, with 1 warnings\n")
+        assert err.startswith("warning: ")
+        assert "nowhere does not exist yet" in err
+
+
+def test_a_directory_says_which_resource_it_would_be_told_for_and_why(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    with open(settings_file, "a") as file:
+        file.write(f'[[bind]]\ndirectory = "{tmp_path}/watched/net"\nresource_arn = "{ARN}"\n')
+    net, other = str(tmp_path / "watched" / "net"), str(tmp_path / "watched" / "dns")
+    os.mkdir(net)
+    asked = ("config", "test-bind", net, "--config", settings_file)
+    code, out, _ = run(capsys, *asked)
+    assert code == 0
+    assert f"{ARN}, because " in out
+    assert "[[bind]]" in out
+    code, out, _ = run(capsys, "config", "test-bind", net, other, "/elsewhere", "--json", "--config", settings_file)
+    assert code == 1
+    bound, unbound, unwatched = map(json.loads, out.splitlines())
+    assert bound.keys() == documented("config test-bind")
+    assert (bound["resource_arn"], unbound["resource_arn"], unwatched["watched_below"]) == (ARN, None, None)
+    assert "no deployment metadata" in unbound["unbound_reason"]
+
+
 def test_the_settings_are_those_of_the_option_else_of_the_environment(
     journal: Journal, settings_file: str, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
