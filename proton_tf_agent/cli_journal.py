@@ -153,7 +153,7 @@ def _export(parsed: argparse.Namespace) -> int:
         export = Export(journal, parsed.format)
         lines = export.lines(select(journal, scope))
         if path is not None:
-            write_private_file(path, lines)
+            write_private_file(path, (f"{line}\n".encode("ascii") for line in lines))
         else:
             for line in lines:
                 print(line)
