@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_config, cli_health, cli_journal
+from . import __version__, cli_config, cli_health, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
     INTERRUPTED,
@@ -193,6 +193,8 @@ def _parser() -> argparse.ArgumentParser:
     cli_journal.add_commands(commands, reading)
 
     cli_config.add_commands(commands, with_json())
+
+    cli_service.add_commands(commands)
 
     received = add(commands, "receiver", _receiver, "an endpoint that speaks Proton's contract", [with_json()])
     received.add_argument("--host", default="127.0.0.1", help="a loopback address")
