@@ -23,7 +23,9 @@ _DISPLAYED_AS_WARNING = frozenset({
     "settings.kept", "settings.questionable", "settings.refused", "sink.held", "source.unreadable", "watch.degraded",
     "watch.overflowed",
 })  # fmt: skip
-_DISPLAYED_AS_ERROR = frozenset({"agent.failed", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone"})
+_DISPLAYED_AS_ERROR = frozenset({
+    "agent.failed", "binding.refused", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone",
+})  # fmt: skip
 
 
 class Log:

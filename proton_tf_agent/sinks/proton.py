@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..aws_client import build_client
-from ..domain.binding import is_deployment_id
+from ..domain.binding import is_deployment_id, region_of
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
 from .proton_outcomes import (
@@ -95,8 +95,9 @@ class ProtonSink:
         self._closed = False
 
     def wants(self, notification: Notification) -> bool:
-        """False once the resource is deleted: Proton has no record of it any more."""
-        return not notification.resource_deleted
+        """False once the resource is deleted, for Proton has no record of it any more, and for one of another region:
+        the request goes to our own, whatever an ARN names."""
+        return not notification.resource_deleted and region_of(notification.resource_arn) == self._region
 
     def send(self, notification: Notification) -> Outcome:
         """Make one request and say what came of it. See `proton_outcomes` for what means what."""
