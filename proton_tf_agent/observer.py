@@ -49,10 +49,12 @@ from .sources.place import Kind
 from .sources.processes import Processes
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.spool import Spool
+from .sources.states import PASSING
 from .sources.watch import Touched, Watch
 
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
+_STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 
 
@@ -263,17 +265,26 @@ class Observer:
         except Unreadable as error:
             if error.code == "E_IO":
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
-            if self._unreadable.get(look.path) != error.code:
-                self._unreadable[look.path] = error.code
-                self._tell(Told("source.unreadable", {"path": look.path, "reason": error.code}))
+            self._object(look.path, error.code)
             return False
-        self._unreadable.pop(look.path, None)
-        if observation is None:
+        if observation is None or not observation.objection:
+            self._unreadable.pop(look.path, None)
+        elif observation.objection in PASSING and self._clock() - observation.modified_at < _STANDS_STILL:
+            self._watch.look_again(look.path)  # it is being written, as far as one can tell
+        else:
+            self._object(look.path, observation.objection)
+        if observation is None or not (observation.facts or observation.cursor):
             return False
         if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
             self._names.keep_run_directory(look.path, look.place.directory)
         batch.add(observation)
         return observation.more
+
+    def _object(self, path: str, code: str) -> None:
+        """Say once why something is not read; that it can be read again is not said."""
+        if self._unreadable.get(path) != code:
+            self._unreadable[path] = code
+            self._tell(Told("source.unreadable", {"path": path, "reason": code}))
 
     def _cursor_of_log(self, look: Touched, cursor: Cursor | None, batch: _Batch) -> Cursor | None:
         """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""

@@ -23,9 +23,10 @@ _DISPLAYED_AS_WARNING = frozenset({
     "settings.kept", "settings.questionable", "settings.refused", "sink.held", "source.unreadable", "watch.degraded",
     "watch.overflowed",
 })  # fmt: skip
-_DISPLAYED_AS_ERROR = frozenset(
-    {"agent.failed", "agent.stalled", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone"}
-)
+_DISPLAYED_AS_ERROR = frozenset({
+    "agent.failed", "agent.stalled", "binding.refused", "journal.damaged", "journal.full",
+    "journal.salvaged", "sink.gone",
+})  # fmt: skip
 
 
 class Log:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from .model import (
     AllowSettings,
+    AwsSettings,
     BindSettings,
     JournalSettings,
     LogSettings,
@@ -28,6 +29,7 @@ from .text import generate, schema, show
 
 __all__ = [
     "AllowSettings",
+    "AwsSettings",
     "BindSettings",
     "JournalSettings",
     "LogSettings",

@@ -142,6 +142,15 @@ def _sink_name(value: str, complain: Complain) -> str:
     return value
 
 
+_PROFILE = r"[A-Za-z0-9_.@/+-]{1,64}"
+
+
+def _profile(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_PROFILE, value):
+        complain("is not the name of a profile", "the name between [profile and ] in AWS's configuration file")
+    return value
+
+
 _USER_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?"
 
 
@@ -152,16 +161,26 @@ def _user_name(value: str, complain: Complain) -> str:
 
 
 def _endpoint(value: str, complain: Complain) -> str:
+    return _url(value, complain, 'for example "http://127.0.0.1:8790"', only_https=True)
+
+
+def _proxy(value: str, complain: Complain) -> str:
+    """TLS goes through a proxy as it is, so it may be asked without."""
+    return _url(value, complain, 'for example "http://proxy.example.com:3128"', only_https=False)
+
+
+def _url(value: str, complain: Complain, hint: str, *, only_https: bool) -> str:
     from urllib.parse import urlsplit
 
-    hint = 'for example "http://127.0.0.1:8790"'
     try:
         url = urlsplit(value)
         host, port = url.hostname or "", url.port
     except ValueError:
         complain("is not a URL", hint)
         return value
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+    if url.scheme not in ("http", "https"):
+        complain("must be an https URL, or http to a literal loopback address" if only_https else "is no URL", hint)
+    elif only_https and url.scheme == "http" and not _is_loopback(host):
         complain(
             "must be an https URL, or http to a literal loopback address",
             "write 127.0.0.1 instead of localhost" if host == "localhost" else hint,
@@ -383,6 +402,8 @@ BUCKET = _text(_bucket, pattern=f"^{_BUCKET}$")
 TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
+PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
+PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")
 LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))
 OUTPUT_GLOBS = _array(_text(_output_glob))

@@ -61,6 +61,17 @@ class AllowSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """As whom AWS is asked, and by which way; None where AWS's own ways hold."""
+
+    profile: str | None = None
+    config_file: str | None = None
+    credentials_file: str | None = None
+    ca_bundle: str | None = None
+    proxy_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class S3StateSettings:
     """States in S3 that may be read. keys are globs over whole keys."""
 
@@ -70,6 +81,7 @@ class S3StateSettings:
     endpoint_url: str | None = None
     dynamodb_table: str | None = None
     timeout: float = 3.0
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,7 @@ class SinkSettings:
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
     read_back: bool = False
+    profile: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -134,6 +147,7 @@ class Settings:
     bind: tuple[BindSettings, ...] = ()
     outputs: OutputMapping = field(default_factory=OutputMapping)
     allow: AllowSettings = field(default_factory=AllowSettings)
+    aws: AwsSettings = field(default_factory=AwsSettings)
     s3_state: tuple[S3StateSettings, ...] = ()
     sink: tuple[SinkSettings, ...] = ()
     run: RunSettings = field(default_factory=RunSettings)
