@@ -19,6 +19,7 @@ from itertools import islice
 from . import __version__, health, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
 from .domain.errors import JournalFull, Problem, SettingsInvalid
+from .exposition import exposed
 from .health import Health
 from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
@@ -129,11 +130,12 @@ class Agent:
         delivery.start()
         self._on_ready = on_ready
         try:
-            while not self._is_over():
-                try:
-                    self._observe(journal, relay, sinks)
-                except JournalFull:
-                    self._wait_for_room(relay)
+            with exposed(self._settings, self._log.tell, self._clock):
+                while not self._is_over():
+                    try:
+                        self._observe(journal, relay, sinks)
+                    except JournalFull:
+                        self._wait_for_room(relay)
         except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
             self._fail("pipeline", error)
         finally:

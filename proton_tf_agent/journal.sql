@@ -236,6 +236,9 @@ WHERE (directory = :directory OR (directory > :below AND directory < :behind)) A
 ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: count_runs
 SELECT count(*) FROM run
+-- name: count_ever
+-- Numbers are never given twice, so the last one counts all that ever were.
+SELECT coalesce((SELECT max(seq) FROM outbox), 0) AS entries, coalesce((SELECT max(id) FROM attempt), 0) AS attempts
 
 -- name: put_evidence
 INSERT INTO evidence (run_id, at, source, path, position, kind, fields, status, reason)
