@@ -86,6 +86,7 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
+        spool_directory.refuse_if_unsafe(self._settings.spool.path)
         kept = self._settings.journal
         with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
             self._room = JournalRoom(journal, Part.EVIDENCE, self._log.tell)
@@ -267,6 +268,7 @@ class Agent:
             settings = load(self._settings.path) if self._settings.path else self._settings
             for problem in advice(settings):
                 self._log.tell("settings.questionable", {"reason": str(problem)})
+            spool_directory.refuse_if_unsafe(settings.spool.path)
             return keep_what_cannot_change(self._settings, settings, self._log.tell)
         except SettingsInvalid as invalid:
             for problem in invalid.problems:

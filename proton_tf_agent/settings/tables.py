@@ -70,7 +70,7 @@ TABLES = (
             Key(
                 "path",
                 kinds.PATH,
-                "The journal's file; its directory belongs to the agent alone, outside of every watch root.",
+                "The journal's file; its directory is the agent's alone (mode 0700), outside of every watch root.",
                 '"/var/lib/proton-tf-agent/journal.db"',
             ),
             Key(
