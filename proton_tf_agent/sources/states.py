@@ -5,7 +5,6 @@ Reads only. What cannot be read is said to be unknown, never taken for absent.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +29,7 @@ class StateReading:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+MAX_STATE = 1 << 30  # bytes; the largest that are told of have 300 MB
 NO_STATE = "there is no local state"
 TORN = "the state is torn or being written"
 ENCRYPTED = "the state is encrypted"
@@ -51,7 +51,7 @@ def read_state(opener: SafeOpener, path: str) -> StateReading:
 def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[str, ...]]:
     nothing, unknown = Taint(), Taint(known=False)
     try:
-        with opener.open(path) as file:
+        with opener.open(path, MAX_STATE) as file:
             return reading_of(file.read, file.stat.st_size, file.is_unchanged, file.stat.st_mtime)
     except FileNotFoundError:
         return StateReading(None, nothing, NO_STATE), ()
@@ -76,12 +76,15 @@ def reading_of(
     return StateReading(state, nothing if known else unknown, "", at), (*state.secrets, *(marked or ()))
 
 
-def is_locked(path: str) -> bool:
-    """Whether a lock info file lies beside a state: its outputs may be a mix of old and new.
+def is_locked(opener: SafeOpener, path: str) -> bool:
+    """Whether a lock info file lies beside a state, or may: its outputs may be a mix of old and new.
 
     It may also have been left behind by a killed run; then too nobody can vouch for what the state holds.
     """
-    return os.path.lexists(lock_file.lock_info_path_of(path))
+    try:
+        return opener.look(lock_file.lock_info_path_of(path)) is not None
+    except Unreadable:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,7 @@ def read_binding_files(opener: SafeOpener, directory: str) -> tuple[BindingFile 
 
 def _binding_file(opener: SafeOpener, path: str) -> BindingFile | None:
     try:
-        with opener.open(path) as file:
-            if file.stat.st_size > MAX_METADATA:
-                raise Unreadable("E_TOO_LARGE", path)
+        with opener.open(path, MAX_METADATA) as file:
             return BindingFile(file.read(0, MAX_METADATA), file.stat.st_mtime)
     except FileNotFoundError:
         return None
