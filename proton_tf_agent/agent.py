@@ -26,6 +26,7 @@ from .observer import Observer
 from .pipeline import Told
 from .relay import Relay
 from .retention import Limits, Retention
+from .run_directories import opener_of
 from .settings import Settings, SpoolSettings, advice, load
 from .settings.changes import changed_tables, keep_what_cannot_change
 from .sinks import Sink
@@ -168,14 +169,14 @@ class Agent:
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
         roots = [watched_root(watch, journal) for watch in settings.watch]
-        opener = SafeOpener([root.path for root in roots])
+        opener = opener_of(settings)
         now = self._clock()
         born = {watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch}
 
         def born_of(path: str) -> float:
             return born.get(opener.root_of(path) or "", 0.0)
 
-        self._watch = Watch(roots, self._wake, [settings.spool.path])
+        self._watch = Watch(roots, self._wake, [settings.spool.path], opener)
         records = self._make_spool(opener)
         kept = settings.journal
         limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)

@@ -127,6 +127,21 @@ TABLES = (
                 "Whether runs that had ended before the agent first saw them are told too.",
                 "true",
             ),
+            Key(
+                "owners",
+                kinds.OWNERS,
+                "Users, by name or number, whose files alone are read, beside root's, and only if not everybody may "
+                "write them. Without any, what not everybody may read must belong to root, to the agent's user, or to "
+                "the owner of the directory that holds it or of this root.",
+                '["runner", "1001"]',
+            ),
+            Key(
+                "mounts",
+                kinds.BOOLEAN,
+                "Whether file systems mounted below it are part of it. One that does not answer then holds up the "
+                "agent.",
+                "true",
+            ),
         ),
         repeated=True,
         required=True,
