@@ -30,6 +30,7 @@ from .pipeline import Told
 from .pulse import Pulse, patience
 from .relay import Relay
 from .retention import Limits, Retention
+from .run_directories import opener_of
 from .settings import Settings, SpoolSettings, advice, load
 from .settings.changes import changed_tables, keep_what_cannot_change
 from .sinks import Sink
@@ -94,6 +95,7 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
+        spool_directory.refuse_if_unsafe(self._settings.spool.path)
         kept = self._settings.journal
         notify_systemd("STATUS=taking up the journal")
         with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
@@ -184,14 +186,14 @@ class Agent:
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
         roots = [watched_root(watch, journal) for watch in settings.watch]
-        opener = SafeOpener([root.path for root in roots])
+        opener = opener_of(settings)
         now = self._clock()
         born = {watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch}
 
         def born_of(path: str) -> float:
             return born.get(opener.root_of(path) or "", 0.0)
 
-        self._watch = Watch(roots, self._wake, [settings.spool.path], self._observing)
+        self._watch = Watch(roots, self._wake, [settings.spool.path], opener, self._observing)
         records = self._make_spool(opener)
         kept = settings.journal
         limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)
@@ -286,6 +288,7 @@ class Agent:
             settings = load(self._settings.path) if self._settings.path else self._settings
             for problem in advice(settings):
                 self._log.tell("settings.questionable", {"reason": str(problem)})
+            spool_directory.refuse_if_unsafe(settings.spool.path)
             self._refused = False
             return keep_what_cannot_change(self._settings, settings, self._log.tell)
         except SettingsInvalid as invalid:

@@ -17,7 +17,7 @@ from .domain.notification import Notification
 from .domain.run import Patience
 from .journal import Journal, Recorded
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
-from .run_directories import RunDirectories
+from .run_directories import RunDirectories, opener_of
 from .settings import AwsSettings, Settings, SinkSettings, WatchSettings
 from .sinks import Sink, sink_type
 from .sources.s3_state import Allowed, S3States
@@ -73,7 +73,7 @@ def assemble_pipeline(
 def decide(settings: Settings, journal: Journal, run_id: str, decision: DecisionTaken, now: float) -> Recorded:
     """Let a person settle a run, beside the daemon or without one; what is told of it waits in the outbox for the
     daemon's next tick. AgentError when there is nothing to decide."""
-    opener = SafeOpener([watch.path for watch in settings.watch])
+    opener = opener_of(settings)
     sinks = {sink.name: make_sink(sink, settings.aws) for sink in settings.sink}
     try:
         pipeline = assemble_pipeline(settings, journal, opener, sinks, lambda _told: None)

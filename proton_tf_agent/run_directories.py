@@ -13,12 +13,12 @@ from .domain.binding import Binding, Unbound, from_metadata, from_tfvars, from_t
 from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
-from .settings import Settings
+from .settings import Settings, WatchSettings
 from .sources import backend
 from .sources.backend import Backend
 from .sources.processes import Processes
 from .sources.s3_state import S3States, read_state_in_s3
-from .sources.safe_open import SafeOpener, Unreadable
+from .sources.safe_open import Bounds, SafeOpener, Unreadable, uids_of
 from .sources.spool import Spool
 from .sources.state_place import backend_of, workspace_of
 from .sources.states import TORN, is_locked, read_binding_files, read_state
@@ -35,6 +35,16 @@ _KEPT_ELSEWHERE = {
     backend.LOCAL: "the place of the state is not known",
     backend.UNKNOWN: "the record of the backend cannot be read",
 }
+
+
+def opener_of(settings: Settings) -> SafeOpener:
+    """The opener of everything below the watched roots."""
+    return SafeOpener([_bounds(watch) for watch in settings.watch])
+
+
+def _bounds(watch: WatchSettings) -> Bounds:
+    owners = {0, *uids_of(watch.owners)} if watch.owners else ()  # none of whom may exist yet
+    return Bounds(watch.path, frozenset(owners), watch.mounts)
 
 
 class RunDirectories:
@@ -158,7 +168,7 @@ class RunDirectories:
         reading = read_state(self._opener, path)
         if reading.state is None:
             return reading.reason
-        if is_locked(path):  # asked after reading, so that no writer who came in between is missed
+        if is_locked(self._opener, path):  # asked after reading, so that no writer who came in between is missed
             return "the state is locked again"
         if not run.state_path and reading.modified_at < self._began(run):
             return "the local state is older than the run"

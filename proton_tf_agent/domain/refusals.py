@@ -19,13 +19,24 @@ _PROTONS_FILE = "restore .proton/deployment-metadata.json as Proton committed it
 
 REFUSALS: Mapping[str, Explanation] = {
     # the file itself
+    "E_DEPTH": Explanation(
+        "the directory lies too deep below its watched root", "name it, or one above it, as a [[watch]] of its own"
+    ),
     "E_IO": Explanation("the disk or the file server fails", "look at the kernel's log; it is tried again"),
+    "E_MOUNT": Explanation(
+        "a file system is mounted there, and what is mounted may never answer",
+        "set `mounts = true` for the [[watch]] if it belongs to the runs",
+    ),
+    "E_NAME": Explanation(
+        "its name is not UTF-8: it could be neither kept nor shown", "rename it, or the directory it lies in"
+    ),
     "E_NOT_REGULAR": Explanation(
         "it is a FIFO, a socket, a device or a directory, where a file is expected",
         "nothing, unless a run was to be told: let its log be a regular file",
     ),
     "E_OWNER": Explanation(
-        "it has a second name (hard link): it may be somebody else's file", "copy it instead of linking it"
+        "it is, or may be, the file of a user who has no business there: a hard link, or private to somebody else",
+        "find out how it came there; a user who may write there belongs into `owners` of the [[watch]]",
     ),
     "E_PATH": Explanation("its path is longer than the kernel takes, or leads elsewhere", "shorten the path"),
     "E_PERM": Explanation(
@@ -38,6 +49,10 @@ REFUSALS: Mapping[str, Explanation] = {
     "E_TOO_LARGE": Explanation(
         "it, or a line of it, is larger than any of its kind, or would take too much memory to read",
         "nothing, unless a run was to be told: begin a new log for each run",
+    ),
+    "E_TOO_MANY": Explanation(
+        "so much lies in or below the directory that the rest of it is not looked through",
+        "clear it, or name the run directories below it as [[watch]]es of their own",
     ),
     # what is in it
     "E_EMPTY": Explanation("it has been empty for a minute", _REWRITE),

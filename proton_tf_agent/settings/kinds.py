@@ -160,6 +160,15 @@ def _user_name(value: str, complain: Complain) -> str:
     return value
 
 
+_OWNER = rf"{_USER_NAME}|\d{{1,10}}"
+
+
+def _owner(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_OWNER, value, re.ASCII):
+        complain("is not a user", "a login name, or the number of a user that only containers know")
+    return value
+
+
 def _endpoint(value: str, complain: Complain) -> str:
     return _url(value, complain, 'for example "http://127.0.0.1:8790"', only_https=True)
 
@@ -418,6 +427,7 @@ ENDPOINT = _text(_endpoint, pattern="^https?://")
 LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))
 OUTPUT_GLOBS = _array(_text(_output_glob))
 USER_NAMES = _array(_text(_user_name, pattern=f"^{_USER_NAME}$"))
+OWNERS = _array(_text(_owner, pattern=f"^({_OWNER})$"))
 ARN_GLOBS = _array(_text(_arn_glob))
 RENAMES = Kind(
     "a table of names",

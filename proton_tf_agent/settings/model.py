@@ -37,11 +37,13 @@ class JournalSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """A watch root: an absolute, normalised path, watched with everything below it."""
+    """A watch root: an absolute, normalised path, watched with everything below it. owners are names or numbers."""
 
     path: str
     logs: tuple[str, ...] = ("*.log", "*.jsonl", "*.json")
     backfill: bool = False
+    owners: tuple[str, ...] = ()
+    mounts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

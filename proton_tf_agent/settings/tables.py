@@ -70,7 +70,7 @@ TABLES = (
             Key(
                 "path",
                 kinds.PATH,
-                "The journal's file; its directory belongs to the agent alone, outside of every watch root.",
+                "The journal's file; its directory is the agent's alone (mode 0700), outside of every watch root.",
                 '"/var/lib/proton-tf-agent/journal.db"',
             ),
             Key(
@@ -125,6 +125,21 @@ TABLES = (
                 "backfill",
                 kinds.BOOLEAN,
                 "Whether runs that had ended before the agent first saw them are told too.",
+                "true",
+            ),
+            Key(
+                "owners",
+                kinds.OWNERS,
+                "Users, by name or number, whose files alone are read, beside root's, and only if not everybody may "
+                "write them. Without any, what not everybody may read must belong to root, to the agent's user, or to "
+                "the owner of the directory that holds it or of this root.",
+                '["runner", "1001"]',
+            ),
+            Key(
+                "mounts",
+                kinds.BOOLEAN,
+                "Whether file systems mounted below it are part of it. One that does not answer then holds up the "
+                "agent.",
                 "true",
             ),
         ),

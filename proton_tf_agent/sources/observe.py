@@ -14,12 +14,14 @@ from dataclasses import replace
 from ..domain.evidence import Cursor, Fact, Form, LogClosed, Observation, StateWritten
 from . import json_log, lock_file, log, state_file, tail
 from .place import Kind
-from .safe_open import OpenFile, SafeOpener
-from .states import is_locked
+from .safe_open import OpenFile, SafeOpener, Unreadable
+from .states import MAX_STATE, is_locked
 from .tail import Tail
 from .watch import Touched
 from .weight import is_heavy
 
+MAX_UNREAD = 1 << 30  # bytes of a log that nobody has read: Terraform writes no such log, and reading it takes minutes
+_DAY_S = 86_400.0
 _LAST_LINES = 64 * 1024  # bytes of a log in which its last line with a time is looked for
 
 Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
@@ -28,6 +30,8 @@ Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
 def _look_at_log(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Observation | None:
     try:
         with opener.open(touched.path) as file:
+            if file.stat.st_size - (cursor.offset if cursor else 0) > MAX_UNREAD:
+                raise Unreadable("E_TOO_LARGE", touched.path)
             return _log_observation(file, touched, cursor)
     except FileNotFoundError:
         return None
@@ -50,15 +54,18 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     advanced = Cursor(
         touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, end=new.end
     )
-    spoke_at = status.st_mtime if complete else None
+    written_at = status.st_mtime
+    spoke_at = written_at if complete else None
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
     elif (said_at := _said_at(file)) is not None:
-        spoke_at = min(said_at, status.st_mtime)  # a copy is written later than what it tells of
+        if written_at < said_at - _DAY_S:
+            written_at = said_at  # somebody has set another time
+        spoke_at = min(said_at, written_at)  # a copy is written later than what it tells of
         closed = LogClosed(status.st_mtime)
         facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
-        log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more,
+        log.source_of(marks), touched.path, place.directory, None, facts, advanced, written_at, new.more,
         spoke_at, (status.st_dev, status.st_ino), _too_large(new),
     )  # fmt: skip
 
@@ -78,7 +85,7 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
     modified_at = 0.0
     content: bytes | None = None
     try:
-        with opener.open(path) as file:
+        with opener.open(path, lock_file.MAX_SIZE) as file:
             content, modified_at = file.read(0, lock_file.MAX_SIZE), file.stat.st_mtime
     except FileNotFoundError:
         if opener.is_missing(os.path.dirname(path)):
@@ -94,10 +101,10 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
 
 def _look_at_state(opener: SafeOpener, touched: Touched, _cursor: Cursor | None) -> Observation | None:
     path, place = touched.path, touched.place
-    if is_locked(path):
+    if is_locked(opener, path):
         return None
     try:
-        with opener.open(path) as file:
+        with opener.open(path, MAX_STATE) as file:
             state = state_file.read(file.read, file.stat.st_size, file.is_unchanged)
             if state is None:
                 objection = state_file.objection(file.read, file.stat.st_size)

@@ -988,6 +988,8 @@ keep_bytes = "512MiB"  # default
 path = "/w"  # {file.path}:2
 logs = ["*.log", "*.jsonl", "*.json"]  # default
 backfill = false  # default
+owners = []  # default
+mounts = false  # default
 
 # no [[bind]]
 
