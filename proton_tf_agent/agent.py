@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 
-from . import __version__, heartbeat, spool_directory
+from . import __version__, health, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
 from .domain.errors import JournalFull, Problem, SettingsInvalid
-from .heartbeat import Heartbeat
+from .exposition import exposed
+from .health import Health
 from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
 from .journal_file import JOURNAL_FULL
@@ -29,6 +30,7 @@ from .pipeline import Told
 from .pulse import Pulse, patience
 from .relay import Relay
 from .retention import Limits, Retention
+from .run_directories import opener_of
 from .settings import Settings, SpoolSettings, advice, load
 from .settings.changes import changed_tables, keep_what_cannot_change
 from .sinks import Sink
@@ -71,8 +73,8 @@ class Agent:
         self._exit_code = 0
         self._problems: list[str] = []
         self._status = ""
-        self._refused = False
         self._started_at = clock()
+        self._refused = False
         self._last_words = threading.Lock()
         self._pulse = Pulse(patience(os.environ, os.getpid()), notify_systemd, log.tell, time.monotonic)
         self._observing = partial(self._pulse.beat, "observer")
@@ -93,6 +95,7 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
+        spool_directory.refuse_if_unsafe(self._settings.spool.path)
         kept = self._settings.journal
         notify_systemd("STATUS=taking up the journal")
         with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
@@ -122,18 +125,19 @@ class Agent:
         Once the journal has no room, nothing is looked at until it has. Then everything is looked at anew, as at a
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
-        sinks = {sink.name: make_sink(sink) for sink in self._settings.sink}
+        sinks = {sink.name: make_sink(sink, self._settings.aws) for sink in self._settings.sink}
         relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
         delivery.start()
         self._on_ready = on_ready
         try:
-            while not self._is_over():
-                try:
-                    self._observe(journal, relay, sinks)
-                except JournalFull:
-                    self._wait_for_room(relay)
+            with exposed(self._settings, self._log.tell, self._clock):
+                while not self._is_over():
+                    try:
+                        self._observe(journal, relay, sinks)
+                    except JournalFull:
+                        self._wait_for_room(relay)
         except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
             self._fail("pipeline", error)
         finally:
@@ -159,7 +163,7 @@ class Agent:
             self._mourn(journal)
             self._pipeline.bind_open(self._clock())
             self._observer.turn(rescan=True)
-            self._beat()
+            self._put_health()
             self._on_ready()
             self._on_ready = self._report_status
             self._loop(relay)
@@ -182,14 +186,14 @@ class Agent:
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
         roots = [watched_root(watch, journal) for watch in settings.watch]
-        opener = SafeOpener([root.path for root in roots])
+        opener = opener_of(settings)
         now = self._clock()
         born = {watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch}
 
         def born_of(path: str) -> float:
             return born.get(opener.root_of(path) or "", 0.0)
 
-        self._watch = Watch(roots, self._wake, [settings.spool.path], self._observing)
+        self._watch = Watch(roots, self._wake, [settings.spool.path], opener, self._observing)
         records = self._make_spool(opener)
         kept = settings.journal
         limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)
@@ -284,6 +288,7 @@ class Agent:
             settings = load(self._settings.path) if self._settings.path else self._settings
             for problem in advice(settings):
                 self._log.tell("settings.questionable", {"reason": str(problem)})
+            spool_directory.refuse_if_unsafe(settings.spool.path)
             self._refused = False
             return keep_what_cannot_change(self._settings, settings, self._log.tell)
         except SettingsInvalid as invalid:
@@ -316,15 +321,15 @@ class Agent:
             self._status = status
             notify_systemd(*assignments, f"STATUS={status}")
 
-    def _beat(self) -> None:
+    def _put_health(self) -> None:
         """Let `status` know how it looks from here."""
         unreadable = self._observer.unreadable
-        heartbeat.beat(self._settings.journal.path, Heartbeat(
+        health.put(self._settings.journal.path, Health(
             os.getpid(), __version__, self._started_at, self._clock(),
             roots=tuple(watch.path for watch in self._settings.watch),
             rescanned_at=self._observer.rescanned_at, rescan_s=self._observer.rescan_cost,
             overflows=self._watch.overflows, has_backlog=self._observer.has_backlog, problems=tuple(self._problems),
-            unreadable=dict(islice(unreadable.items(), heartbeat.NAMED)), unreadable_files=len(unreadable),
+            unreadable=dict(islice(unreadable.items(), health.NAMED)), unreadable_files=len(unreadable),
         ))  # fmt: skip
 
     # --- the loop ------------------------------------------------------------------------------------------
@@ -350,8 +355,8 @@ class Agent:
                 self._report_problems(self._watch.heal())
                 self._room.keep()
                 self._report_status()
-                self._beat()
-                heal_at = now + heartbeat.EVERY_S
+                self._put_health()
+                heal_at = now + health.EVERY_S
                 rescan_at = min(rescan_at, now + self._until_rescan()) if self._watch.is_blind else rescan_at
             self._observer.turn(rescan=rescan, tick=tick)
             self._retention.turn()

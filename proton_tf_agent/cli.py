@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_health, cli_journal, cli_service
+from . import __version__, cli_config, cli_health, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
     INTERRUPTED,
@@ -61,11 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     from . import settings as settings_module
+    from .environment import already_in_force, drop_what_is_not_taken
+
+    dropped = drop_what_is_not_taken(os.environ)
     from .agent import Agent, run_until_signalled
     from .telemetry import configure
 
     settings = settings_of(parsed)
     log = configure(settings.log.level, settings.log.format)
+    in_force = already_in_force(os.environ)
+    if dropped or in_force:
+        log.tell("environment.dropped", {"names": list(dropped), "in_force": list(in_force) or None})
     for problem in settings_module.advice(settings):
         log.tell("settings.questionable", {"reason": str(problem)})
     return run_until_signalled(Agent(settings, log))
@@ -124,37 +130,6 @@ def _runs_settle(parsed: argparse.Namespace) -> int:
     emit([row], parsed.json, lambda rows: display.settled(rows[0]))
     if told and not held:
         print("no agent is running: it is told when one starts", file=sys.stderr)
-    return 0
-
-
-def _config_validate(parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    settings = settings_of(parsed)
-    for problem in settings_module.advice(settings):
-        print(f"warning: {problem}", file=sys.stderr)
-    print(f"{settings.path}: valid")
-    return 0
-
-
-def _config_show(parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(settings_module.show(settings_of(parsed)), end="")
-    return 0
-
-
-def _config_generate(_parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(settings_module.generate(), end="")
-    return 0
-
-
-def _config_schema(_parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(json.dumps(settings_module.schema(), indent=2))
     return 0
 
 
@@ -223,11 +198,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_journal.add_commands(commands, reading)
 
-    config = group(commands, "config", "the settings file")
-    add(config, "validate", _config_validate, "every mistake in it, at once", [with_config()])
-    add(config, "show", _config_show, "the settings in effect, and where each comes from", [with_config()])
-    add(config, "generate", _config_generate, "a settings file with every key explained", [])
-    add(config, "schema", _config_schema, "JSON Schema of the settings file", [])
+    cli_config.add_commands(commands, with_json())
 
     cli_service.add_commands(commands)
 

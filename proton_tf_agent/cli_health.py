@@ -1,13 +1,15 @@
-"""The commands about how the agent does: `status`. They parse, call and print as `cli` does."""
+"""The commands about how the agent does: `status`, `metrics` and `doctor`. They parse, call and print as `cli` does."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .command_line import FAILED, add, complain, duration, emit, journal_of
+from .command_line import FAILED, add, complain, duration, emit, journal_of, settings_of
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -66,6 +68,35 @@ def _is_beyond(row: Row, parsed: argparse.Namespace) -> bool:
     return bool(beyond)
 
 
+def _metrics(parsed: argparse.Namespace) -> int:
+    from .exposition import text
+    from .journal_file import is_held
+    from .overview import overview
+
+    settings = settings_of(parsed)
+    with journal_of(parsed) as journal:
+        row = overview(journal, is_held(journal.path), time.time())
+    sys.stdout.write(text(row, [sink.name for sink in settings.sink]).decode())
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from . import display_overview
+    from .doctor import Verdict, examine, worst
+
+    settings, found = settings_of(parsed), []
+    for finding in examine(settings):
+        found.append(finding)
+        emit([asdict(finding)], parsed.json, lambda rows: display_overview.finding(rows[0]))
+        sys.stdout.flush()
+    if parsed.bundle is not None:
+        from .bundle import write_bundle
+
+        write_bundle(os.path.abspath(parsed.bundle), settings, found)
+        complain(f"{parsed.bundle}: look into it before you pass it on")
+    return FAILED if worst(found) is Verdict.PROBLEM else 0
+
+
 # --- the parser ---------------------------------------------------------------------------------------------------
 
 
@@ -78,3 +109,7 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     status.add_argument("--fail-on-lag", type=duration, metavar="TIME", help=lag)
     status.add_argument("--fail-on-parked", action="store_true", help="exit code 1 when something is parked")
     status.set_defaults(complain=status.error)
+    add(commands, "metrics", _metrics, "the numbers of `status` for Prometheus", reading[:1])
+    purpose = "what is wrong around the agent, and what mends it; exit code 1 for a problem"
+    doctor = add(commands, "doctor", _doctor, purpose, reading)
+    doctor.add_argument("--bundle", metavar="FILE", help="write what is found and known to a new .tar.gz")

@@ -176,6 +176,19 @@ def survey(row: Row) -> None:
         )
 
 
+def bound(row: Row) -> None:
+    """`config test-bind` of one directory."""
+    console = open_console()
+    console.print(styled((row["directory"], "bold"), "" if row["exists"] else "(it does not exist)"))
+    if row["watched_below"] is None:
+        _say("not watched", "it lies below no [[watch]] of the settings")
+    elif row["resource_arn"]:
+        _say("resource", f"{row['resource_arn']}, because {row['bound_by']} says so")
+        _say("deployment", row["deployment_id"] or "none is known")
+    else:
+        _say("not bound", f"{row['unbound_reason']}: nothing would be told")
+
+
 def _fields(fields: Any, directory: str) -> str:
     """What a fact says, in brackets; its time stands before it, and what is empty says nothing."""
     if not isinstance(fields, dict):

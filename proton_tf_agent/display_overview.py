@@ -96,6 +96,13 @@ def _held(sink: Row) -> str:
     return f"held up: {why.means}{code} {since}; {why.remedy}"
 
 
+def finding(row: Row) -> None:
+    """One finding of `doctor`, and below it what mends it."""
+    draw_columns((f"{row['verdict']:<8}", colour_of(row["verdict"])), (f"{row['check']:<12}", ""), (row["what"], ""))
+    if row["remedy"]:
+        draw_columns((" " * 21, ""), ("→", "bright_black"), (row["remedy"], ""))
+
+
 def _runs(rows: list[Row], now: float) -> None:
     """Open runs and the last that ended. Columns that say nothing of any of them are left out, and on a narrow terminal
     what there is to be said of a run stands below all of them."""

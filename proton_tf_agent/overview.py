@@ -3,7 +3,7 @@
 Four verdicts that are never merged, and one over them for who looks only at that.
 
 A verdict is `current`, `degraded`, `stopped`, or `unknown`: what cannot be told is never said to be well. Observing is
-the agent's own word (`heartbeat`), everything else is read from the journal, so that it holds with the agent down.
+the agent's own word (`health`), everything else is read from the journal, so that it holds with the agent down.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from . import heartbeat
+from . import health
 from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
-from .heartbeat import Heartbeat
+from .health import Health
 from .journal import Journal
 from .journal_file import JOURNAL_FULL, is_marked_full
 from .journal_memory import recall_of
@@ -41,7 +41,7 @@ def overview(journal: Journal, is_running: bool, now: float) -> Row:
 
     is_running: whether an agent holds the journal. now: a wall-clock second.
     """
-    heard = heartbeat.last(journal.path)
+    heard = health.last(journal.path)
     sinks = _sinks(journal, now)
     parked = sum(sink["parked"] for sink in sinks)
     memory = recall_of(journal.path)
@@ -54,6 +54,7 @@ def overview(journal: Journal, is_running: bool, now: float) -> Row:
     }
     left = (Verdict.DEGRADED, f"{parked} parked") if parked else (Verdict.CURRENT, "")
     verdict, reason = _worst((*judged.values(), left))
+    (ever,) = journal.query("count_ever")
     open_runs = [run_row(journal, recorded) for recorded in journal.open_runs() if recorded.run.is_open]
     return {
         "agent": "running" if is_running else "stopped",
@@ -69,6 +70,8 @@ def overview(journal: Journal, is_running: bool, now: float) -> Row:
         "checked_at": iso(checked_at or None),
         "runs_open": len(open_runs),
         "runs_recorded": journal.query("count_runs")[0][0],
+        "entries_ever": ever["entries"],
+        "attempts_ever": ever["attempts"],
         "sinks": sinks,
         "parked": parked,
         "open": open_runs,
@@ -82,13 +85,13 @@ def _worst(judged: Iterable[_Judged]) -> _Judged:
     return max(judged, key=lambda one: order.index(one[0]))
 
 
-def _observing(is_running: bool, heard: Heartbeat | None, now: float) -> _Judged:
+def _observing(is_running: bool, heard: Health | None, now: float) -> _Judged:
     if not is_running:
         since = f"since {iso(heard.at)}" if heard else ""
         return Verdict.STOPPED, f"no agent is running {since}".rstrip()
     if heard is None:
         return Verdict.UNKNOWN, "an agent is running and says nothing of itself"
-    if not heartbeat.is_fresh(heard, now):
+    if not health.is_fresh(heard, now):
         return Verdict.UNKNOWN, f"the agent has said nothing of itself since {iso(heard.at)}"
     if heard.problems:
         more = f" (and {len(heard.problems) - 1} more)" if len(heard.problems) > 1 else ""
@@ -123,16 +126,16 @@ def _keeping(is_full: bool, is_suspect: bool, checked_at: float, now: float) -> 
     return Verdict.CURRENT, ""
 
 
-def _lag(heard: Heartbeat | None, sinks: list[Row], now: float) -> float | None:
+def _lag(heard: Health | None, sinks: list[Row], now: float) -> float | None:
     """Seconds for which the first of what waits has waited or, if that is longer, for which nothing was heard of an
     agent; None when nothing ever was."""
     if heard is None:
         return None
-    silent = 0.0 if heartbeat.is_fresh(heard, now) else max(0.0, now - heard.at)
+    silent = 0.0 if health.is_fresh(heard, now) else max(0.0, now - heard.at)
     return round(max([silent, *(sink["waiting_s"] or 0.0 for sink in sinks)]), 1)
 
 
-def _heard(heard: Heartbeat | None) -> Row:
+def _heard(heard: Health | None) -> Row:
     """What the agent said last; all null where it never spoke."""
     return {
         "heard_at": iso(heard.at) if heard else None,

@@ -6,6 +6,8 @@ be added, none changes its meaning. Times are ISO 8601 in UTC.
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -143,14 +145,28 @@ def entries(journal: Journal, limit: int) -> list[Row]:
     return entry_rows(journal, journal.query("last_entries", limit=limit))
 
 
-def parked_entries(journal: Journal, *, resolved: bool = False) -> list[Row]:
-    """Every entry that is parked; resolved: those, too, that were said again since, and accepted."""
-    return entry_rows(journal, select(journal, Scope(parked=True, resolved=resolved)))
+def last_seq(journal: Journal) -> int:
+    """The seq of the newest entry; 0 without any."""
+    newest = journal.query("last_entries", limit=1)
+    return int(newest[0]["seq"]) if newest else 0
 
 
-def entries_after(journal: Journal, seq: int) -> list[Row]:
-    """Entries with a greater seq, oldest first."""
-    return entry_rows(journal, journal.query("entries", after=seq, limit=1000))
+def entries_matching(
+    journal: Journal, scope: Scope, pattern: re.Pattern[str] | None = None, limit: int | None = None
+) -> list[Row]:
+    """The last entries, at most `limit`, that a scope names and in whose words a pattern is found (`words_of`)."""
+    if pattern is None and scope == Scope() and limit is not None:
+        return entries(journal, limit)
+    if pattern is None:
+        return entry_rows(journal, deque(select(journal, scope), limit))
+    rows = (row for entry in select(journal, scope) for row in entry_rows(journal, [entry]))
+    return list(deque((row for row in rows if pattern.search(words_of(row))), limit))
+
+
+def words_of(row: Row) -> str:
+    """What there is to read in an entry: whom it is about, what it says, why it is as it is."""
+    keys = ("resource_arn", "deployment_id", "run_id", "sink", "status", "status_message", "state", "reason", "means")
+    return "\n".join(str(row[key]) for key in keys if row[key])
 
 
 def entries_since(journal: Journal, run_id: str, at: float) -> list[Row]:

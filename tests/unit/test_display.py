@@ -18,6 +18,7 @@ from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.overview import overview
+from proton_tf_agent.selection import Scope
 
 # Every sequence rich may write: colours and styles, nothing that moves, erases or names anything.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -25,6 +26,7 @@ DRAW = """
 import sys
 from proton_tf_agent import display, display_journal, display_overview, status
 from proton_tf_agent.overview import overview
+from proton_tf_agent.selection import Scope
 from proton_tf_agent.journal import Journal
 with Journal.open_existing(sys.argv[1]) as journal:
     display_overview.overview(overview(journal, True, 1200.0), 1200.0)
@@ -211,15 +213,15 @@ def test_an_entry_is_shown_with_its_outputs(journal: Journal, capsys: pytest.Cap
 def test_what_is_parked_says_why_and_what_to_do_or_what_has_resolved_it(
     journal: Journal, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    display_journal.parked(status.parked_entries(journal))
+    display_journal.parked(status.entries_matching(journal, Scope(parked=True)))
     first, why, to_do = capsys.readouterr().out.splitlines()
     assert first == "#4 FAILED of environment/dns to proton parked (invalid)"
     assert why.endswith("even without message and outputs; since 1970-01-01 00:18:21 UTC, attempts: 2")
     assert to_do.startswith("    to do check the ARN")
     attempted(journal, journal.replay(journal.query("entry", seq=4)[0], 1200.0, "console"))
-    display_journal.parked(status.parked_entries(journal))
+    display_journal.parked(status.entries_matching(journal, Scope(parked=True)))
     assert capsys.readouterr().out == "nothing is parked\n"
-    display_journal.parked(status.parked_entries(journal, resolved=True))
+    display_journal.parked(status.entries_matching(journal, Scope(parked=True, resolved=True)))
     assert capsys.readouterr().out.endswith("    resolved #8 told it to console\n")
     (row, _) = status.entry_rows(journal, journal.query("entries_by_notification", notification_id="ntf-4"))
     display_journal.entry(row, [])

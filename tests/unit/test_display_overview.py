@@ -12,13 +12,13 @@ import pytest
 from support.outboxes import STEERING, enqueued, filled, notification
 from support.terminal import Terminal
 
-from proton_tf_agent import display_overview, heartbeat
+from proton_tf_agent import display_overview, health
 from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.evidence import ApplyStarted, Fact
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Counts, Run, RunStatus
-from proton_tf_agent.heartbeat import Heartbeat
+from proton_tf_agent.health import Health
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.overview import overview
 
@@ -32,7 +32,7 @@ PLACING = re.compile(r"\x1b\[(?:H|J|K|\?1049[hl]|\?25[hl])")
 def journal(journal: Journal) -> Journal:
     filled(journal)
     journal.remember(checked_at=NOW - 7320)
-    heartbeat.beat(journal.path, Heartbeat(4711, "1.2.3", 900.0, NOW - 2, roots=("/w",), rescanned_at=NOW - 70))
+    health.put(journal.path, Health(4711, "1.2.3", 900.0, NOW - 2, roots=("/w",), rescanned_at=NOW - 70))
     return journal
 
 
@@ -84,8 +84,8 @@ def test_with_the_agent_down_that_is_the_verdict(journal: Journal, capsys: Outpu
 
 def test_files_that_are_not_read_are_named_up_to_a_limit(journal: Journal, capsys: Output) -> None:
     unreadable = {f"/w/{number}.log{STEERING}": "E_NOT_REGULAR" for number in range(8)}
-    beat = Heartbeat(1, "1", 1.0, NOW, ("/w",), NOW, unreadable=unreadable, unreadable_files=3000)
-    heartbeat.beat(journal.path, beat)
+    beat = Health(1, "1", 1.0, NOW, ("/w",), NOW, unreadable=unreadable, unreadable_files=3000)
+    health.put(journal.path, beat)
     text = shown(journal, capsys)
     assert steering(text) == set()
     assert text.count("not read: /w/") == 5

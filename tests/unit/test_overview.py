@@ -9,19 +9,19 @@ import msgspec
 import pytest
 from support.outboxes import DEPLOYMENT, enqueued, filled, notification
 
-from proton_tf_agent import heartbeat
+from proton_tf_agent import health
 from proton_tf_agent.domain.binding import Binding
 from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Run
-from proton_tf_agent.heartbeat import FRESH_S, Heartbeat
+from proton_tf_agent.health import FRESH_S, Health
 from proton_tf_agent.journal import Journal, Part, Recorded
 from proton_tf_agent.journal_room import JournalRoom
 from proton_tf_agent.overview import overview
 
 NOW = 1200.0
-WELL = Heartbeat(4711, "1.2.3", 900.0, NOW - 2, roots=("/w",), rescanned_at=NOW - 10)
+WELL = Health(4711, "1.2.3", 900.0, NOW - 2, roots=("/w",), rescanned_at=NOW - 10)
 
 
 def verdicts(journal: Journal, is_running: bool = True, now: float = NOW) -> tuple[str, str, str, str]:
@@ -30,7 +30,7 @@ def verdicts(journal: Journal, is_running: bool = True, now: float = NOW) -> tup
 
 
 def beat(journal: Journal, **changes: object) -> None:
-    heartbeat.beat(journal.path, msgspec.structs.replace(WELL, **changes))
+    health.put(journal.path, msgspec.structs.replace(WELL, **changes))
 
 
 @pytest.fixture
@@ -56,31 +56,31 @@ def test_an_agent_that_is_at_work_and_has_told_everything_is_well(well: Journal)
 def test_of_an_agent_that_is_not_heard_it_is_unknown_whether_it_observes(well: Journal, age: float) -> None:
     beat(well, at=NOW - age)
     assert verdicts(well) == ("unknown", "unknown", "current", "current")
-    os.unlink(heartbeat.path_of(well.path))
+    os.unlink(health.path_of(well.path))
     assert verdicts(well) == ("unknown", "unknown", "current", "current")
     assert overview(well, True, NOW)["lag_s"] is None
 
 
-def test_a_heartbeat_that_is_torn_at_any_byte_says_nothing(well: Journal) -> None:
-    with open(heartbeat.path_of(well.path), "r+b") as file:
+def test_a_health_that_is_torn_at_any_byte_says_nothing(well: Journal) -> None:
+    with open(health.path_of(well.path), "r+b") as file:
         whole = file.read()
         for length in range(len(whole) - 1):
             file.truncate(0)
             file.seek(0)
             file.write(whole[:length])
             file.flush()
-            assert heartbeat.last(well.path) is None
+            assert health.last(well.path) is None
     assert verdicts(well)[1] == "unknown"
 
 
-def test_a_shorter_heartbeat_over_a_longer_one_is_whole(well: Journal) -> None:
+def test_a_shorter_health_over_a_longer_one_is_whole(well: Journal) -> None:
     beat(well, problems=("x" * 5000,))
     beat(well)
-    assert heartbeat.last(well.path) == WELL
+    assert health.last(well.path) == WELL
 
 
-def test_the_heartbeat_is_the_agents_alone(well: Journal) -> None:
-    assert os.stat(heartbeat.path_of(well.path)).st_mode & 0o777 == 0o600
+def test_the_health_is_the_agents_alone(well: Journal) -> None:
+    assert os.stat(health.path_of(well.path)).st_mode & 0o777 == 0o600
 
 
 def test_with_the_agent_down_nothing_is_said_to_be_current(well: Journal) -> None:

@@ -20,7 +20,7 @@ from proton_tf_agent.domain.retry import ACCEPTANCES
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.overview import overview
-from proton_tf_agent.selection import find_entries
+from proton_tf_agent.selection import Scope, find_entries
 
 NOW = 1200.0
 
@@ -134,9 +134,9 @@ def test_an_entry_is_shown_as_it_was_told_and_as_it_stands(journal: Journal) -> 
 
 def test_the_last_entries_come_in_their_order(journal: Journal) -> None:
     assert seqs(status.entries(journal, 3)) == [5, 6, 7]
-    assert seqs(status.parked_entries(journal)) == [4]
-    assert seqs(status.entries_after(journal, 5)) == [6, 7]
-    assert status.entries_after(journal, 7) == []
+    assert seqs(status.entries_matching(journal, Scope(parked=True))) == [4]
+    assert seqs(status.entries_matching(journal, Scope(after=5))) == [6, 7]
+    assert status.entries_matching(journal, Scope(after=7)) == []
 
 
 def test_what_a_replay_has_delivered_is_parked_no_more_and_says_by_what(journal: Journal) -> None:
@@ -145,8 +145,8 @@ def test_what_a_replay_has_delivered_is_parked_no_more_and_says_by_what(journal:
     attempted(journal, seq)
     row = overview(journal, True, NOW)
     assert (row["parked"], [sink["parked"] for sink in row["sinks"]]) == (0, [0, 0])
-    assert status.parked_entries(journal) == []
-    (row,) = status.parked_entries(journal, resolved=True)
+    assert status.entries_matching(journal, Scope(parked=True)) == []
+    (row,) = status.entries_matching(journal, Scope(parked=True, resolved=True))
     assert (row["seq"], row["state"], row["resolved_by"]) == (4, "parked", {"seq": 8, "sink": "console"})
 
 

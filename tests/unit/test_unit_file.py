@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proton_tf_agent import agent, cli, command_line, heartbeat, relay, spool_directory
+from proton_tf_agent import agent, cli, command_line, health, relay, spool_directory
 from proton_tf_agent.domain.errors import JournalHeld, JournalUnusable, SettingsInvalid
 from proton_tf_agent.settings import JournalSettings, SpoolSettings
 
@@ -43,7 +43,7 @@ def test_it_is_a_unit_of_three_sections(unit: Sections) -> None:
     assert repeated <= {"SystemCallFilter", "ExecReload", "NoExecPaths"}
 
 
-@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecReload", "_config_validate")])
+@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecReload", "_validate")])
 def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environment(
     unit: Sections, key: str, command: str
 ) -> None:
@@ -51,7 +51,7 @@ def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environm
     assert program == "/opt/proton-tf-agent/bin/python"
     assert arguments[:4] == ["-I", "-B", "-m", "proton_tf_agent"]
     parsed = cli._parser().parse_args(arguments[4:])
-    assert parsed.command is getattr(cli, command)
+    assert parsed.command.__name__ == command
     assert parsed.config == command_line.DEFAULT_CONFIG
 
 
@@ -77,7 +77,7 @@ def test_a_reload_is_a_check_first_and_then_the_signal(unit: Sections) -> None:
 
 def test_its_watchdog_leaves_time_for_every_wait_of_the_loops(unit: Sections) -> None:
     """A loop hangs when it has not beaten for half of WatchdogSec=; until its first turns it may ask for more time."""
-    longest = max(heartbeat.EVERY_S, agent._ROOM_S, relay.TICK_S, relay.STOP_S, agent._STOP_S)
+    longest = max(health.EVERY_S, agent._ROOM_S, relay.TICK_S, relay.STOP_S, agent._STOP_S)
     assert int(unit["Service"]["WatchdogSec"][0]) / 2 > longest
     assert unit["Service"]["TimeoutStartSec"] == ["10min"]
 

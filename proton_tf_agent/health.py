@@ -1,6 +1,6 @@
 """That an agent is at work, and what it sees of itself: written beside the journal every few seconds, for `status`.
 
-The file is `PATH.heartbeat`, written over in place, with a checksum. It is a help and no promise: never synced, and not
+The file is `PATH.health`, written over in place, with a checksum. It is a help and no promise: never synced, and not
 written at all when a disk takes no more. A reader who finds none, one that is torn or an old one knows nothing of the
 agent, and has to say so (`is_fresh`). What must last is in the journal.
 """
@@ -14,13 +14,13 @@ import msgspec
 
 from .journal_memory import in_one_line, out_of_one_line
 
-EVERY_S = 5.0  # between two heartbeats
+EVERY_S = 5.0  # between two words of it
 FRESH_S = 60.0  # so old one still says what is: looking through a very large tree takes a while
 NAMED = 20  # unreadable files that are named; all are counted
 _MOST = 1 << 20
 
 
-class Heartbeat(msgspec.Struct, frozen=True):
+class Health(msgspec.Struct, frozen=True):
     """What the agent says of itself. Moments are wall-clock seconds.
 
     roots: the watch roots. rescanned_at: when everything below them was last walked; 0 before the first time.
@@ -44,24 +44,24 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 def path_of(journal: str) -> str:
-    """Where the agent of a journal leaves its heartbeat."""
-    return journal + ".heartbeat"
+    """Where the agent of a journal leaves word of its health."""
+    return journal + ".health"
 
 
-def beat(journal: str, heartbeat: Heartbeat) -> None:
+def put(journal: str, health: Health) -> None:
     """Write one."""
     with suppress(OSError):
         flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path_of(journal), flags, 0o600)
         try:
-            line = in_one_line(msgspec.json.encode(heartbeat))
+            line = in_one_line(msgspec.json.encode(health))
             os.pwrite(fd, line, 0)
             os.ftruncate(fd, len(line))
         finally:
             os.close(fd)
 
 
-def last(journal: str) -> Heartbeat | None:
+def last(journal: str) -> Health | None:
     """The last one, of whatever age; None where none can be made out."""
     try:
         fd = os.open(path_of(journal), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -71,7 +71,7 @@ def last(journal: str) -> Heartbeat | None:
         for _ in range(3):  # one may be torn because it is being written
             content = out_of_one_line(os.pread(fd, _MOST, 0))
             if content is not None:
-                return msgspec.json.decode(content, type=Heartbeat)
+                return msgspec.json.decode(content, type=Health)
     except (OSError, msgspec.DecodeError):
         return None
     finally:
@@ -79,6 +79,6 @@ def last(journal: str) -> Heartbeat | None:
     return None
 
 
-def is_fresh(heartbeat: Heartbeat, now: float) -> bool:
+def is_fresh(health: Health, now: float) -> bool:
     """Whether it tells of the present; one from the future does not: the clock was set back since."""
-    return -FRESH_S <= now - heartbeat.at <= FRESH_S
+    return -FRESH_S <= now - health.at <= FRESH_S
