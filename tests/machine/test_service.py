@@ -50,6 +50,9 @@ type = "proton"
 region = "us-east-1"
 endpoint_url = "http://127.0.0.1:8790"
 
+[aws]
+credentials_file = "/run/credentials/proton-tf-agent.service/aws"
+
 [run]
 settle = 1
 grace = 0.3
@@ -206,8 +209,8 @@ class Host:
     def give_credentials(self) -> None:
         """As the page has it: from a file that only root can read."""
         page = (ROOT / "docs" / "install.md").read_text("utf-8")
-        (lines,) = re.findall(r"^(LoadCredential=.*\nEnvironment=AWS.*)$", page, re.MULTILINE)
-        self.container.write(f"/etc/systemd/system/{UNIT}.service.d/50-credentials.conf", f"[Service]\n{lines}\n")
+        (line,) = re.findall(r"^LoadCredential=.*$", page, re.MULTILINE)
+        self.container.write(f"/etc/systemd/system/{UNIT}.service.d/50-credentials.conf", f"[Service]\n{line}\n")
         secret = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = none\n"
         self.container.write("/etc/proton-tf-agent/credentials", secret, 0o600)
         self.container.run("systemctl", "daemon-reload")
