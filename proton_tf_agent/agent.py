@@ -17,7 +17,7 @@ from functools import partial
 
 from . import __version__, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
-from .domain.errors import JournalFull, Problem, SettingsInvalid
+from .domain.errors import JournalFull, Problem, SettingsInvalid, described
 from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
 from .journal_file import JOURNAL_FULL
@@ -216,7 +216,7 @@ class Agent:
             self._wake.set()
 
     def _fail(self, part: str, error: Exception) -> None:
-        self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
+        self._log.tell("agent.failed", {"part": part, "reason": described(error)})
         self._exit_code = 1
         self.stop()
 

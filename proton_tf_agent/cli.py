@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from . import __version__, cli_journal
 from .command_line import (
     CONFIG_VARIABLE,
+    FAILED,
     INTERRUPTED,
     Command,
     add,
+    complain,
     emit,
     group,
     journal_of,
@@ -30,7 +32,8 @@ from .command_line import (
     with_config,
     with_json,
 )
-from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.errors import AgentError, Problem, UsageInvalid, described
+from .domain.printable import printable
 
 __all__ = ["CONFIG_VARIABLE", "main"]
 
@@ -46,13 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except AgentError as error:
         for problem in error.problems:
-            print(f"proton-tf-agent: {problem}", file=sys.stderr)
+            complain(f"proton-tf-agent: {problem}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
+    except Exception as error:  # noqa: BLE001, RUF100 - a traceback would end with whatever was read
+        complain(f"proton-tf-agent: this is a defect, please report it: {described(error)}")
+        return FAILED
     return code
 
 
@@ -62,10 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace) -> int:
     from . import settings as settings_module
     from .agent import Agent, run_until_signalled
-    from .telemetry import configure
+    from .process_memory import keep_private
+    from .telemetry import configure, speak_for_all
 
+    keep_private()
     settings = settings_of(parsed)
     log = configure(settings.log.level, settings.log.format)
+    speak_for_all(log)
     for problem in settings_module.advice(settings):
         log.tell("settings.questionable", {"reason": str(problem)})
     return run_until_signalled(Agent(settings, log))
@@ -133,7 +142,7 @@ def _runs_settle(parsed: argparse.Namespace) -> int:
         held = is_held(journal.path)
     emit([row], parsed.json, lambda rows: display.settled(rows[0]))
     if told and not held:
-        print("no agent is running: it is told when one starts", file=sys.stderr)
+        complain("no agent is running: it is told when one starts")
     return 0
 
 
@@ -142,8 +151,8 @@ def _config_validate(parsed: argparse.Namespace) -> int:
 
     settings = settings_of(parsed)
     for problem in settings_module.advice(settings):
-        print(f"warning: {problem}", file=sys.stderr)
-    print(f"{settings.path}: valid")
+        complain(f"warning: {problem}")
+    print(printable(f"{settings.path}: valid"))
     return 0
 
 
