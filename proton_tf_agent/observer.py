@@ -15,6 +15,7 @@ Over 400 lines because that order is one thing: each look is placed by all the o
 
 from __future__ import annotations
 
+import os
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ class Observer:
     """Looks at files and processes and hands what it sees to the pipeline. Not thread-safe: one thread owns it.
 
     born(path): when the agent first watched the root that path lies in. stopping(): whether to begin nothing new.
+    beat(): called before every look, for who wants to know that it gets on.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Observer:
         stopping: Callable[[], bool] = lambda: False,
         processes: Processes | None = None,
         spool: Spool | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -82,6 +85,7 @@ class Observer:
         self._stopping = stopping
         self._processes = processes or Processes(opener)
         self._spool = spool
+        self._beat = beat
         self._names = LogNames(opener, watch, pipeline, clock)
         self._unreadable: dict[str, str] = {}
         self._closed_logs: set[str] = set()
@@ -92,12 +96,23 @@ class Observer:
         self._overflows = 0
         self._rescan_asked = False
         self._rescan_from = 0.0
+        self._rescanned_at = 0.0
         self.rescan_cost = 0.0
 
     @property
     def has_backlog(self) -> bool:
         """Whether a rescan has found more than was looked at since."""
         return bool(self._backlog)
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """By path why a file that a reader wants is not read."""
+        return self._unreadable
+
+    @property
+    def rescanned_at(self) -> float:
+        """The wall-clock second of the last rescan; 0 before the first."""
+        return self._rescanned_at
 
     def turn(self, *, rescan: bool = False, tick: bool = True) -> None:
         """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
@@ -195,7 +210,9 @@ class Observer:
         for path in gone:
             self._names.forget(path)
         self._vanished = set(vanished)
+        self._unreadable = {path: code for path, code in self._unreadable.items() if os.path.lexists(path)}
         self._backlog |= {look.path: look for look in found}
+        self._rescanned_at = self._clock()
 
     # --- looks -----------------------------------------------------------------------------------------------
 
@@ -225,6 +242,7 @@ class Observer:
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
+        self._beat()
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False

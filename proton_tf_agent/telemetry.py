@@ -31,17 +31,14 @@ _DISPLAYED_AS_WARNING = frozenset({
     "source.unreadable", "watch.degraded", "watch.overflowed",
 })  # fmt: skip
 _DISPLAYED_AS_ERROR = frozenset({
-    "agent.failed", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone", "thread.failed",
+    "agent.failed", "agent.stalled", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone",
+    "thread.failed",
 })  # fmt: skip
 _DISPLAYED_AS_CRITICAL = frozenset({"notification.withheld"})
 _LONGEST_WARNING = 300
-
-
 _DISPLAYED_AS = {
     "warning": _DISPLAYED_AS_WARNING, "error": _DISPLAYED_AS_ERROR, "critical": _DISPLAYED_AS_CRITICAL,
 }  # fmt: skip
-
-
 _LIBRARIES = ("botocore", "boto3", "urllib3", "watchdog")
 
 
@@ -127,6 +124,23 @@ def _printable(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any
 def _serialise(value: Any, **_options: Any) -> str:
     """JSON with every non-ASCII and control character escaped: no foreign text can forge or break a line."""
     return json.dumps(value, default=repr, separators=(",", ":"))
+
+
+def status_line(roots: int, runs_open: int, waiting: int, parked: int, *, degraded: str, refused: bool) -> str:
+    """How the daemon does, in one line for `systemctl status`: numbers, and no foreign text."""
+    parts = [f"watching {_counted(roots, 'root')}, {_counted(runs_open, 'run')} open"]
+    parts.append(f"{_counted(waiting, 'notification')} to be told" if waiting else "nothing left to be told")
+    if parked:
+        parts[-1] += f", {parked} parked"
+    if degraded:
+        parts.insert(0, f"degraded: {degraded}")
+    if refused:
+        parts.append("the settings file was refused at the last reload, the settings before it are in force")
+    return "; ".join(parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def notify_systemd(*assignments: str) -> None:

@@ -65,12 +65,19 @@ _Mark = tuple[int, int, int, int]
 
 class Watch:
     """Watches the roots. wake is set whenever there is something to take, or something happens in one of `waking`:
-    directories that others look into."""
+    directories that others look into. beat is called for every directory that is looked into."""
 
-    def __init__(self, roots: Sequence[WatchedRoot], wake: threading.Event, waking: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        roots: Sequence[WatchedRoot],
+        wake: threading.Event,
+        waking: Sequence[str] = (),
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self.roots = tuple(roots)
         self._hints = Hints(wake)
         self._kernel = KernelWatch([root.path for root in roots], self._hints, waking)
+        self._beat = beat
         self._seen: dict[str, _Mark] = {}
         self._new: list[str] = []
 
@@ -160,6 +167,7 @@ class Watch:
         have no watch."""
 
         def visit(directory: str) -> None:
+            self._beat()
             if len(uncovered) < _MAX_UNCOVERED and not self._kernel.covers(directory):
                 uncovered.append(directory)
 
