@@ -143,6 +143,10 @@ class Host:
         said = subprocess.run(command, capture_output=True, text=True, check=False)
         return said.stdout.strip() not in ("", "not-found")
 
+    def is_active(self, unit: str) -> bool:
+        """Whether a unit is at work."""
+        return subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
+
     # --- deeds -----------------------------------------------------------------------------------------------
 
     def run(self, *command: str) -> None:

@@ -102,7 +102,10 @@ def to_do(host: Host, wanted: Wanted, account: Account | None, had_settings: boo
             yield f"let the agent read below {watch}: setfacl -m u:{unit.USER}:{rights} {place}"
     if not had_settings:
         yield f"say whom to tell and who may be spoken for ([[sink]], [allow]): edit {SETTINGS_FILE}"
-    yield f"start it: systemctl enable --now {unit.USER}"
+    if host.is_active(unit.NAME):
+        yield f"let it take up what is new: systemctl restart {unit.USER}"
+    else:
+        yield f"start it: systemctl enable --now {unit.USER}"
 
 
 def _written(host: Host, path: str, text: str) -> Step:
