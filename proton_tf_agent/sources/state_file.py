@@ -105,7 +105,7 @@ def objection(read_at: ReadAt, size: int) -> str:
     except msgspec.ValidationError as error:
         return "E_STATE_VERSION" if str(error).endswith("`$.version`") else "E_SCHEMA"
     except msgspec.DecodeError as error:
-        return _end_or_character(document) if str(error) == _TRUNCATED else "E_JSON"
+        return _end_or_character(document or b"") if str(error) == _TRUNCATED else "E_JSON"
     return "E_PARTIAL" if head.version == 4 else "E_STATE_VERSION"
 
 
