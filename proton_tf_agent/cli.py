@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_journal
+from . import __version__, cli_config, cli_health, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
     INTERRUPTED,
@@ -77,16 +77,6 @@ def _run(parsed: argparse.Namespace) -> int:
     return run_until_signalled(Agent(settings, log))
 
 
-def _status(parsed: argparse.Namespace) -> int:
-    from . import display, status
-    from .journal_file import is_held
-
-    with journal_of(parsed) as journal:
-        row = status.overview(journal, is_held(journal.path), time.time())
-    emit([row], parsed.json, lambda rows: display.overview(rows[0]))
-    return 0
-
-
 def _runs_list(parsed: argparse.Namespace) -> int:
     from . import display, status
 
@@ -143,37 +133,6 @@ def _runs_settle(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _config_validate(parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    settings = settings_of(parsed)
-    for problem in settings_module.advice(settings):
-        print(f"warning: {problem}", file=sys.stderr)
-    print(f"{settings.path}: valid")
-    return 0
-
-
-def _config_show(parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(settings_module.show(settings_of(parsed)), end="")
-    return 0
-
-
-def _config_generate(_parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(settings_module.generate(), end="")
-    return 0
-
-
-def _config_schema(_parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(json.dumps(settings_module.schema(), indent=2))
-    return 0
-
-
 def _receiver(parsed: argparse.Namespace) -> int:
     from .receiver import serve
 
@@ -220,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     add(commands, "run", _run, "the daemon", [with_config()])
-    add(commands, "status", _status, "what is open, what waits, what is parked; works with the daemon down", reading)
+    cli_health.add_commands(commands, reading)
 
     runs = group(commands, "runs", "the runs that were seen")
     listed = add(runs, "list", _runs_list, "the newest runs", reading)
@@ -239,11 +198,9 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_journal.add_commands(commands, reading)
 
-    config = group(commands, "config", "the settings file")
-    add(config, "validate", _config_validate, "every mistake in it, at once", [with_config()])
-    add(config, "show", _config_show, "the settings in effect, and where each comes from", [with_config()])
-    add(config, "generate", _config_generate, "a settings file with every key explained", [])
-    add(config, "schema", _config_schema, "JSON Schema of the settings file", [])
+    cli_config.add_commands(commands, with_json())
+
+    cli_service.add_commands(commands)
 
     received = add(commands, "receiver", _receiver, "an endpoint that speaks Proton's contract", [with_json()])
     received.add_argument("--host", default="127.0.0.1", help="a loopback address")

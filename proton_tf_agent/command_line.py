@@ -34,7 +34,12 @@ def settings_of(parsed: argparse.Namespace) -> Settings:
     """The settings a command line names, or the environment, or the default."""
     from .settings import load
 
-    return load(os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG))
+    return load(settings_path(parsed))
+
+
+def settings_path(parsed: argparse.Namespace) -> str:
+    """Where they are."""
+    return os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
 def journal_of(parsed: argparse.Namespace) -> Journal:
@@ -106,6 +111,14 @@ def duration(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 90s, 15m, 2h or 30d")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression; in lower case alone it disregards case, as that of journalctl does."""
+    try:
+        return re.compile(text, re.MULTILINE | (0 if any(c.isupper() for c in text) else re.IGNORECASE))
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
 
 
 def moment(text: str) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "applied": "green", "destroyed": "green", "SUCCEEDED": "green", "delivered": "green", "current": "green",
-    "running": "green", "accepted": "green",
+    "running": "green", "accepted": "green", "ok": "green", "problem": "red", "warning": "yellow", "unknown": "yellow",
     "errored": "red", "canceled": "red", "lost": "red", "FAILED": "red", "parked": "red", "stopped": "red",
     "retryable": "yellow", "degraded": "yellow", "undetermined": "yellow",
     "pending": "cyan", "sending": "cyan", "planning": "cyan", "planned": "cyan", "applying": "cyan",

@@ -86,16 +86,16 @@ def create_private_file(path: str) -> None:
         raise JournalUnusable(Problem(f"it cannot be created: {error.strerror}", path, "see [journal] path")) from None
 
 
-def write_private_file(path: str, lines: Iterable[str]) -> None:
-    """A new file of lines, 0600, whole or not at all; AgentError when it cannot be written."""
+def write_private_file(path: str, content: Iterable[bytes]) -> None:
+    """A new file of pieces, 0600, whole or not at all; AgentError when it cannot be written."""
     unfinished = path + ".new"
     try:
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         fd = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            with open(fd, "w", encoding="ascii", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            with open(fd, "wb") as file:
+                file.writelines(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(unfinished, path)

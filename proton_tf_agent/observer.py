@@ -64,6 +64,7 @@ class Observer:
     """Looks at files and processes and hands what it sees to the pipeline. Not thread-safe: one thread owns it.
 
     born(path): when the agent first watched the root that path lies in. stopping(): whether to begin nothing new.
+    beat(): called before every look, for who wants to know that it gets on.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Observer:
         stopping: Callable[[], bool] = lambda: False,
         processes: Processes | None = None,
         spool: Spool | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -87,6 +89,7 @@ class Observer:
         self._stopping = stopping
         self._processes = processes or Processes(opener)
         self._spool = spool
+        self._beat = beat
         self._names = LogNames(opener, watch, pipeline, clock)
         self._unread = Unread(self._say_unread, opener.branch_of, clock)
         self._left: list[Touched] = []
@@ -98,6 +101,7 @@ class Observer:
         self._overflows = 0
         self._rescan_asked = False
         self._rescan_from = 0.0
+        self._rescanned_at = 0.0
         self.rescan_cost = 0.0
 
     @property
@@ -109,6 +113,11 @@ class Observer:
     def unreadable(self) -> Mapping[str, str]:
         """By path why a file that a reader wants is not read, or a directory is not looked through."""
         return self._unread
+
+    @property
+    def rescanned_at(self) -> float:
+        """The wall-clock second of the last rescan; 0 before the first."""
+        return self._rescanned_at
 
     def turn(self, *, rescan: bool = False, tick: bool = True) -> None:
         """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
@@ -209,6 +218,7 @@ class Observer:
             self._names.forget(path)
         self._vanished = set(vanished)
         self._backlog |= {look.path: look for look in found}
+        self._rescanned_at = self._clock()
 
     def _say_unread(self, path: str, code: str) -> None:
         self._tell(Told("source.unreadable", {"path": path, "reason": code}))
@@ -260,6 +270,7 @@ class Observer:
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
+        self._beat()
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False

@@ -19,12 +19,13 @@ import structlog
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _DISPLAYED_AS_WARNING = frozenset({
-    "journal.renewed", "journal.short", "notification.parked", "notification.reduced", "notification.suspected",
-    "settings.kept", "settings.questionable", "settings.refused", "sink.held", "source.unreadable", "watch.degraded",
-    "watch.overflowed",
+    "journal.renewed", "journal.short", "metrics.failed", "notification.parked", "notification.reduced",
+    "notification.suspected", "settings.kept", "settings.questionable", "settings.refused", "sink.held",
+    "source.unreadable", "watch.degraded", "watch.overflowed",
 })  # fmt: skip
 _DISPLAYED_AS_ERROR = frozenset({
-    "agent.failed", "binding.refused", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone",
+    "agent.failed", "agent.stalled", "binding.refused", "journal.damaged", "journal.full",
+    "journal.salvaged", "sink.gone",
 })  # fmt: skip
 
 
@@ -67,6 +68,23 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> Log:
 def _serialise(value: Any, **_options: Any) -> str:
     """JSON with every non-ASCII and control character escaped: no foreign text can forge or break a line."""
     return json.dumps(value, default=repr, separators=(",", ":"))
+
+
+def status_line(roots: int, runs_open: int, waiting: int, parked: int, *, degraded: str, refused: bool) -> str:
+    """How the daemon does, in one line for `systemctl status`: numbers, and no foreign text."""
+    parts = [f"watching {_counted(roots, 'root')}, {_counted(runs_open, 'run')} open"]
+    parts.append(f"{_counted(waiting, 'notification')} to be told" if waiting else "nothing left to be told")
+    if parked:
+        parts[-1] += f", {parked} parked"
+    if degraded:
+        parts.insert(0, f"degraded: {degraded}")
+    if refused:
+        parts.append("the settings file was refused at the last reload, the settings before it are in force")
+    return "; ".join(parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def notify_systemd(*assignments: str) -> None:

@@ -213,6 +213,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _listen(value: str, complain: Complain) -> str:
+    host, _, port = value.rpartition(":")
+    if value.startswith("unix:"):
+        _path(value.removeprefix("unix:"), complain)
+    elif not _is_loopback(host.strip("[]")) or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65_535:
+        complain("must be a literal loopback address with a port, or a unix socket", 'for example "127.0.0.1:9187"')
+    return value
+
+
 def choice(*options: str) -> Kind:
     """One of a few words."""
     quoted = [f'"{option}"' for option in options]
@@ -412,6 +421,7 @@ TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
+LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
 PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")
 LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))

@@ -129,6 +129,14 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics are for Prometheus; None: nowhere."""
+
+    textfile: str | None = None
+    listen: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The agent's own log."""
 
@@ -155,6 +163,7 @@ class Settings:
     run: RunSettings = field(default_factory=RunSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     path: str = field(default="", compare=False)
     origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)

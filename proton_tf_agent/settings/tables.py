@@ -397,6 +397,27 @@ TABLES = (
         ),
     ),
     Table(
+        "metrics",
+        model.MetricsSettings,
+        "Numbers for Prometheus (docs/metrics.md). Needs the extra: pip install 'proton-tf-agent[metrics]'.",
+        (
+            Key(
+                "textfile",
+                kinds.PATH,
+                "A file, written every 15 seconds, for the node exporter's textfile collector; it ends in .prom.",
+                '"/var/lib/node_exporter/proton-tf-agent.prom"',
+                unset="none is written",
+            ),
+            Key(
+                "listen",
+                kinds.LISTEN,
+                "A literal loopback address with a port, or a unix socket, where /metrics and /healthz are answered.",
+                '"127.0.0.1:9187"',
+                unset="nobody is answered",
+            ),
+        ),
+    ),
+    Table(
         "log",
         model.LogSettings,
         "The agent's own log, written to standard error.",

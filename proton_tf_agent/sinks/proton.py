@@ -63,6 +63,10 @@ _RESOURCE = re.compile(
 )
 
 
+_NO_DEPLOYMENT = "00000000-0000-0000-0000-000000000000"
+_REACHED = (OutcomeKind.ACCEPTED, OutcomeKind.NOT_FOUND, OutcomeKind.INVALID, OutcomeKind.THROTTLED)
+
+
 class ProtonSink:
     """Tells AWS Proton, or whatever speaks its wire contract at `endpoint_url`.
 
@@ -116,6 +120,11 @@ class ProtonSink:
             return _STILL_IN_CONFLICT
         outcome = self._attempt(lambda client: _ask_back(client, notification))
         return dataclasses.replace(outcome, ambiguous=False) if outcome.kind in _READ_BACK else _STILL_IN_CONFLICT
+
+    def try_out(self) -> Outcome:
+        """Ask for a deployment that cannot be: only who takes our signature finds that there is none."""
+        outcome = self._attempt(_ask_for_nothing)
+        return dataclasses.replace(outcome, kind=OutcomeKind.ACCEPTED) if outcome.kind in _REACHED else outcome
 
     def close(self) -> None:
         """Close idle connections and take no more notifications; an attempt under way ends by itself."""
@@ -191,6 +200,11 @@ def _ask_back(client: ProtonClient, notification: Notification) -> Outcome:
     else:
         return _STILL_IN_CONFLICT
     return Outcome(kind, f"{GET_DEPLOYMENT}: {found}", meta["HTTPStatusCode"], request_id_of(meta))
+
+
+def _ask_for_nothing(client: ProtonClient) -> Outcome:
+    meta = client.get_deployment(id=_NO_DEPLOYMENT)["ResponseMetadata"]
+    return Outcome(OutcomeKind.ACCEPTED, "", meta["HTTPStatusCode"], request_id_of(meta))
 
 
 def _deployment(client: ProtonClient, notification: Notification, deployment_id: str) -> tuple[Any, Any]:

@@ -66,8 +66,8 @@ def _read_from(read: ReadAt, size: int, start: int, restarted: bool = False) -> 
         end = len(block) if given_up else end
     lines = []
     position = start
-    for line in _split(block[:end] if start else block[:end].removeprefix(_BYTE_ORDER_MARK)):
-        lines.append((position, line))
+    for line in _split(block[:end]):
+        lines.append((position, line if position else line.removeprefix(_BYTE_ORDER_MARK)))
         position += len(line)
     offset = start + end
     if start == 0:  # what tells the file again must be of the very bytes that were read

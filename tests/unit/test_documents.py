@@ -80,7 +80,7 @@ def documented_commands() -> dict[tuple[str, ...], str]:
         cell = cell.replace("\\|", "¦")
         words = []
         for word in cell.split():
-            if not re.fullmatch(r"[a-z¦]+", word):
+            if not re.fullmatch(r"[a-z][a-z¦-]*", word):
                 break
             words.append(word.split("¦"))
         for last in words[-1]:

@@ -291,7 +291,8 @@ PROTON = '[[sink]]\ntype = "proton"\nregion = "eu-west-1"\n'
 BIND = '[[bind]]\ndirectory = "/b"\n'
 
 KNOWN_TABLES = (
-    "[journal], [[watch]], [[bind]], [outputs], [allow], [aws], [[s3_state]], [[sink]], [run], [scan], [spool], [log]"
+    "[journal], [[watch]], [[bind]], [outputs], [allow], [aws], [[s3_state]], [[sink]], [run], [scan], [spool], "
+    "[metrics], [log]"
 )  # fmt: skip
 # Text (a good [[watch]] follows it), and the where, what and hint of its only mistake.
 MISTAKES = [
@@ -1030,6 +1031,10 @@ rescan = "30s"  # default
 [spool]
 path = "/var/spool/proton-tf-agent"  # default
 users = []  # default
+
+[metrics]
+# textfile is not set  # default: none is written
+# listen is not set  # default: nobody is answered
 
 [log]
 level = "info"  # default
