@@ -129,7 +129,7 @@ def test_a_daemon_in_a_plain_environment_has_nothing_to_say_of_it(tmp_path: Path
     clean = [
         name for name in os.environ if name.lower().endswith("_proxy") or name.startswith(("PYTHON", "SSL", "LD_"))
     ]
-    names = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *clean]
+    names = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *clean]
     agent = AgentCommand(tmp_path / "agent.toml", ["env", *(f"--unset={name}" for name in names)])
     try:
         agent.wait_until_ready()
