@@ -18,7 +18,7 @@ from itertools import islice
 
 from . import __version__, health, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
-from .domain.errors import JournalFull, Problem, SettingsInvalid
+from .domain.errors import JournalFull, Problem, SettingsInvalid, described
 from .exposition import exposed
 from .health import Health
 from .journal import Journal, Part
@@ -237,7 +237,7 @@ class Agent:
             self._wake.set()
 
     def _fail(self, part: str, error: Exception) -> None:
-        self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
+        self._log.tell("agent.failed", {"part": part, "reason": described(error)})
         self._exit_code = 1
         self.stop()
 

@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from . import __version__, cli_config, cli_health, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
+    FAILED,
     INTERRUPTED,
     Command,
     add,
+    complain,
     emit,
     group,
     journal_of,
@@ -30,7 +32,7 @@ from .command_line import (
     with_config,
     with_json,
 )
-from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.errors import AgentError, Problem, UsageInvalid, described
 
 __all__ = ["CONFIG_VARIABLE", "main"]
 
@@ -46,13 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except AgentError as error:
         for problem in error.problems:
-            print(f"proton-tf-agent: {problem}", file=sys.stderr)
+            complain(f"proton-tf-agent: {problem}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
+    except Exception as error:  # noqa: BLE001, RUF100 - a traceback would end with whatever was read
+        complain(f"proton-tf-agent: this is a defect, please report it: {described(error)}")
+        return FAILED
     return code
 
 
@@ -65,10 +70,13 @@ def _run(parsed: argparse.Namespace) -> int:
 
     dropped = drop_what_is_not_taken(os.environ)
     from .agent import Agent, run_until_signalled
-    from .telemetry import configure
+    from .process_memory import keep_private
+    from .telemetry import configure, speak_for_all
 
+    keep_private()
     settings = settings_of(parsed)
     log = configure(settings.log.level, settings.log.format)
+    speak_for_all(log)
     in_force = already_in_force(os.environ)
     if dropped or in_force:
         log.tell("environment.dropped", {"names": list(dropped), "in_force": list(in_force) or None})
@@ -129,7 +137,7 @@ def _runs_settle(parsed: argparse.Namespace) -> int:
         held = is_held(journal.path)
     emit([row], parsed.json, lambda rows: display.settled(rows[0]))
     if told and not held:
-        print("no agent is running: it is told when one starts", file=sys.stderr)
+        complain("no agent is running: it is told when one starts")
     return 0
 
 

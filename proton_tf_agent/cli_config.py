@@ -9,6 +9,7 @@ from typing import Any
 
 from .command_line import FAILED, add, complain, emit, group, settings_of, settings_path, with_config
 from .domain.errors import AgentError
+from .domain.printable import printable
 
 
 def _validate(parsed: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def _validate(parsed: argparse.Namespace) -> int:
         warnings = settings_module.advice(settings)
         for problem in warnings:
             complain(f"warning: {problem}")
-        print(f"{settings.path}: valid" + (f", with {len(warnings)} warnings" if warnings else ""))
+        print(printable(f"{settings.path}: valid") + (f", with {len(warnings)} warnings" if warnings else ""))
         code = code or (FAILED if warnings and parsed.deny_warnings else 0)
     return code
 

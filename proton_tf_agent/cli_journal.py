@@ -26,6 +26,7 @@ from .command_line import (
     settings_of,
 )
 from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ def _verify(parsed: argparse.Namespace) -> int:
             found += 1
             emit([asdict(finding)], parsed.json, lambda rows: display_journal.finding(rows[0]))
         if not found and not parsed.json:
-            print(f"{journal.path}: sound")
+            print(printable(f"{journal.path}: sound"))
     return FAILED if found else 0
 
 

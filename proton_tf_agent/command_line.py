@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .domain.printable import printable
+
 if TYPE_CHECKING:
     from .journal import Journal
     from .settings import Settings
@@ -60,7 +62,7 @@ def emit(rows: Sequence[dict[str, Any]], as_json: bool, draw: Callable[[Any], No
 
 def complain(text: str) -> None:
     """One line on stderr that is no result."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 # --- the parser ---------------------------------------------------------------------------------------------------

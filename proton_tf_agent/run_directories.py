@@ -21,7 +21,7 @@ from .sources.s3_state import S3States, read_state_in_s3
 from .sources.safe_open import Bounds, SafeOpener, Unreadable, uids_of
 from .sources.spool import Spool
 from .sources.state_place import backend_of, workspace_of
-from .sources.states import TORN, is_locked, read_binding_files, read_state
+from .sources.states import TORN, StateReading, is_locked, read_binding_files, read_state
 
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
@@ -132,11 +132,16 @@ class RunDirectories:
         path = backend.state_path(directory, found, workspace_of(self._opener, directory)) if found.recorded else None
         return path or ""
 
-    def taint(self, run: Run) -> Taint:
-        """Every value nobody may see, from the run's state and its backup."""
+    def taint(self, run: Run, until: float | None = None) -> Taint:
+        """Every value nobody may see, from the run's state and its backup.
+
+        until: when the run's log was last written. A state that was written since has the next run's secrets, and its
+        backup those that this one left behind; what it found when it began is gone: where there are secrets, not all
+        are known.
+        """
         found, workspace, path = self._place_of_state(run)
         if path is None and found.type == backend.S3 and self._states.reads_anything:
-            return read_state_in_s3(self._states, found, workspace).taint
+            return _as_of(read_state_in_s3(self._states, found, workspace), until)
         if path is None:
             return Taint(known=found.type != backend.UNKNOWN)  # nothing to learn from: patterns have to do
         if run.wrapped is not None and self._opener.root_of(path) is None:
@@ -147,7 +152,7 @@ class RunDirectories:
                 break  # waiting makes no state readable that is encrypted, or out of reach
             time.sleep(_STATE_REWRITTEN_S)
             reading = read_state(self._opener, path)
-        return reading.taint
+        return _as_of(reading, until)
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:
         """The outputs in the run's state, when it is within reach, whole and certainly the run's."""
@@ -217,3 +222,9 @@ def _regions(settings: Settings) -> frozenset[str]:
     if any(sink.region is None for sink in settings.sink):
         return frozenset()
     return frozenset(sink.region for sink in settings.sink if sink.region is not None)
+
+
+def _as_of(reading: StateReading, until: float | None) -> Taint:
+    """What was sensitive in a state as long as a run was on that was over `until`, as far as that is known."""
+    rewritten = until is not None and reading.modified_at > until + _LAST_WORDS_S
+    return reading.taint.not_all() if rewritten and reading.taint else reading.taint

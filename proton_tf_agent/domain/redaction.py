@@ -17,8 +17,12 @@ from .credentials import is_credential, mask_credentials
 from .printable import without_acting
 from .taint import MASK, NOTHING_TAINTED, Taint
 
-__all__ = ["MASK", "NOTHING_TAINTED", "Taint", "exposes", "is_credential", "scrub"]
+__all__ = ["MASK", "NOTHING_TAINTED", "Taint", "exposes", "is_credential", "scrub", "without_keys"]
 
+# terraform internal/addrs: module.NAME[KEY].TYPE.NAME[KEY]; a key is a number or a quoted string
+_INSTANCE_KEY = re.compile(r'\[(?:\d{1,20}|"(?:[^"\\]|\\.)*+")\]')
+_NAMES = re.compile(r"(?:[\w.-]|\[…\])*")
+_LONGEST_ADDRESS = 4096
 # Where a line was broken, by Terraform's own wrapping too: in a box each line has a bar before it.
 _LINE_BREAK = re.compile(r"[ \t]{0,8}\n[ \t]{0,8}(?:[│|][ \t]{0,8})?")
 
@@ -39,6 +43,13 @@ def scrub(text: str, taint: Taint, most: int | None = None) -> str:
     if "\n" in text:
         text = taint.mask_across(text, _LINE_BREAK)
     return mask_credentials(text).strip()
+
+
+def without_keys(address: str) -> str:
+    """The address of a resource without the keys of its instances: those are values, all else are names. What is no
+    address is nothing."""
+    named = _INSTANCE_KEY.sub("[…]", address[:_LONGEST_ADDRESS])
+    return named if _NAMES.fullmatch(named) else ""
 
 
 def exposes(texts: Iterable[str], taint: Taint) -> bool:

@@ -13,6 +13,7 @@ of all forms (Aho-Corasick) would save the search, and cost some hundred MB for 
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import math
 import re
@@ -60,6 +61,12 @@ class Taint:
 
     def __bool__(self) -> bool:
         return bool(self._buckets)
+
+    def not_all(self) -> Taint:
+        """The same values, of which it is not known that they are all."""
+        copied = copy.copy(self)
+        copied.known = False
+        return copied
 
     def touches(self, text: str) -> bool:
         """Whether text holds a copy of a tainted value."""

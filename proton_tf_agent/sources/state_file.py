@@ -13,6 +13,7 @@ decoded. Of a key that occurs twice the last one counts, as for Terraform itself
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,9 @@ WHOLE_LIMIT = 16 << 20
 _FIRST_READ = 16 << 10
 _NEXT_KEY = b'\n  "resources": '
 _END = b"\n}\n"
-_SECRETS_LISTED = b'"sensitive_attributes": [\n'
+_MARK = b'"sensitive_attributes"'
+_NOTHING_MARKED = re.compile(rb"\s*:\s*\[\s*\]")
+_AHEAD = 64  # bytes behind a mark in which an empty list ends, as Terraform writes it
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _TRUNCATED = "Input data was truncated"  # msgspec's words
 
@@ -187,13 +190,16 @@ def secrets_in_resources(read_at: ReadAt, size: int) -> tuple[str, ...] | None:
 
 
 def _lists_secrets(read_at: ReadAt, size: int) -> bool:
-    step, overlap = 1 << 20, len(_SECRETS_LISTED)
+    step, overlap = 1 << 20, len(_MARK) + _AHEAD
     for offset in range(0, size, step):
         block = read_at(offset, step + overlap)
-        if _SECRETS_LISTED in block:
-            return True
         if offset == 0 and not block.startswith(b"{\n  "):  # not Terraform's layout: parse and see
             return True
+        at = block.find(_MARK)
+        while 0 <= at < step:  # what begins behind that begins in the next block
+            if not _NOTHING_MARKED.match(block, at + len(_MARK)):
+                return True
+            at = block.find(_MARK, at + 1)
     return False
 
 

@@ -39,18 +39,19 @@ ENCRYPTED = "the state is encrypted"
 
 
 def read_state(opener: SafeOpener, path: str) -> StateReading:
-    """The state at path, and every value of it and of its backup that nobody may see.
+    """The state at path, and every value of it and of its backup, the serial before it, that nobody may see.
 
-    Taint is unknown when a state exists but cannot be read whole; with no local state nothing can be known to be
+    Taint is unknown when either exists but cannot be read whole; with no local state nothing can be known to be
     sensitive, and patterns have to do. An encrypted state (OpenTofu) is no state: neither its outputs nor what is
     sensitive in it can be known.
     """
     current, secrets = _read_one_state(opener, path)
-    _, previous = _read_one_state(opener, path + ".backup")
+    backup, previous = _read_one_state(opener, path + ".backup")
     everything = (*secrets, *previous)
     if len(everything) > _MOST_SENSITIVE or sum(map(len, everything)) > _LONGEST_SENSITIVE:
         return replace(current, taint=Taint(known=False), secrets=everything)  # more than can be looked for
-    return replace(current, taint=Taint(everything, current.taint.known), secrets=everything)
+    known = current.taint.known and backup.taint.known
+    return replace(current, taint=Taint(everything, known), secrets=everything)
 
 
 def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 from support.work import ratio
 
-from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint, exposes, scrub
+from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint, exposes, scrub, without_keys
 
 SECRET = 'p4ss "wörd" <&>/+\\geheim'
 TAINT = Taint([SECRET])
@@ -149,6 +149,23 @@ def test_a_copy_that_is_cut_in_two_where_a_text_ends_is_not_kept(cut: int) -> No
     secret = "hunter2-secret-value"
     scrubbed = scrub(f"{secret} " * 4 + secret, Taint([secret]), most=4 * 21 + cut)
     assert not any(secret[: n + 4] in scrubbed for n in range(len(secret)))
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("aws_vpc.main", "aws_vpc.main"),
+        ("module.net-1[0].data.aws_x.größe[12]", "module.net-1[…].data.aws_x.größe[…]"),
+        ('module.a["s3cret"].aws_x.y["an\\"other ]"]', "module.a[…].aws_x.y[…]"),
+        ("", ""),
+        ("it is hunter2", ""),
+        ('aws_x.y["unfinished', ""),
+        ("aws_x.y\x1b[31m", ""),
+        ("a" * 5000, "a" * 4096),
+    ],
+)
+def test_an_address_is_kept_without_the_keys_of_instances_and_what_is_none_is_not(address: str, kept: str) -> None:
+    assert without_keys(address) == kept
 
 
 def test_the_last_scan_finds_what_should_not_be_there() -> None:
