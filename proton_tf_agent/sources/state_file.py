@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from ..domain.evidence import Output
-from .weight import is_heavy
+from .weight import LIGHT, is_heavy
 
 WHOLE_LIMIT = 16 << 20
 _FIRST_READ = 16 << 10
@@ -115,7 +115,7 @@ def objection(read_at: ReadAt, size: int) -> str:
 def _end_or_character(document: bytes) -> str:
     """msgspec takes half of a surrogate pair for the end of the input."""
     try:
-        json.loads(document)
+        json.loads(document if len(document) <= LIGHT else b"")
         return "E_UTF8"
     except (ValueError, RecursionError):
         return "E_PARTIAL"
