@@ -28,7 +28,7 @@ _LONG_ENOUGH = 6
 _MIN_BITS_PER_CHARACTER = 1.5  # a short value is a secret only if it looks like one
 _LONGEST = 512
 _BLOCK = 256
-_MOST_CHARACTERS = 2 << 20  # of all values: more cannot be looked for within the memory an agent has
+_MOST_CHARACTERS = 1 << 20  # of all values: more cannot be looked for within the memory an agent has
 
 # Values that say nothing by themselves: shredding every "true" of a text would protect nobody.
 _COMMON = frozenset({
@@ -211,19 +211,51 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _ESCAPED_IN_JSON = re.compile(r'[^ !#-\[\]-~]|[<>&"]')
 _UNICODE_ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
 
+_IN_URL = re.compile(r"://[^/\s:@]{0,128}+:([^@\s/]{1,256}+)@")
+# What a secret in a store says beside the password, and a policy beside its conditions: outputs tell it all the time.
+_HARMLESS = frozenset({
+    "action", "apiversion", "arn", "database", "dbclusteridentifier", "dbinstanceidentifier", "dbname", "effect",
+    "endpoint", "engine", "host", "hostname", "id", "kind", "name", "port", "principal", "region", "resource", "server",
+    "sid", "type", "url", "user", "username", "version",
+})  # fmt: skip
+
 
 def _forms(value: str) -> Iterator[str]:
     yield from _encoded(value)
     trimmed = value.strip()
     if trimmed != value and len(trimmed) >= _KEY_LENGTH:  # a file's value without its final newline
         yield from _encoded(trimmed)
+    for part in _parts(value):
+        yield from _encoded(part)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """What of a value is secret by itself: each line of a PEM or a script, a password in a URL, and what stands in a
+    document under a name that is not that of something harmless."""
     lines = value.splitlines()
-    if len(lines) < 2:
-        return
-    for line in map(str.strip, lines):  # each line of a PEM or a script gives the rest away
-        if len(line) >= _LONG_ENOUGH and line != value and not line.startswith("-----"):
-            yield line
-            yield json.dumps(line, ensure_ascii=False)[1:-1]
+    if len(lines) > 1:
+        for line in map(str.strip, lines):
+            if len(line) >= _LONG_ENOUGH and line != value and not line.startswith("-----"):
+                yield line
+    if "://" in value:
+        yield from filter(_is_secret, (match[1] for match in _IN_URL.finditer(value)))
+    if value[:1] in ("{", "["):
+        try:
+            yield from filter(_is_secret, _leaves(json.loads(value, parse_int=str, parse_float=str)))
+        except (ValueError, RecursionError):
+            return
+
+
+def _leaves(value: object, name: str = "") -> Iterator[str]:
+    if isinstance(value, str):
+        if name.lower() not in _HARMLESS:
+            yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, name)
 
 
 def _encoded(value: str) -> Iterator[str]:
