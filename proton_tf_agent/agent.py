@@ -19,6 +19,7 @@ from itertools import islice
 from . import __version__, health, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
 from .domain.errors import JournalFull, Problem, SettingsInvalid, described
+from .exposition import exposed
 from .health import Health
 from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
@@ -29,6 +30,7 @@ from .pipeline import Told
 from .pulse import Pulse, patience
 from .relay import Relay
 from .retention import Limits, Retention
+from .run_directories import opener_of
 from .settings import Settings, SpoolSettings, advice, load
 from .settings.changes import changed_tables, keep_what_cannot_change
 from .sinks import Sink
@@ -93,6 +95,7 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
+        spool_directory.refuse_if_unsafe(self._settings.spool.path)
         kept = self._settings.journal
         notify_systemd("STATUS=taking up the journal")
         with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
@@ -122,18 +125,19 @@ class Agent:
         Once the journal has no room, nothing is looked at until it has. Then everything is looked at anew, as at a
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
-        sinks = {sink.name: make_sink(sink) for sink in self._settings.sink}
+        sinks = {sink.name: make_sink(sink, self._settings.aws) for sink in self._settings.sink}
         relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
         delivery.start()
         self._on_ready = on_ready
         try:
-            while not self._is_over():
-                try:
-                    self._observe(journal, relay, sinks)
-                except JournalFull:
-                    self._wait_for_room(relay)
+            with exposed(self._settings, self._log.tell, self._clock):
+                while not self._is_over():
+                    try:
+                        self._observe(journal, relay, sinks)
+                    except JournalFull:
+                        self._wait_for_room(relay)
         except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
             self._fail("pipeline", error)
         finally:
@@ -182,14 +186,14 @@ class Agent:
     def _assemble(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         settings = self._settings
         roots = [watched_root(watch, journal) for watch in settings.watch]
-        opener = SafeOpener([root.path for root in roots])
+        opener = opener_of(settings)
         now = self._clock()
         born = {watch.path: 0.0 if watch.backfill else journal.first_seen(watch.path, now) for watch in settings.watch}
 
         def born_of(path: str) -> float:
             return born.get(opener.root_of(path) or "", 0.0)
 
-        self._watch = Watch(roots, self._wake, [settings.spool.path], self._observing)
+        self._watch = Watch(roots, self._wake, [settings.spool.path], opener, self._observing)
         records = self._make_spool(opener)
         kept = settings.journal
         limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)
@@ -284,6 +288,7 @@ class Agent:
             settings = load(self._settings.path) if self._settings.path else self._settings
             for problem in advice(settings):
                 self._log.tell("settings.questionable", {"reason": str(problem)})
+            spool_directory.refuse_if_unsafe(settings.spool.path)
             self._refused = False
             return keep_what_cannot_change(self._settings, settings, self._log.tell)
         except SettingsInvalid as invalid:

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     from . import settings as settings_module
+    from .environment import already_in_force, drop_what_is_not_taken
+
+    dropped = drop_what_is_not_taken(os.environ)
     from .agent import Agent, run_until_signalled
     from .process_memory import keep_private
     from .telemetry import configure, speak_for_all
@@ -74,6 +77,9 @@ def _run(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
     log = configure(settings.log.level, settings.log.format)
     speak_for_all(log)
+    in_force = already_in_force(os.environ)
+    if dropped or in_force:
+        log.tell("environment.dropped", {"names": list(dropped), "in_force": list(in_force) or None})
     for problem in settings_module.advice(settings):
         log.tell("settings.questionable", {"reason": str(problem)})
     return run_until_signalled(Agent(settings, log))

@@ -1,4 +1,4 @@
-"""The commands about how the agent does: `status` and `doctor`. They parse, call and print as `cli` does."""
+"""The commands about how the agent does: `status`, `metrics` and `doctor`. They parse, call and print as `cli` does."""
 
 from __future__ import annotations
 
@@ -68,6 +68,18 @@ def _is_beyond(row: Row, parsed: argparse.Namespace) -> bool:
     return bool(beyond)
 
 
+def _metrics(parsed: argparse.Namespace) -> int:
+    from .exposition import text
+    from .journal_file import is_held
+    from .overview import overview
+
+    settings = settings_of(parsed)
+    with journal_of(parsed) as journal:
+        row = overview(journal, is_held(journal.path), time.time())
+    sys.stdout.write(text(row, [sink.name for sink in settings.sink]).decode())
+    return 0
+
+
 def _doctor(parsed: argparse.Namespace) -> int:
     from . import display_overview
     from .doctor import Verdict, examine, worst
@@ -97,6 +109,7 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     status.add_argument("--fail-on-lag", type=duration, metavar="TIME", help=lag)
     status.add_argument("--fail-on-parked", action="store_true", help="exit code 1 when something is parked")
     status.set_defaults(complain=status.error)
+    add(commands, "metrics", _metrics, "the numbers of `status` for Prometheus", reading[:1])
     purpose = "what is wrong around the agent, and what mends it; exit code 1 for a problem"
     doctor = add(commands, "doctor", _doctor, purpose, reading)
     doctor.add_argument("--bundle", metavar="FILE", help="write what is found and known to a new .tar.gz")

@@ -23,7 +23,7 @@ from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
 from .journal_check import Depth, damage
 from .journal_file import is_held, is_marked_full
-from .settings import Settings, SinkSettings, SpoolSettings, advice
+from .settings import AwsSettings, Settings, SinkSettings, SpoolSettings, advice
 from .sinks import Reachable
 from .spool_directory import MODE as _SPOOL_MODE
 
@@ -60,7 +60,7 @@ def examine(settings: Settings, now: Callable[[], float] = time.time) -> Iterato
     yield from _journal(settings)
     yield from _agent(settings, now())
     for sink in settings.sink:
-        yield from _sink(sink)
+        yield from _sink(sink, settings.aws)
 
 
 # --- settings, users, roots ---------------------------------------------------------------------------------------
@@ -231,10 +231,10 @@ def _agent(settings: Settings, now: float) -> Iterator[Finding]:
         yield Finding("agent", Verdict.OK, f"process {heard.pid}, version {heard.version}")
 
 
-def _sink(settings: SinkSettings) -> Iterator[Finding]:
+def _sink(settings: SinkSettings, aws: AwsSettings) -> Iterator[Finding]:
     """One request that changes nothing: when it is answered, name, route, certificate, clock, credentials are right."""
     check = f"sink {settings.name}"
-    with closing(make_sink(settings)) as sink:
+    with closing(make_sink(settings, aws)) as sink:
         if not isinstance(sink, Reachable):
             yield Finding(check, Verdict.OK, "there is nobody to reach")
             return

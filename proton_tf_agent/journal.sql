@@ -236,6 +236,9 @@ WHERE (directory = :directory OR (directory > :below AND directory < :behind)) A
 ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: count_runs
 SELECT count(*) FROM run
+-- name: count_ever
+-- Numbers are never given twice, so the last one counts all that ever were.
+SELECT coalesce((SELECT max(seq) FROM outbox), 0) AS entries, coalesce((SELECT max(id) FROM attempt), 0) AS attempts
 
 -- name: put_evidence
 INSERT INTO evidence (run_id, at, source, path, position, kind, fields, status, reason)
@@ -273,6 +276,15 @@ FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND NOT EXISTS (SELECT 1 FROM outbox AS since WHERE since.run_id = :run_id AND since.sink = :sink
     AND since.seq > outbox.seq AND since.state <> 'superseded' AND since.replay_of IS NULL)
 ORDER BY seq DESC
+-- name: newer_deployment
+-- A deployment of the resource that was first told behind the end of this one.
+SELECT newer.deployment_id FROM outbox AS ended CROSS JOIN outbox AS newer ON newer.resource_arn = ended.resource_arn
+WHERE ended.resource_arn = :resource_arn AND ended.deployment_id = :deployment_id AND ended.status <> 'IN_PROGRESS'
+  AND ended.state <> 'superseded' AND ended.replay_of IS NULL
+  AND newer.seq > ended.seq AND newer.deployment_id <> :deployment_id AND newer.replay_of IS NULL
+  AND NOT EXISTS (SELECT 1 FROM outbox AS before WHERE before.resource_arn = :resource_arn
+    AND before.deployment_id = newer.deployment_id AND before.seq < ended.seq AND before.replay_of IS NULL)
+LIMIT 1
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') AND NOT (reassertion AND state = 'pending' AND attempts = 0) LIMIT 1

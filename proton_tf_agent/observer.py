@@ -15,7 +15,6 @@ Over 400 lines because that order is one thing: each look is placed by all the o
 
 from __future__ import annotations
 
-import os
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -49,10 +48,15 @@ from .sources.place import Kind
 from .sources.processes import Processes
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.spool import Spool
+from .sources.states import PASSING
 from .sources.watch import Touched, Watch
+from .unread import Unread
 
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
+_STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
+_BATCH_FULL = 8  # looks that have left something: 4 MiB each
+_BATCHES_AT_ONCE = 4  # of one turn
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 
 
@@ -87,7 +91,8 @@ class Observer:
         self._spool = spool
         self._beat = beat
         self._names = LogNames(opener, watch, pipeline, clock)
-        self._unreadable: dict[str, str] = {}
+        self._unread = Unread(self._say_unread, opener.branch_of, clock)
+        self._left: list[Touched] = []
         self._closed_logs: set[str] = set()
         self._ends: list[Observation] = []
         self._vanished: set[str] = set()
@@ -101,13 +106,13 @@ class Observer:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether a rescan has found more than was looked at since."""
-        return bool(self._backlog)
+        """Whether a rescan has found more than was looked at since, or a log holds more."""
+        return bool(self._backlog or self._left)
 
     @property
     def unreadable(self) -> Mapping[str, str]:
-        """By path why a file that a reader wants is not read."""
-        return self._unreadable
+        """By path why a file that a reader wants is not read, or a directory is not looked through."""
+        return self._unread
 
     @property
     def rescanned_at(self) -> float:
@@ -137,11 +142,11 @@ class Observer:
             self._backlog.pop(look.path, None)
             if not look.closed:
                 self._closed_logs.discard(look.path)
-        self.read(looks.values())
+        self._go_on(looks.values(), [look for look in looks.values() if look.closed])
         found = dict(islice(self._backlog.items(), _BATCH_FILES))
         for path in found:
             del self._backlog[path]
-        self.read(found.values(), found=True)
+        self._go_on(found.values(), found.values())
         self._probe(None if tick or rescan else looks | found)
         self._absorb_ends()
         # From now on: word of what was written since a closing comes with the next turn.
@@ -156,7 +161,7 @@ class Observer:
         wrapped = ((run.wrapped, run.directory) for run in self._pipeline.open_runs if run.is_wrapped)
         news = self._spool.look({by.record_id: directory for by, directory in wrapped if by})
         for path, reason in news.refused:
-            self._tell(Told("source.unreadable", {"path": path, "reason": reason}))
+            self._unread.refuse(path, reason)
         if news.begun:
             self._pipeline.absorb(news.begun, self._clock(), _always)
         self._ends += news.ended
@@ -196,7 +201,9 @@ class Observer:
 
     def _rescan(self, asked: bool) -> None:
         began = time.thread_time()
-        found, vanished = self._watch.rescan(self._pipeline.cursors)
+        refused: dict[str, str] = {}
+        found, vanished = self._watch.rescan(self._pipeline.cursors, refused.__setitem__)
+        self._unread.rescanned(refused, self._watch.is_there)
         self.rescan_cost = time.thread_time() - began
         self._rescan_asked = False
         self._rescan_from = time.monotonic() + ASKED_RESCAN_REST * self.rescan_cost
@@ -210,9 +217,11 @@ class Observer:
         for path in gone:
             self._names.forget(path)
         self._vanished = set(vanished)
-        self._unreadable = {path: code for path, code in self._unreadable.items() if os.path.lexists(path)}
         self._backlog |= {look.path: look for look in found}
         self._rescanned_at = self._clock()
+
+    def _say_unread(self, path: str, code: str) -> None:
+        self._tell(Told("source.unreadable", {"path": path, "reason": code}))
 
     # --- looks -----------------------------------------------------------------------------------------------
 
@@ -222,14 +231,32 @@ class Observer:
         found: a rescan found them, so nobody has told whether they are still being written.
         """
         looks = list(touched)
-        pending = deque(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
-        while pending and not self._stopping():
+        self._read(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
+
+    def _go_on(self, touched: Iterable[Touched], ended: Iterable[Touched]) -> None:
+        """The same, for a while: what a very large log holds is read from turn to turn, and holds up its own directory
+        alone. ended: those of which it is to be asked whether they are complete."""
+        looks = list(touched)
+        fresh = {look.path: look for look in self._with_completeness(looks, list(ended))}
+        left = [fresh.pop(look.path, look) for look in self._left]
+        behind = [look for look in fresh.values() if _is_behind(look, left)]
+        first = [look for look in fresh.values() if look not in behind]
+        self._left = self._read([*first, *left, *behind], _BATCHES_AT_ONCE)
+
+    def _read(self, looks: Sequence[Touched], batches: int | None = None) -> list[Touched]:
+        """Returns what is left after so many batches."""
+        pending = deque(looks)
+        while pending and batches != 0 and not self._stopping():
+            batches = None if batches is None else batches - 1
             batch = _Batch(self._pipeline.cursors)
             left: list[Touched] = []
-            while pending and batch.facts < _BATCH_FACTS:
+            while pending and batch.facts < _BATCH_FACTS and batch.full < _BATCH_FULL:
                 look = pending.popleft()
-                if _is_behind(look, left) or self._look(look, batch):
+                if _is_behind(look, left):
                     left.append(look)
+                elif self._look(look, batch):
+                    left.append(look)
+                    batch.full += 1
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
             left += self._look_behind(batch, held)
             if any(_tells(o, OperationStarted) for o in batch.observations):
@@ -239,6 +266,7 @@ class Observer:
                 self._pipeline.absorb(in_order(batch.observations, locked), self._clock(), self._born)
             behind = [look for look in pending if _is_behind(look, left)]
             pending = deque([*(look for look in pending if look not in behind), *left, *behind])
+        return list(pending)
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
@@ -263,12 +291,15 @@ class Observer:
         except Unreadable as error:
             if error.code == "E_IO":
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
-            if self._unreadable.get(look.path) != error.code:
-                self._unreadable[look.path] = error.code
-                self._tell(Told("source.unreadable", {"path": look.path, "reason": error.code}))
+            self._unread.refuse(look.path, error.code)
             return False
-        self._unreadable.pop(look.path, None)
-        if observation is None:
+        if observation is None or not observation.objection:
+            self._unread.is_read(look.path)
+        elif observation.objection in PASSING and self._clock() - observation.modified_at < _STANDS_STILL:
+            self._watch.look_again(look.path)  # it is being written, as far as one can tell
+        else:
+            self._unread.refuse(look.path, observation.objection)
+        if observation is None or not (observation.facts or observation.cursor):
             return False
         if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
             self._names.keep_run_directory(look.path, look.place.directory)
@@ -342,6 +373,8 @@ class Observer:
         if looks is not None:
             directories = {look.place.directory for look in looks.values() if look.place.kind is not Kind.STATE}
             runs = [run for run in runs if run.log_path in looks or not directories.isdisjoint(run.directories)]
+        half_read = {look.path for look in self._left}
+        runs = [run for run in runs if run.log_path not in half_read]  # its last words are still to be heard
         if not runs:
             return
         now = self._clock()
@@ -385,6 +418,7 @@ class _Batch:
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
+        self.full = 0  # looks that found more than one look takes
 
     def all_cursors(self) -> Iterator[Cursor]:
         """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given

@@ -54,6 +54,7 @@ def overview(journal: Journal, is_running: bool, now: float) -> Row:
     }
     left = (Verdict.DEGRADED, f"{parked} parked") if parked else (Verdict.CURRENT, "")
     verdict, reason = _worst((*judged.values(), left))
+    (ever,) = journal.query("count_ever")
     open_runs = [run_row(journal, recorded) for recorded in journal.open_runs() if recorded.run.is_open]
     return {
         "agent": "running" if is_running else "stopped",
@@ -69,6 +70,8 @@ def overview(journal: Journal, is_running: bool, now: float) -> Row:
         "checked_at": iso(checked_at or None),
         "runs_open": len(open_runs),
         "runs_recorded": journal.query("count_runs")[0][0],
+        "entries_ever": ever["entries"],
+        "attempts_ever": ever["attempts"],
         "sinks": sinks,
         "parked": parked,
         "open": open_runs,

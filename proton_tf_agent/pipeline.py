@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from .domain import evidence as ev
-from .domain.binding import Binding, Unbound
+from .domain.binding import METADATA_PATH, Binding, Unbound
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
@@ -517,6 +517,8 @@ class _Batch:
         silent = self._tell_of(run, transition, binding)
         ended = silent if transition.status in FINAL else ""
         self._runs[run.run_id] = replace(self._runs[run.run_id], silence=ended)
+        if transition.status in FINAL:
+            self._release(binding)
 
     def _tell_of(self, run: Run, transition: Transition, binding: Binding | Unbound) -> str:
         """Tell a transition to whom it concerns; returns why no outcome is told, or not to everyone."""
@@ -524,7 +526,7 @@ class _Batch:
             return "it was over before the agent first watched its root"
         if isinstance(binding, Binding):
             return self._notify(run, transition, binding)
-        if transition.previous is RunStatus.PENDING:
+        if transition.previous is RunStatus.PENDING and not binding.code:
             self._told.append(
                 Told("run.unbound", {"run_id": run.run_id, "directory": run.directory, "reason": binding.reason})
             )
@@ -580,8 +582,8 @@ class _Batch:
     def _enqueue(self, notification: Notification, addressee: Addressee) -> str:
         """Enqueue a notification for one sink; returns why it is not told there."""
         if not addressee.wants(notification):
-            deleted = "; the resource is deleted there" if notification.resource_deleted else ""
-            return f"{addressee.name} takes no such notification{deleted}"
+            why = "the resource is deleted there" if notification.resource_deleted else "it is in another region"
+            return f"{addressee.name} takes no such notification; {why}"
         objection = addressee.objection(notification)
         run = self._runs[notification.run_id].run
         seq, superseded = self._journal.enqueue(
@@ -630,11 +632,42 @@ class _Batch:
 
     def _binding(self, run: Run) -> Binding | Unbound:
         """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
-        found = self._runs[run.run_id].binding
-        if isinstance(found, Unbound):
-            found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
-            self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
+        before = self._runs[run.run_id].binding
+        if isinstance(before, Binding):
+            return before
+        found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
+        if isinstance(found, Binding):
+            found = self._contested(run, found)
+        if isinstance(found, Unbound) and found.code and found.reason != before.reason:
+            keys = {"run_id": run.run_id, "directory": run.directory, "resource_arn": found.refused_arn or None}
+            self._told.append(Told("binding.refused", {**keys, "reason": found.reason}))
+        self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
         return found
+
+    def _contested(self, run: Run, found: Binding) -> Binding | Unbound:
+        """A binding, unless a job has copied it or rolled it back: a run elsewhere is at work on that deployment, or it
+        had ended before a newer one was told. What the settings bind is nobody's to copy."""
+        arn, deployment = found.resource_arn, found.deployment_id
+        if deployment is None or found.source != METADATA_PATH:
+            return found
+        for other in self._runs.values():
+            bound = other.binding if isinstance(other.binding, Binding) and other.run.is_open else None
+            same = bound and (bound.resource_arn, bound.deployment_id) == (arn, deployment)
+            if same and _are_apart(run, other.run):
+                return Unbound(f"E_META_DUP: {other.run.directory} is at work on deployment {deployment}", arn)
+        if self._journal.is_old_deployment(arn, deployment):
+            return Unbound(f"E_META_OLD: deployment {deployment} had ended before a newer one was told", arn)
+        return found
+
+    def _release(self, ended: Binding | Unbound) -> None:
+        """Let those have a binding that were refused it while the run that has ended was at work on it."""
+        waiting = [
+            r.run.run_id for r in self._runs.values()
+            if isinstance(r.binding, Unbound) and r.binding.code == "E_META_DUP" and r.run.is_open
+            and not r.run.historic and r.binding.refused_arn == getattr(ended, "resource_arn", None)
+        ]  # fmt: skip
+        for run_id in waiting:
+            self.catch_up(run_id)
 
     # --- bookkeeping ---------------------------------------------------------------------------------------
 
@@ -678,6 +711,12 @@ class _Batch:
 def proton_objection(notification: Notification) -> str:
     """Why Proton's contract would refuse a notification; empty when it can be sent."""
     return "; ".join(violations(notification))
+
+
+def _are_apart(one: Run, other: Run) -> bool:
+    """Whether neither of two runs is in a directory of the other's, or below one."""
+    places = [(f"{a}/", f"{b}/") for a in one.directories for b in other.directories]
+    return not any(a.startswith(b) or b.startswith(a) for a, b in places)
 
 
 def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:

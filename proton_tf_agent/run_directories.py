@@ -6,18 +6,19 @@ Answers `pipeline.Surroundings` from the files of run directories and from the s
 
 from __future__ import annotations
 
+import os
 import time
 
 from .domain.binding import Binding, Unbound, from_metadata, from_tfvars, from_tfvars_arn
 from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
-from .settings import Settings
+from .settings import Settings, WatchSettings
 from .sources import backend
 from .sources.backend import Backend
 from .sources.processes import Processes
 from .sources.s3_state import S3States, read_state_in_s3
-from .sources.safe_open import SafeOpener, Unreadable
+from .sources.safe_open import Bounds, SafeOpener, Unreadable, uids_of
 from .sources.spool import Spool
 from .sources.state_place import backend_of, workspace_of
 from .sources.states import TORN, StateReading, is_locked, read_binding_files, read_state
@@ -36,6 +37,16 @@ _KEPT_ELSEWHERE = {
 }
 
 
+def opener_of(settings: Settings) -> SafeOpener:
+    """The opener of everything below the watched roots."""
+    return SafeOpener([_bounds(watch) for watch in settings.watch])
+
+
+def _bounds(watch: WatchSettings) -> Bounds:
+    owners = {0, *uids_of(watch.owners)} if watch.owners else ()  # none of whom may exist yet
+    return Bounds(watch.path, frozenset(owners), watch.mounts)
+
+
 class RunDirectories:
     """Bindings and states of runs below the watched roots."""
 
@@ -47,6 +58,7 @@ class RunDirectories:
         self._processes = Processes(opener)
         self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
+        self._regions = _regions(settings)
         self._bound = {bind.directory: bind for bind in settings.bind}
 
     def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
@@ -60,7 +72,7 @@ class RunDirectories:
             until = run.wrapped.exited_at
         reason: Unbound | None = None
         if recorded is not None and recorded.metadata is not None:
-            frozen = from_metadata(recorded.metadata.encode("utf-8", "replace"), self._allowed)
+            frozen = from_metadata(recorded.metadata.encode("utf-8", "replace"), self._allowed, self._regions)
             if isinstance(frozen, Binding):
                 return frozen
             reason = frozen
@@ -70,7 +82,7 @@ class RunDirectories:
                 return found
             reason = reason or found
         if recorded is not None and recorded.tfvars_arn is not None and reason is None:
-            return from_tfvars_arn(recorded.tfvars_arn, self._allowed)
+            return from_tfvars_arn(recorded.tfvars_arn, self._allowed, self._regions)
         return reason or Unbound("no deployment metadata and no [[bind]] for this directory")
 
     def _binding_of(self, directory: str, until: float | None) -> Binding | Unbound | None:
@@ -78,11 +90,15 @@ class RunDirectories:
         try:
             metadata, tfvars = read_binding_files(self._opener, directory)
         except Unreadable as error:
-            metadata, tfvars, reason = None, None, Unbound(f"deployment metadata cannot be read: {error.code}")
+            metadata, tfvars, reason = (
+                None,
+                None,
+                Unbound(f"{error.code}: {os.path.relpath(error.path, directory)} cannot be read"),
+            )
         if until is not None and any(file and file.modified_at > until for file in (metadata, tfvars)):
             metadata, tfvars, reason = None, None, Unbound("the deployment metadata is newer than the run")
         if metadata is not None:
-            found = from_metadata(metadata.content, self._allowed)
+            found = from_metadata(metadata.content, self._allowed, self._regions)
             if isinstance(found, Binding):
                 return found
             reason = found
@@ -90,7 +106,7 @@ class RunDirectories:
         if bind is not None:
             return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]")
         if tfvars is not None and reason is None:
-            return from_tfvars(tfvars.content, self._allowed)
+            return from_tfvars(tfvars.content, self._allowed, self._regions)
         return reason
 
     def state_path(self, run: Run) -> str | None:
@@ -157,7 +173,7 @@ class RunDirectories:
         reading = read_state(self._opener, path)
         if reading.state is None:
             return reading.reason
-        if is_locked(path):  # asked after reading, so that no writer who came in between is missed
+        if is_locked(self._opener, path):  # asked after reading, so that no writer who came in between is missed
             return "the state is locked again"
         if not run.state_path and reading.modified_at < self._began(run):
             return "the local state is older than the run"
@@ -205,3 +221,10 @@ def _as_of(reading: StateReading, until: float | None) -> Taint:
     """What was sensitive in a state as long as a run was on that was over `until`, as far as that is known."""
     rewritten = until is not None and reading.modified_at > until + _LAST_WORDS_S
     return reading.taint.not_all() if rewritten and reading.taint else reading.taint
+
+
+def _regions(settings: Settings) -> frozenset[str]:
+    """The regions of the resources that can be told at all; empty where a sink takes those of every region."""
+    if any(sink.region is None for sink in settings.sink):
+        return frozenset()
+    return frozenset(sink.region for sink in settings.sink if sink.region is not None)

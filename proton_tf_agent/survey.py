@@ -12,13 +12,12 @@ from typing import Any
 from .domain.binding import Unbound
 from .domain.outputs import OutputMapping, told_as
 from .domain.run import Run
-from .run_directories import RunDirectories
+from .run_directories import RunDirectories, opener_of
 from .settings import Settings
 from .sources import backend
 from .sources.backend import Backend
 from .sources.configuration import configuration_of
 from .sources.hcl_config import DeclaredOutput
-from .sources.safe_open import SafeOpener
 
 Row = dict[str, Any]
 
@@ -34,7 +33,7 @@ def survey(settings: Settings, directory: str) -> Row:
     if not watched:
         return row
     root = max(watched, key=lambda root: len(root.path))
-    opener = SafeOpener([root.path for root in settings.watch])
+    opener = opener_of(settings)
     found = RunDirectories(opener, settings).binding(Run("", directory, 0.0))
     row |= {"watched_below": root.path, "logs": list(root.logs)}
     if isinstance(found, Unbound):

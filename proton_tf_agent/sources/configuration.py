@@ -65,12 +65,12 @@ def declared_in(opener: SafeOpener, directory: str) -> Declared:
 
 
 def _names_in(opener: SafeOpener, directory: str) -> tuple[list[str], str]:
-    """Names only (each is opened through the opener, which follows no link), and why some may be missing."""
-    if opener.root_of(f"{directory}/main.tf") is None or os.path.normpath(directory) != directory:
-        return [], "E_PATH"
+    """Names only (each is opened by itself), and why some may be missing."""
     try:
-        with os.scandir(directory) as entries:
+        with opener.directory(directory) as fd, os.scandir(fd) as entries:
             names = [entry.name for entry in islice(entries, _MAX_ENTRIES + 1)]
+    except Unreadable as refused:
+        return [], refused.code
     except (OSError, ValueError) as error:
         return [], f"cannot be listed: {getattr(error, 'strerror', None) or 'no such path'}"
     return names[:_MAX_ENTRIES], f"more than {_MAX_ENTRIES:,} files" if len(names) > _MAX_ENTRIES else ""

@@ -16,6 +16,7 @@ import msgspec
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Job, Operation
+from .weight import is_heavy
 
 MAX_SIZE = 8 << 20
 VERSION = 1
@@ -92,6 +93,8 @@ _decode = msgspec.json.Decoder(Record).decode
 
 def read(content: bytes, record_id: str) -> Record:
     """The record in a file that is named after its id. Malformed when it is none."""
+    if is_heavy(content):
+        raise Malformed("it says too much")
     try:
         record = _decode(content)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -15,6 +15,8 @@ of them, which overflows it again, for ever. With the filter our own reads are s
 Why an overflow that repeats itself ends the observer: what watchdog does about an overflow, dropping every watch and
 adding it again, makes one IN_IGNORED for each directory. With more directories than the queue has places that is the
 next overflow, for ever. A new inotify instance starts with an empty queue.
+Why watches are added by a walk of our own (`tree`): watchdog's follows whatever stands at a path by then, enters mounts
+that never answer and directories nobody wants, knows no limits, and ends in a RecursionError a thousand levels down.
 Why `dispatch` only adds to a set: an exception that leaves it ends watchdog's thread without a word.
 """
 
@@ -27,8 +29,9 @@ import stat
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from watchdog.events import (
@@ -44,10 +47,13 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, EventEmitter, ObservedWatch
+from watchdog.observers.inotify import InotifyEmitter, InotifyObserver, InotifyWatchGroup
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, Mask
+from watchdog.observers.inotify_move_event_grouper import GroupedInotifyEvent, PathedInotifyEvent
 
-UNWATCHED_DIRECTORIES = frozenset({".git", ".terraform", "node_modules"})
+from .safe_open import Bounds, SafeOpener
+from .tree import UNWATCHED_DIRECTORIES, Directory, Limits, walk
 
 _FILTER: list[type[FileSystemEvent]] = [
     FileAttribEvent,  # a file may have become readable
@@ -182,8 +188,10 @@ class KernelWatch:
     is_blind: whether, when it was last healed, something was there that has no watch.
     """
 
-    def __init__(self, roots: Sequence[str], hints: Hints, optional: Sequence[str] = ()) -> None:
-        self._roots = tuple(roots)
+    def __init__(self, roots: Sequence[Bounds], hints: Hints, optional: Sequence[str] = ()) -> None:
+        self._bounds = {bounds.path: bounds for bounds in (*map(Bounds, optional), *roots)}
+        self._real_bounds: Mapping[str, Bounds] = {}
+        self._roots = tuple(bounds.path for bounds in roots)
         self._optional = tuple(optional)
         self._hints = hints
         self._observer: BaseObserver | None = None
@@ -245,7 +253,7 @@ class KernelWatch:
         # Said on stderr, with a list of all watches, of a tree that appears faster than it is watched: harmless.
         warnings.filterwarnings("ignore", "Callback with id ", RuntimeWarning)
         try:
-            self._observer = Observer()
+            self._observer = _Observer(self._walk)
             self._observer.start()
         except OSError as error:
             self._observer = None
@@ -259,6 +267,12 @@ class KernelWatch:
         if observer is not None and observer.is_alive():
             observer.stop()
             observer.join(timeout=5)
+
+    def _walk(self, path: str) -> Iterator[Directory]:
+        """A directory and those below it, by the names they really have; watchdog's threads ask."""
+        roots = [root for root in self._real_bounds if f"{path}/".startswith(root.rstrip("/") + "/")]
+        for root in sorted(roots, key=len)[-1:]:
+            yield from walk(SafeOpener([self._real_bounds[root]]), root, path, lambda _path, _code: None)
 
     # --- roots -----------------------------------------------------------------------------------------------
 
@@ -282,6 +296,7 @@ class KernelWatch:
         if self._observer is None:
             return ""
         real = os.path.realpath(root)  # inotify would watch a link instead of the directory behind it
+        self._real_bounds = {**self._real_bounds, real: replace(self._bounds[root], path=real)}
         handler = _NamedHints(self._hints, real, root)
         try:
             watch = self._observer.schedule(handler, real, recursive=True, event_filter=_FILTER)
@@ -334,6 +349,81 @@ class KernelWatch:
                 self._unwatch(root)
                 problems += filter(None, [self._heal_root(root)])
         return problems
+
+
+Walk = Callable[[str], Iterator[Directory]]
+
+
+class _Group(InotifyWatchGroup):
+    """The watches of one root; where to add some, our own walk says."""
+
+    def __init__(self, walk: Walk, inotify: InotifyFD, watch: ObservedWatch, mask: Mask) -> None:
+        self._walk = walk
+        super().__init__(inotify, os.fsencode(watch.path), mask, watch.is_recursive)
+
+    def _add_all_callbacks(self, path: bytes) -> None:
+        for directory in self._walk(os.fsdecode(path)):
+            if len(self._active_callbacks_by_path) >= Limits().directories:
+                break
+            self._add(os.fsencode(directory.path), directory.fd)
+            if not self.is_recursive:
+                break
+        if path == self.path and path not in self._active_callbacks_by_path:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def _add(self, path: bytes, fd: int) -> None:
+        """Watch the very directory that is open: its path may lead elsewhere by now."""
+        mask = Mask(self.event_mask & ~InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR)
+        try:
+            wd = self._inotify_fd.add_callback(f"/proc/self/fd/{fd}".encode(), mask, self._callback, self._id)
+        except OSError:
+            if path == self.path:
+                raise
+            return
+        self._active_callbacks_by_path[path] = wd
+        self._active_callbacks_by_watch[wd] = path
+
+    def _recursive_simulate(self, src_path: bytes) -> list[InotifyEvent]:
+        """What has appeared in a new directory before its watch."""
+        events = []
+        for directory in self._walk(os.fsdecode(src_path)):
+            wd = self._active_callbacks_by_path.get(os.fsencode(directory.path))
+            for entry in directory.entries if wd is not None else ():
+                kind = InotifyConstants.IN_ISDIR if entry.is_dir(follow_symlinks=False) else 0
+                name = os.fsencode(entry.name)
+                events.append(InotifyEvent(wd, Mask(InotifyConstants.IN_CREATE | kind), 0, name))  # type: ignore[arg-type]
+        return events
+
+
+class _Emitter(InotifyEmitter):
+    def __init__(self, *args: Any, walk: Walk, **kwargs: Any) -> None:
+        self._walk = walk
+        super().__init__(*args, **kwargs)
+
+    def on_thread_start(self) -> None:
+        self._inotify = _Group(self._walk, self._inotify_fd, self.watch, self.get_event_mask_from_filter())
+
+    def build_and_queue_event(self, event: GroupedInotifyEvent, *, full_events: bool = False) -> None:
+        """Of a directory that was moved, tell of what lies in it now; everything else is watchdog's."""
+        source, target = (None, event) if isinstance(event, PathedInotifyEvent) else event
+        if not target.ev.is_directory or (source is None and not target.ev.is_moved_to):
+            super().build_and_queue_event(event, full_events=full_events)
+            return
+        path = os.fsdecode(target.path)
+        before = os.fsdecode(source.path) if source is not None else ""
+        self.queue_event(DirMovedEvent(before, path) if before else DirCreatedEvent(path))
+        for directory in self._walk(path) if self.watch.is_recursive else ():
+            for entry in directory.entries:
+                here = f"{directory.path}/{entry.name}"
+                if not entry.is_dir(follow_symlinks=False):
+                    there = before + here[len(path) :]
+                    self.queue_event(FileMovedEvent(there, here) if before else FileCreatedEvent(here))
+
+
+class _Observer(InotifyObserver):
+    def __init__(self, walk: Walk) -> None:
+        super().__init__()
+        self._emitter_class = partial(_Emitter, walk=walk)  # type: ignore[assignment]
 
 
 def _identity(root: str) -> tuple[int, int] | str:

@@ -14,10 +14,14 @@ from dataclasses import replace
 from ..domain.evidence import Cursor, Fact, Form, LogClosed, Observation, StateWritten
 from . import json_log, lock_file, log, state_file, tail
 from .place import Kind
-from .safe_open import OpenFile, SafeOpener
-from .states import is_locked
+from .safe_open import OpenFile, SafeOpener, Unreadable
+from .states import MAX_STATE, is_locked
+from .tail import Tail
 from .watch import Touched
+from .weight import is_heavy
 
+MAX_UNREAD = 1 << 30  # bytes of a log that nobody has read: Terraform writes no such log, and reading it takes minutes
+_DAY_S = 86_400.0
 _LAST_LINES = 64 * 1024  # bytes of a log in which its last line with a time is looked for
 
 Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
@@ -26,6 +30,8 @@ Look = Callable[[SafeOpener, Touched, Cursor | None], Observation | None]
 def _look_at_log(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Observation | None:
     try:
         with opener.open(touched.path) as file:
+            if file.stat.st_size - (cursor.offset if cursor else 0) > MAX_UNREAD:
+                raise Unreadable("E_TOO_LARGE", touched.path)
             return _log_observation(file, touched, cursor)
     except FileNotFoundError:
         return None
@@ -48,17 +54,25 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     advanced = Cursor(
         touched.path, status.st_dev, status.st_ino, new.offset, new.head, new.head_length, marks, end=new.end
     )
-    spoke_at = status.st_mtime if complete else None
+    written_at = status.st_mtime
+    spoke_at = written_at if complete else None
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
     elif (said_at := _said_at(file)) is not None:
-        spoke_at = min(said_at, status.st_mtime)  # a copy is written later than what it tells of
+        if written_at < said_at - _DAY_S:
+            written_at = said_at  # somebody has set another time
+        spoke_at = min(said_at, written_at)  # a copy is written later than what it tells of
         closed = LogClosed(status.st_mtime)
         facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
-        log.source_of(marks), touched.path, place.directory, None, facts, advanced, status.st_mtime, new.more,
-        spoke_at, (status.st_dev, status.st_ino),
+        log.source_of(marks), touched.path, place.directory, None, facts, advanced, written_at, new.more,
+        spoke_at, (status.st_dev, status.st_ino), _too_large(new),
     )  # fmt: skip
+
+
+def _too_large(new: Tail) -> str:
+    """Whether a line was too much to be read; the lines around it are."""
+    return "E_TOO_LARGE" if new.given_up or any(is_heavy(line) for _, line in new.lines) else ""
 
 
 def _said_at(file: OpenFile) -> float | None:
@@ -71,7 +85,7 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
     modified_at = 0.0
     content: bytes | None = None
     try:
-        with opener.open(path) as file:
+        with opener.open(path, lock_file.MAX_SIZE) as file:
             content, modified_at = file.read(0, lock_file.MAX_SIZE), file.stat.st_mtime
     except FileNotFoundError:
         if opener.is_missing(os.path.dirname(path)):
@@ -79,24 +93,33 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
     before = cursor.lock_id if cursor else ""
     facts, lock_id = lock_file.read(content, before, lock_file.state_path_of(path))
     if not facts:
-        return None
+        objection = lock_file.objection(content) if content is not None else ""
+        return _refused("lock_file", touched, modified_at, objection) if objection else None
     advanced = Cursor(path, lock_id=lock_id) if lock_id != before else None
     return Observation("lock_file", path, place.directory, place.workspace, facts, advanced, modified_at)
 
 
 def _look_at_state(opener: SafeOpener, touched: Touched, _cursor: Cursor | None) -> Observation | None:
     path, place = touched.path, touched.place
-    if is_locked(path):
+    if is_locked(opener, path):
         return None
     try:
-        with opener.open(path) as file:
+        with opener.open(path, MAX_STATE) as file:
             state = state_file.read(file.read, file.stat.st_size, file.is_unchanged)
             if state is None:
-                return None
+                objection = state_file.objection(file.read, file.stat.st_size)
+                return _refused("state_file", touched, file.stat.st_mtime, objection)
             facts = (Fact(StateWritten(state.lineage, state.serial, state.outputs)),)
             return Observation("state_file", path, place.directory, place.workspace, facts, None, file.stat.st_mtime)
     except FileNotFoundError:
         return None
+
+
+def _refused(source: str, touched: Touched, modified_at: float, objection: str) -> Observation:
+    place = touched.place
+    return Observation(
+        source, touched.path, place.directory, place.workspace, (), None, modified_at, objection=objection
+    )
 
 
 READERS: dict[Kind, Look] = {
@@ -113,6 +136,6 @@ def observe(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Obse
     """
     look = READERS.get(touched.place.kind)
     observation = look(opener, touched, cursor) if look else None
-    if observation is None or (not observation.facts and observation.cursor == cursor):
+    if observation is None or not (observation.facts or observation.cursor != cursor or observation.objection):
         return None
     return observation

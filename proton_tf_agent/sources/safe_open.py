@@ -1,10 +1,11 @@
-"""The only place that opens a file below a watched directory.
+"""The only place that opens, lists or looks for anything below a watched directory.
 
-Jobs own these directories and may put anything there: symlinks out of them, FIFOs that block for ever, devices.
-Promise: what comes back is a regular file that lies below a watched root by real components, with no symlink on
-the way, opened read-only and without blocking; everything else is `Unreadable` with a stable code, and was not even
-opened: it is looked at through O_PATH first, because a reader that comes and goes breaks a FIFO for its writer
-(SIGPIPE), and some devices act on being opened.
+Jobs own these directories and may put anything there: symlinks out of them, FIFOs that block for ever, devices, mounts
+that never answer, other people's files. Promise: what comes back lies below a watched root by real components, with no
+symlink and no mount on the way, is a directory or a regular file of an allowed owner, and was opened read-only and
+without blocking; everything else is `Unreadable` with a stable code (`domain.refusals`), and was not even opened: it is
+looked at through O_PATH first, because a reader that comes and goes breaks a FIFO for its writer (SIGPIPE), and some
+devices act on being opened. Who is an allowed owner, and why: docs/decisions/0010-containment.md.
 
 Uses openat2(2) (Linux 5.6) and, where the kernel or a filter refuses it, a walk with O_NOFOLLOW at every step.
 """
@@ -14,15 +15,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import pwd
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SYS_OPENAT2 = 437  # the same number on every architecture
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
+_RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
+_ROOT_USER = 0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,42 +51,88 @@ class OpenFile:
     path: str
 
     def read(self, offset: int, length: int) -> bytes:
-        """Up to length bytes from offset; shorter only at the end of the file."""
+        """Up to length bytes from offset; shorter only at the end of the file. Unreadable when the disk fails."""
         pieces = []
-        while length > 0:
-            piece = os.pread(self.fd, min(length, 1 << 20), offset)
-            if not piece:
-                break
-            pieces.append(piece)
-            offset, length = offset + len(piece), length - len(piece)
+        try:
+            while length > 0:
+                piece = os.pread(self.fd, min(length, 1 << 20), offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                offset, length = offset + len(piece), length - len(piece)
+        except OSError as error:  # EIO, ESTALE
+            raise _refusal(error, self.path) from None
         return b"".join(pieces)
 
     def is_unchanged(self) -> bool:
         """Whether size and modification time still are what they were at opening."""
-        now = os.fstat(self.fd)
+        try:
+            now = os.fstat(self.fd)
+        except OSError as error:
+            raise _refusal(error, self.path) from None
         return (now.st_size, now.st_mtime_ns) == (self.stat.st_size, self.stat.st_mtime_ns)
 
 
-class SafeOpener:
-    """Opens files below the given roots (absolute paths)."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A watched root and what may be read below it.
 
-    def __init__(self, roots: Sequence[str]) -> None:
-        self._roots = sorted((os.path.normpath(root) for root in roots), key=len, reverse=True)
+    owners: the users (uids) whose files alone are read, beside root's, and only what not everybody may write; empty:
+    see `_demand_owner`; None: whoever reads judges. crosses_mounts: whether file systems mounted below the root belong
+    to it.
+    """
+
+    path: str
+    owners: frozenset[int] | None = frozenset()
+    crosses_mounts: bool = False
+
+
+def uids_of(users: Iterable[str]) -> Iterator[int]:
+    """The users with these names, or numbers. One that does not exist yet owns nothing."""
+    for user in users:
+        with suppress(KeyError):
+            yield int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+
+
+class SafeOpener:
+    """Opens what lies below the given roots: absolute paths, or bounds where the usual ones will not do."""
+
+    def __init__(self, roots: Sequence[str | Bounds]) -> None:
+        bounds = [root if isinstance(root, Bounds) else Bounds(root) for root in roots]
+        self._bounds = {os.path.normpath(root.path): root for root in bounds}
+        self._roots = sorted(self._bounds, key=len, reverse=True)
         self._has_openat2 = True
+
+    def bounds_of(self, root: str) -> Bounds:
+        """What may be read below one of the roots."""
+        return self._bounds[os.path.normpath(root)]
 
     def root_of(self, path: str) -> str | None:
         """The watched root that path lies below, by name."""
         return next((root for root in self._roots if path.startswith(root.rstrip("/") + "/")), None)
 
-    @contextmanager
-    def open(self, path: str) -> Iterator[OpenFile]:
-        """The regular file at path; FileNotFoundError when there is none, Unreadable when it must not be read."""
+    def branch_of(self, path: str) -> str:
+        """The directory right below its root that a path lies in, usually one job's; any other path's own one."""
         root = self.root_of(path)
-        if root is None or os.path.normpath(path) != path or "\0" in path:
+        if root is None:
+            return os.path.dirname(path)
+        above = root.rstrip("/") + "/"
+        return above + path[len(above) :].split("/", 1)[0]
+
+    @contextmanager
+    def open(self, path: str, limit: int | None = None) -> Iterator[OpenFile]:
+        """The regular file at path, of no more than limit bytes; FileNotFoundError when there is none, Unreadable when
+        it must not be read."""
+        root = self.root_of(path)
+        if root is None or not _is_plain(path):
             raise Unreadable("E_PATH", path)
-        seen = self._look_below(root, os.path.relpath(path, root), path)
+        seen = self._below(root, path)
         try:
-            _demand_plain(os.fstat(seen), path)
+            status = os.fstat(seen)
+            _demand_plain(status, path)
+            self._demand_owner(root, status, path)
+            if limit is not None and status.st_size > limit:
+                raise Unreadable("E_TOO_LARGE", path)
             fd = _reopen(seen, path)
         finally:
             os.close(seen)
@@ -94,47 +144,55 @@ class SafeOpener:
     def read_small(self, path: str, limit: int) -> bytes | None:
         """The whole of a small file; None when there is none."""
         try:
-            with self.open(path) as file:
-                if file.stat.st_size > limit:
-                    raise Unreadable("E_TOO_LARGE", path)
+            with self.open(path, limit) as file:
                 return file.read(0, limit)
         except FileNotFoundError:
             return None
 
+    @contextmanager
+    def directory(self, path: str, flags: int = _LIST) -> Iterator[int]:
+        """A descriptor of a directory below a root, or of the root itself, to be listed. FileNotFoundError when there
+        is none, Unreadable when it must not be looked into."""
+        root = self.root_of(path + "/")
+        if root is None or not _is_plain(path):
+            raise Unreadable("E_PATH", path)
+        fd = self._below(root, path, flags)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def look(self, path: str) -> os.stat_result | None:
+        """What lies at a path below a root, were it a link, without opening it; None when there is nothing. Unreadable
+        when nobody can tell."""
+        try:
+            with self.directory(os.path.dirname(path), _LOOK | os.O_DIRECTORY) as above:
+                return os.stat(os.path.basename(path), dir_fd=above, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refusal(error, path) from None
+
     def is_missing(self, directory: str) -> bool:
         """Whether a directory is certainly not there. One that cannot be looked at may be."""
-        root = self.root_of(directory + "/")
-        if root is None:
+        if self.root_of(directory + "/") is None:
             return False
         try:
-            if directory == root:
-                return not stat.S_ISDIR(os.stat(root).st_mode)
-            seen = self._look_below(root, os.path.relpath(directory, root), directory)
+            with self.directory(directory, _LOOK) as seen:
+                return not stat.S_ISDIR(os.fstat(seen).st_mode)
         except FileNotFoundError:
             return True
         except (OSError, Unreadable):
             return False
-        try:
-            return not stat.S_ISDIR(os.fstat(seen).st_mode)
-        finally:
-            os.close(seen)
 
     def owner_of(self, directory: str) -> int | None:
         """Who owns a directory (a uid); None when there is none that may be looked at."""
-        root = self.root_of(directory + "/")
         try:
-            if root is None:
-                return None
-            if directory == root:
-                return os.stat(root).st_uid
-            seen = self._look_below(root, os.path.relpath(directory, root), directory)
+            with self.directory(directory, _LOOK) as seen:
+                status = os.fstat(seen)
+                return status.st_uid if stat.S_ISDIR(status.st_mode) else None
         except (OSError, Unreadable):
             return None
-        try:
-            status = os.fstat(seen)
-            return status.st_uid if stat.S_ISDIR(status.st_mode) else None
-        finally:
-            os.close(seen)
 
     def is_away(self, path: str) -> bool:
         """Whether the root that path lies below shows nothing: it is not there, closed to us, or as empty as one that
@@ -145,29 +203,61 @@ class SafeOpener:
         except OSError:
             return True
 
-    def _look_below(self, root: str, relative: str, path: str) -> int:
+    def _demand_owner(self, root: str, status: os.stat_result, path: str) -> None:
+        """Whether the file is of a user who may lead us to it.
+
+        Whoever owns a directory can move a file into it that he may not read himself, so what not everybody may read
+        must be his own, root's (containers' jobs are root), the root's owner's or ours.
+        """
+        owners = self._bounds[root].owners
+        if owners is None:
+            return
+        if owners:
+            if status.st_uid not in owners | {_ROOT_USER} or status.st_mode & stat.S_IWOTH:
+                raise Unreadable("E_OWNER", path)
+            return
+        if status.st_mode & stat.S_IROTH or status.st_uid in (_ROOT_USER, os.geteuid(), os.stat(root).st_uid):
+            return
+        with self.directory(os.path.dirname(path), _LOOK | os.O_DIRECTORY) as above:
+            named = os.stat(os.path.basename(path), dir_fd=above, follow_symlinks=False)
+            of_it = (named.st_dev, named.st_ino) == (status.st_dev, status.st_ino)  # the directory was not swapped
+            if not of_it or os.fstat(above).st_uid != status.st_uid:
+                raise Unreadable("E_OWNER", path)
+
+    def _below(self, root: str, path: str, flags: int = _LOOK) -> int:
+        """A descriptor of what lies at path."""
+        relative = os.path.relpath(path, root)
+        crosses = self._bounds[root].crosses_mounts
         try:
             root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 if self._has_openat2:
                     try:
-                        return _openat2(root_fd, relative)
+                        return _openat2(root_fd, relative, flags, crosses)
                     except OSError as error:
                         if error.errno not in (errno.ENOSYS, errno.EPERM):
                             raise
                         self._has_openat2 = False
-                return _walk(root_fd, relative)
+                return _walk(root_fd, relative, flags, crosses)
             finally:
                 os.close(root_fd)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise Unreadable(_CODES.get(error.errno or 0, "E_IO"), path) from None
+            raise _refusal(error, path) from None
+
+
+def _is_plain(path: str) -> bool:
+    return os.path.normpath(path) == path and "\0" not in path
+
+
+def _refusal(error: OSError, path: str) -> Unreadable:
+    return Unreadable(_CODES.get(error.errno or 0, "E_IO"), path)
 
 
 _CODES = {
     errno.ELOOP: "E_SYMLINK",
-    errno.EXDEV: "E_SYMLINK",
+    errno.EXDEV: "E_MOUNT",
     errno.ENOTDIR: "E_SYMLINK",
     errno.EACCES: "E_PERM",
     errno.EPERM: "E_PERM",
@@ -190,12 +280,12 @@ def _reopen(seen: int, path: str) -> int:
     try:
         return os.open(f"/proc/self/fd/{seen}", _READ)
     except OSError as error:  # FileNotFoundError, too: it would say that there is no /proc, not that there is no file
-        raise Unreadable(_CODES.get(error.errno or 0, "E_IO"), path) from None
+        raise _refusal(error, path) from None
 
 
-def _openat2(root_fd: int, relative: str) -> int:
+def _openat2(root_fd: int, relative: str, flags: int, crosses_mounts: bool) -> int:
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    how = _OpenHow(_LOOK, 0, resolve)
+    how = _OpenHow(flags, 0, resolve if crosses_mounts else resolve | _RESOLVE_NO_XDEV)
     fd: int = _libc.syscall(
         _SYS_OPENAT2, root_fd, os.fsencode(relative), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
     )
@@ -205,7 +295,9 @@ def _openat2(root_fd: int, relative: str) -> int:
     return fd
 
 
-def _walk(root_fd: int, relative: str) -> int:
+def _walk(root_fd: int, relative: str, flags: int, crosses_mounts: bool) -> int:
+    """As openat2 does it. Each step is looked at before it is opened: what is mounted there may never answer."""
+    mount = _mount_of(root_fd)
     here = os.dup(root_fd)
     try:
         *directories, name = relative.split("/")
@@ -213,6 +305,33 @@ def _walk(root_fd: int, relative: str) -> int:
             below = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
             os.close(here)
             here = below
-        return os.open(name, _LOOK | os.O_NOFOLLOW, dir_fd=here)
+            _demand_mount(here, mount, crosses_mounts)
+        seen = os.open(name, _LOOK | os.O_NOFOLLOW, dir_fd=here)
     finally:
         os.close(here)
+    try:
+        _demand_mount(seen, mount, crosses_mounts)
+        if flags == _LOOK:
+            return os.dup(seen)
+        if stat.S_ISLNK(os.fstat(seen).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), relative)
+        try:
+            return os.open(f"/proc/self/fd/{seen}", flags)
+        except FileNotFoundError:
+            raise OSError(errno.EIO, "there is no /proc") from None
+    finally:
+        os.close(seen)
+
+
+def _demand_mount(fd: int, mount: int, crosses_mounts: bool) -> None:
+    if not crosses_mounts and _mount_of(fd) != mount:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+
+def _mount_of(fd: int) -> int:
+    """The id of the mount that a descriptor is of (proc_pid_fdinfo(5)); asks the kernel, not the file system."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+    except FileNotFoundError:
+        raise OSError(errno.EIO, "there is no /proc") from None

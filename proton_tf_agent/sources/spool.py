@@ -11,8 +11,7 @@ record whose lock is free and whose Terraform is gone is told as `WrapperGone`.
 from __future__ import annotations
 
 import os
-import pwd
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,7 +23,7 @@ from . import exit_record, liveness
 from .exit_record import Malformed, Record
 from .liveness import Presence
 from .place import unit_directory
-from .safe_open import SafeOpener, Unreadable
+from .safe_open import Bounds, SafeOpener, Unreadable, uids_of
 
 _SUFFIX, _LOCK = ".json", ".lock"
 _MAX_ENTRIES = 50_000
@@ -36,7 +35,7 @@ Believes = Callable[[int, str], bool]
 def believes(opener: SafeOpener, users: Iterable[str]) -> Believes:
     """Whom to believe: root, the agent's own user and `users` everything; anybody what he says of a directory below a
     watched root that is his, or whose root is his. Whoever owns a directory may as well write logs there."""
-    trusted = {0, os.getuid(), *_uids(users)}
+    trusted = {0, os.getuid(), *uids_of(users)}
     nobody = liveness.unmapped_uid()
 
     def believe(uid: int, directory: str) -> bool:
@@ -48,12 +47,6 @@ def believes(opener: SafeOpener, users: Iterable[str]) -> Believes:
         return root is not None and uid in (opener.owner_of(directory), opener.owner_of(root))
 
     return believe
-
-
-def _uids(users: Iterable[str]) -> Iterator[int]:
-    for user in users:
-        with suppress(KeyError):  # a user that does not exist yet owns no record
-            yield pwd.getpwnam(user).pw_uid
 
 
 @dataclass(slots=True)
@@ -78,7 +71,7 @@ class Spool:
         self.path = path
         self._believes = believes
         self._names = {os.path.realpath(root): root for root in roots}
-        self._opener = SafeOpener([path])
+        self._opener = SafeOpener([Bounds(path, owners=None)])
         self._seen: dict[str, _Mark] = {}
         self._unfinished: dict[str, Record] = {}
 
@@ -140,9 +133,7 @@ class Spool:
 
     def _read(self, record_id: str) -> Record:
         path = self._path_of(record_id)
-        with self._opener.open(path) as file:
-            if file.stat.st_size > exit_record.MAX_SIZE:
-                raise Unreadable("E_TOO_LARGE", path)
+        with self._opener.open(path, exit_record.MAX_SIZE) as file:
             record = exit_record.read(file.read(0, exit_record.MAX_SIZE), record_id)
             record = msgspec.structs.replace(record, directory=self._run_directory(record.directory))
             if not self._believes(file.stat.st_uid, record.directory):

@@ -5,7 +5,6 @@ Reads only. What cannot be read is said to be unknown, never taken for absent.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -30,8 +29,12 @@ class StateReading:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+_MOST_SENSITIVE = 20_000  # values; each is looked for in a dozen forms
+_LONGEST_SENSITIVE = 2 << 20  # characters of all of them
+MAX_STATE = 1 << 30  # bytes; the largest that are told of have 300 MB
 NO_STATE = "there is no local state"
 TORN = "the state is torn or being written"
+PASSING = ("E_EMPTY", "E_PARTIAL")  # codes of what Terraform leaves for a moment whenever it writes
 ENCRYPTED = "the state is encrypted"
 
 
@@ -46,13 +49,15 @@ def read_state(opener: SafeOpener, path: str) -> StateReading:
     backup, previous = _read_one_state(opener, path + ".backup")
     everything = (*secrets, *previous)
     known = current.taint.known and backup.taint.known
+    if len(everything) > _MOST_SENSITIVE or sum(map(len, everything)) > _LONGEST_SENSITIVE:
+        return replace(current, taint=Taint(known=False), secrets=everything)  # more than can be looked for
     return replace(current, taint=Taint(everything, known), secrets=everything)
 
 
 def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[str, ...]]:
     nothing, unknown = Taint(), Taint(known=False)
     try:
-        with opener.open(path) as file:
+        with opener.open(path, MAX_STATE) as file:
             return reading_of(file.read, file.stat.st_size, file.is_unchanged, file.stat.st_mtime)
     except FileNotFoundError:
         return StateReading(None, nothing, NO_STATE), ()
@@ -69,7 +74,9 @@ def reading_of(
         return StateReading(None, nothing, "the state is empty", at), ()  # nothing was written yet
     state = state_file.read(read_at, size, is_unchanged)
     if state is None:
-        return StateReading(None, unknown, TORN, at), ()
+        code = state_file.objection(read_at, size)
+        reason = TORN if code in PASSING or not is_unchanged() else f"the state cannot be read: {code}"
+        return StateReading(None, unknown, reason, at), ()
     if state.encrypted:
         return StateReading(None, unknown, ENCRYPTED, at), ()
     marked = state_file.secrets_in_resources(read_at, size)
@@ -77,12 +84,15 @@ def reading_of(
     return StateReading(state, nothing if known else unknown, "", at), (*state.secrets, *(marked or ()))
 
 
-def is_locked(path: str) -> bool:
-    """Whether a lock info file lies beside a state: its outputs may be a mix of old and new.
+def is_locked(opener: SafeOpener, path: str) -> bool:
+    """Whether a lock info file lies beside a state, or may: its outputs may be a mix of old and new.
 
     It may also have been left behind by a killed run; then too nobody can vouch for what the state holds.
     """
-    return os.path.lexists(lock_file.lock_info_path_of(path))
+    try:
+        return opener.look(lock_file.lock_info_path_of(path)) is not None
+    except Unreadable:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +110,7 @@ def read_binding_files(opener: SafeOpener, directory: str) -> tuple[BindingFile 
 
 def _binding_file(opener: SafeOpener, path: str) -> BindingFile | None:
     try:
-        with opener.open(path) as file:
-            if file.stat.st_size > MAX_METADATA:
-                raise Unreadable("E_TOO_LARGE", path)
+        with opener.open(path, MAX_METADATA) as file:
             return BindingFile(file.read(0, MAX_METADATA), file.stat.st_mtime)
     except FileNotFoundError:
         return None

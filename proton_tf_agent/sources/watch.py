@@ -12,15 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ..domain.binding import METADATA_PATH
+from ..domain.binding import METADATA_PATH, TFVARS_PATH
 from ..domain.evidence import Cursor
-from .hints import UNWATCHED_DIRECTORIES, Hints, KernelWatch
+from .hints import Hints, KernelWatch
 from .place import Kind, Place, place_of
+from .safe_open import SafeOpener, Unreadable
+from .tree import Refuse, walk
 
-_MAX_DEPTH = 32
 _MAX_ENTRIES = 1000
+# What is asked for by name in a directory that holds more than is listed.
+_WELL_KNOWN = ("terraform.tfstate", ".terraform.tfstate.lock.info", METADATA_PATH, TFVARS_PATH)
 _MAX_UNCOVERED = 100  # directories without a watch that are remembered: enough to know of them
-_CONFIGURATION = (".tf", ".tf.json", ".tofu", ".tofu.json")
+_ROOT_MODULE = (".tf", ".tf.json", ".tofu", ".tofu.json")
+_CONFIGURATION = (*_ROOT_MODULE, ".tfvars.json")
 
 
 Stamp = tuple[int, int, int]
@@ -65,18 +69,21 @@ _Mark = tuple[int, int, int, int]
 
 class Watch:
     """Watches the roots. wake is set whenever there is something to take, or something happens in one of `waking`:
-    directories that others look into. beat is called for every directory that is looked into."""
+    directories that others look into. opener: for the roots, where they have bounds of their own. beat is called for
+    every directory that is looked into."""
 
     def __init__(
         self,
         roots: Sequence[WatchedRoot],
         wake: threading.Event,
         waking: Sequence[str] = (),
+        opener: SafeOpener | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.roots = tuple(roots)
+        self._opener = opener or SafeOpener([root.path for root in roots])
         self._hints = Hints(wake)
-        self._kernel = KernelWatch([root.path for root in roots], self._hints, waking)
+        self._kernel = KernelWatch([self._opener.bounds_of(root.path) for root in roots], self._hints, waking)
         self._beat = beat
         self._seen: dict[str, _Mark] = {}
         self._new: list[str] = []
@@ -125,33 +132,46 @@ class Watch:
             root = self._root_of(directory)
             if root is not None:
                 marks: dict[str, _Mark] = {}
-                found |= {look.path: look for look in self._scan(root, directory, marks, [])}
+                found |= {look.path: look for look in self._scan(root, directory, marks, [], _tell_nobody)}
                 self._seen |= marks
         return sorted(found.values(), key=self._oldest_first)
 
-    def rescan(self, cursors: Mapping[str, Cursor]) -> tuple[list[Touched], list[str]]:
+    def rescan(self, cursors: Mapping[str, Cursor], refuse: Refuse | None = None) -> tuple[list[Touched], list[str]]:
         """Every file below the roots that is new or changed since the last rescan and every lock that is gone;
-        and the paths of files with a cursor that are no more.
+        and the paths of files with a cursor that are no more. refuse is told what was not looked through.
 
         A root that shows nothing at all (unmounted, being replaced) is no proof that its files are gone, and a lock
         that is gone with its directory was not released.
         """
         seen: dict[str, _Mark] = {}
         uncovered: list[str] = []
-        touched = [look for root in self.roots for look in self._scan(root, root.path, seen, uncovered)]
+        refuse = refuse or _tell_nobody
+        touched = [look for root in self.roots for look in self._scan(root, root.path, seen, uncovered, refuse)]
         self._kernel.uncovered(uncovered)
         vanished = []
         present = tuple(_below(root.path) for root in self.roots if _shows_anything(root.path))
         for path, cursor in cursors.items():
             if path in seen or not path.startswith(present):
                 continue
-            gone = self._touched(path, closed=False)
-            if gone is not None and cursor.lock_id and os.path.isdir(os.path.dirname(path)):
-                touched.append(gone)
+            named = self._touched(path, closed=False)
+            status = self._look(path)
+            if named is not None and status is not None:  # beyond what is listed
+                touched += self._mark(path, status, named.place, seen)
+            elif named is not None and cursor.lock_id and not self._opener.is_missing(os.path.dirname(path)):
+                touched.append(named)
             else:
                 vanished.append(path)
         self._seen = seen
         return sorted(touched, key=self._oldest_first), vanished
+
+    def is_there(self, path: str) -> bool:
+        """Whether there is anything at a path, or may be."""
+        if self._opener.root_of(path) is None:
+            return os.path.lexists(path)  # of the spool
+        try:
+            return self._opener.look(path) is not None
+        except Unreadable:
+            return True
 
     def look_again(self, path: str) -> None:
         """Let the next rescan find a file even if it stays as it is."""
@@ -162,28 +182,45 @@ class Watch:
         _, _, modified_ns, _ = self._seen.get(touched.path, (0, 0, 0, 0))
         return _ORDER[touched.place.kind], modified_ns
 
-    def _scan(self, root: WatchedRoot, start: str, seen: dict[str, _Mark], uncovered: list[str]) -> Iterator[Touched]:
+    def _scan(
+        self, root: WatchedRoot, start: str, seen: dict[str, _Mark], uncovered: list[str], refuse: Refuse
+    ) -> Iterator[Touched]:
         """Files below start that are new or changed; adds to `seen` how each looks, to `uncovered` directories that
         have no watch."""
-
-        def visit(directory: str) -> None:
+        for directory in walk(self._opener, root.path, start, refuse):
             self._beat()
-            if len(uncovered) < _MAX_UNCOVERED and not self._kernel.covers(directory):
-                uncovered.append(directory)
+            if len(uncovered) < _MAX_UNCOVERED and not self._kernel.covers(directory.path):
+                uncovered.append(directory.path)
+            below = _below(directory.path)
+            for entry in directory.entries:
+                path = below + entry.name
+                place = place_of(path, root.logs)
+                if place is None or _is_no_file(entry, place.kind):
+                    continue
+                if not _is_text(path):
+                    refuse(path, "E_NAME")
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+                yield from self._mark(path, status, place, seen)
+            for name in _WELL_KNOWN if directory.is_cut else ():
+                known, status_of = self._touched(below + name, closed=False), self._look(below + name)
+                if known is not None and status_of is not None:
+                    yield from self._mark(known.path, status_of, known.place, seen)
 
-        for entry in _files_below(start, visit):
-            place = place_of(entry.path, root.logs)
-            if place is None or not _is_text(entry.path):
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            # The time of change, too: what was unreadable is worth a look when its mode has changed.
-            mark = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            seen[entry.path] = mark
-            if self._seen.get(entry.path) != mark:
-                yield Touched(entry.path, place, closed=False)
+    def _mark(self, path: str, status: os.stat_result, place: Place, seen: dict[str, _Mark]) -> list[Touched]:
+        """Keep how a file looks; it is worth a look if it is new or has changed."""
+        # The time of change, too: what was unreadable is worth a look when its mode has changed.
+        seen[path] = mark = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return [] if self._seen.get(path) == mark else [Touched(path, place, closed=False)]
+
+    def _look(self, path: str) -> os.stat_result | None:
+        try:
+            return self._opener.look(path)
+        except Unreadable:
+            return None
 
     def touched(self, paths: Iterable[str]) -> list[Touched]:
         """These paths as if a hint had named them; those no reader wants are left out."""
@@ -197,7 +234,7 @@ class Watch:
         root = self._root_of(directory)
         found: list[Touched] = []
         while root is not None and f"{directory}/".startswith(_below(root.path)):
-            for path, size in _sizes(directory):
+            for path, size in self._sizes(directory):
                 place = place_of(path, root.logs)
                 cursor = cursors.get(path)
                 if place is not None and place.kind is Kind.LOG and size != (cursor.offset if cursor else 0):
@@ -210,11 +247,32 @@ class Watch:
         configuration, or the deployment metadata, and it does not: `terraform -chdir=infra apply > logs/apply.log`."""
         root = self._root_of(directory)
         above = directory
-        while root is not None and not _is_run_directory(above):
+        while root is not None and not self._is_run_directory(above):
             above = os.path.dirname(above)
             if not f"{above}/".startswith(_below(root.path)):
                 return directory
         return above
+
+    def _is_run_directory(self, directory: str) -> bool:
+        """Whether Terraform or OpenTofu could have been started here (terraform internal/configs/parser_config_dir.go),
+        or Proton has a deployment here."""
+        if self._look(_below(directory) + METADATA_PATH) is not None:
+            return True
+        return any(entry.name.endswith(_ROOT_MODULE) for entry in self._entries(directory))
+
+    def _sizes(self, directory: str) -> Iterator[tuple[str, int]]:
+        """Regular files of one directory with their sizes, as many as a look may take time for."""
+        for entry in self._entries(directory):
+            path = _below(directory) + entry.name
+            if _is_text(path) and entry.is_file(follow_symlinks=False):
+                yield path, entry.stat(follow_symlinks=False).st_size
+
+    def _entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with self._opener.directory(directory) as fd, os.scandir(fd) as entries:
+                yield from islice(entries, _MAX_ENTRIES)
+        except (OSError, Unreadable):
+            return
 
     def _root_of(self, directory: str) -> WatchedRoot | None:
         return next((root for root in self.roots if f"{directory}/".startswith(_below(root.path))), None)
@@ -237,29 +295,6 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def _is_run_directory(directory: str) -> bool:
-    """Whether Terraform or OpenTofu could have been started here (terraform internal/configs/parser_config_dir.go), or
-    Proton has a deployment here."""
-    if os.path.lexists(f"{directory}/{METADATA_PATH}"):
-        return True
-    try:
-        with os.scandir(directory) as entries:
-            return any(entry.name.endswith(_CONFIGURATION) for entry in islice(entries, _MAX_ENTRIES))
-    except OSError:
-        return False
-
-
-def _sizes(directory: str) -> Iterator[tuple[str, int]]:
-    """Regular files of one directory with their sizes, as many as a look may take time for."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in islice(entries, _MAX_ENTRIES):
-                if entry.is_file(follow_symlinks=False) and _is_text(entry.path):
-                    yield entry.path, entry.stat(follow_symlinks=False).st_size
-    except OSError:
-        return
-
-
 def _below(directory: str) -> str:
     return directory.rstrip("/") + "/"
 
@@ -273,25 +308,16 @@ def _shows_anything(root: str) -> bool:
         return False
 
 
-def _files_below(start: str, visit: Callable[[str], None]) -> Iterator[os.DirEntry[str]]:
-    """Regular files below start, without following links, in no particular order; bounded in depth.
+def _is_no_file(entry: os.DirEntry[str], kind: Kind) -> bool:
+    """Whether nobody could expect an entry to be read: a directory, or configuration that is linked from elsewhere. Any
+    other link, a FIFO and the like are looked at: it is said why they are not read."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        return kind is Kind.LOG and entry.name.endswith(_CONFIGURATION) and entry.is_symlink()
+    except OSError:
+        return True
 
-    visit is called for every directory that can be read.
-    """
-    pending = [(start, 0)]
-    while pending:
-        directory, depth = pending.pop()
-        try:
-            with os.scandir(directory) as entries:
-                visit(directory)
-                for entry in entries:
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            if depth < _MAX_DEPTH and entry.name not in UNWATCHED_DIRECTORIES:
-                                pending.append((entry.path, depth + 1))
-                        elif entry.is_file(follow_symlinks=False):
-                            yield entry
-                    except OSError:
-                        continue
-        except OSError:
-            continue
+
+def _tell_nobody(_path: str, _code: str) -> None:
+    """What a look at a new directory finds the next rescan will say."""

@@ -22,7 +22,7 @@ from ..domain.evidence import Cursor, Evidence, Fact, Mark
 from ..domain.outputs import OutputMapping, only_told
 from ..domain.redaction import Taint, scrub
 from ..sources import backend, log, output_json
-from ..sources.safe_open import SafeOpener
+from ..sources.safe_open import Bounds, SafeOpener
 from ..sources.state_place import backend_of, workspace_of
 from ..sources.states import read_state
 from ..sources.tail import MAX_LINE, Tail
@@ -206,7 +206,7 @@ def _state(command: Command) -> tuple[str, ...] | None:
     path = _path_of_state(command)
     if path is None:
         return ()
-    reading = read_state(SafeOpener([os.path.dirname(path)]), path)
+    reading = read_state(SafeOpener([Bounds(os.path.dirname(path), crosses_mounts=True)]), path)
     return reading.secrets if reading.taint.known else None
 
 
@@ -214,7 +214,7 @@ def _path_of_state(command: Command) -> str | None:
     """The local state that a command leaves behind; None where it is kept elsewhere."""
     if command.state:
         return os.path.normpath(os.path.join(command.directory, command.state))
-    opener = SafeOpener([command.directory])
+    opener = SafeOpener([Bounds(command.directory, crosses_mounts=True)])
     workspace = os.environ.get("TF_WORKSPACE") or workspace_of(opener, command.directory)
     return backend.state_path(command.directory, backend_of(opener, command.directory), workspace)
 

@@ -51,14 +51,18 @@ class Case:
 
     number: as in the catalogue ("7", "38b"). plant: puts it there and returns what ends it (a process or thread that
     goes on with it, modes that would keep a directory from being removed), or None. expects: the code with which the
-    agent must report it (`source.unreadable`), empty where there is nothing to report. succeeds: whether a run that
-    has truly succeeded lies in it: Proton must hear of it all the same, and of no other case may it hear SUCCEEDED.
+    agent must report it (`source.unreadable`), empty where there is nothing to report; may: further codes that may be
+    seen, where that depends on who is faster. hinted: paths below the run directory that the kernel hints at.
+    succeeds: whether a run that has truly succeeded lies in it: Proton must hear of it all the same, and of no other
+    case may it hear SUCCEEDED.
     """
 
     number: str
     title: str
     plant: Callable[[Ground], Undo | None]
     expects: str = ""
+    may: tuple[str, ...] = ()
+    hinted: tuple[str, ...] = ()
     succeeds: bool = False
 
     def __str__(self) -> str:

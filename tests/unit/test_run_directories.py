@@ -209,7 +209,7 @@ def test_of_an_encrypted_state_nothing_is_told_and_nothing_is_known_to_be_harmle
     [
         ("", "the state is empty", True),
         ('{\n  "version": 4,\n  "outputs": {', "the state is torn or being written", False),
-        ('{"version": 3}\n', "the state is torn or being written", False),
+        ('{"version": 3}\n', "the state cannot be read: E_STATE_VERSION", False),
     ],
 )
 def test_a_state_that_is_not_whole_is_never_one_without_outputs(

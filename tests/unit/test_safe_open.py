@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from proton_tf_agent.domain.refusals import REFUSALS
 from proton_tf_agent.sources import safe_open
-from proton_tf_agent.sources.safe_open import SafeOpener, Unreadable
+from proton_tf_agent.sources.safe_open import Bounds, SafeOpener, Unreadable
 
 SECRET = b"root:x:0:0"
 DEADLINE = 10
@@ -356,3 +358,54 @@ def test_where_the_kernel_refuses_openat2_every_step_is_walked(root: Path, monke
     opener = SafeOpener([str(root)])
     assert code(opener, root / "run" / "x") == "read"
     assert not opener._has_openat2
+
+
+def test_18_a_disk_that_fails_is_told_from_a_file_that_ends(opener: SafeOpener, root: Path) -> None:
+    """The memory of a process is a regular file, and gives EIO where nothing is mapped (proc_pid_mem(5))."""
+    memory = f"/proc/{os.getpid()}/mem"
+    with SafeOpener(["/proc"]).open(memory) as file, pytest.raises(Unreadable, match="E_IO"):
+        file.read(0, 10)
+
+
+def test_25_where_owners_are_named_nobody_elses_files_are_read_and_none_that_all_may_write(root: Path) -> None:
+    path = root / "run" / "apply.log"
+    path.write_bytes(b"x")
+    opener = SafeOpener([Bounds(str(root), frozenset({os.geteuid()}))])
+    assert code(opener, path) == "read"
+    path.chmod(0o666)
+    assert code(opener, path) == "E_OWNER"
+    path.chmod(0o644)
+    if os.geteuid() != 0:  # root's files are always read: tests/machine has the other users
+        assert code(SafeOpener([Bounds(str(root), frozenset({NOBODY}))]), path) == "E_OWNER"
+
+
+def test_a_directory_is_listed_only_where_it_lies(opener: SafeOpener, root: Path) -> None:
+    (root / "alias").symlink_to(root.parent / "outside")
+    (root / "file").write_bytes(b"x")
+    with opener.directory(str(root / "run")) as fd:
+        assert os.listdir(fd) == []
+    with opener.directory(str(root)) as fd:
+        assert sorted(os.listdir(fd)) == ["alias", "file", "run"]
+    for path, expected in (("alias", "E_SYMLINK"), ("file", "E_SYMLINK"), ("run/../run", "E_PATH")):
+        with pytest.raises(Unreadable, match=expected), opener.directory(f"{root}/{path}"):
+            pass
+    with pytest.raises(FileNotFoundError), opener.directory(str(root / "none")):
+        pass
+
+
+def test_what_lies_at_a_path_is_looked_at_without_being_opened_or_followed(opener: SafeOpener, root: Path) -> None:
+    (root / "alias").symlink_to(root.parent / "outside")
+    os.mkfifo(root / "run" / "fifo")
+    for path, is_there in (("alias", True), ("run/fifo", True), ("run/none", False), ("none/none", False)):
+        assert (opener.look(str(root / path)) is not None) is is_there
+    with pytest.raises(Unreadable, match="E_SYMLINK"):
+        opener.look(str(root / "alias" / "shadow"))
+    with pytest.raises(Unreadable, match="E_PATH"):
+        opener.look("/etc/passwd")
+
+
+def test_every_code_is_explained(root: Path) -> None:
+    source = Path(safe_open.__file__).parent
+    used = {found for file in source.glob("*.py") for found in re.findall(r'"(E_[A-Z_]+)"', file.read_text("utf-8"))}
+    assert used <= REFUSALS.keys()
+    assert all(row.means and row.remedy for row in REFUSALS.values())

@@ -43,7 +43,7 @@ def test_it_is_a_unit_of_three_sections(unit: Sections) -> None:
     assert repeated <= {"SystemCallFilter", "ExecReload"}
 
 
-@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecReload", "_config_validate")])
+@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecReload", "_validate")])
 def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environment(
     unit: Sections, key: str, command: str
 ) -> None:
@@ -51,7 +51,7 @@ def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environm
     assert program == "/opt/proton-tf-agent/bin/python"
     assert arguments[:4] == ["-I", "-B", "-m", "proton_tf_agent"]
     parsed = cli._parser().parse_args(arguments[4:])
-    assert parsed.command is getattr(cli, command)
+    assert parsed.command.__name__ == command
     assert parsed.config == command_line.DEFAULT_CONFIG
 
 

@@ -1,0 +1,139 @@
+"""A walk through the directories below a watched root, within limits, through `SafeOpener`.
+
+Shallow directories come first, so that what a limit cuts off is the depth of whoever has reached it: one job that makes
+directories by the million hides nothing of the others. What is cut off is said, by path and code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .safe_open import SafeOpener, Unreadable
+
+UNWATCHED_DIRECTORIES = frozenset({".git", ".terraform", "node_modules"})
+
+# A directory that cannot be entered, or was swapped for a link meanwhile, is no part of the tree: nobody is told.
+_NOT_OURS = frozenset({"E_PERM", "E_SYMLINK"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """entries: of one directory. depth: of directories below the root; real trees have 14 (a unit in Terragrunt's
+    cache). A branch is a directory right below the root with everything in it, usually one job's: branch_directories
+    and branch_entries are its limits, directories is the root's."""
+
+    entries: int = 50_000
+    depth: int = 32
+    branch_directories: int = 20_000
+    branch_entries: int = 250_000
+    directories: int = 200_000
+
+
+Refuse = Callable[[str, str], None]
+"""(path, code): what is not looked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory, open as long as it is the walk's latest. entries are its first ones, complete unless is_cut."""
+
+    path: str
+    fd: int
+    entries: Sequence[os.DirEntry[str]]
+    is_cut: bool
+
+
+@dataclass(slots=True)
+class _Branch:
+    directories: int = 0
+    entries: int = 0
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What a walk has used up of its limits."""
+
+    limits: Limits
+    directories: int = 0
+    branches: dict[str, _Branch] = field(default_factory=dict)
+
+    def cut(self, root: str, branch: str) -> str | None:
+        """The directory whose limit is reached, if one is; else one more directory of the branch counts."""
+        if self.directories >= self.limits.directories:
+            return root
+        spent = self.branches.setdefault(branch, _Branch())
+        if branch != root and (
+            spent.directories >= self.limits.branch_directories or spent.entries >= self.limits.branch_entries
+        ):
+            return branch
+        self.directories += 1
+        spent.directories += 1
+        return None
+
+
+def walk(
+    opener: SafeOpener, root: str, start: str, refuse: Refuse, limits: Limits | None = None
+) -> Iterator[Directory]:
+    """start and the directories below it, without following links or entering `UNWATCHED_DIRECTORIES`.
+
+    root: the watched root that start is, or lies below.
+    """
+    limits = limits or Limits()
+    root, start = (path.rstrip("/") or "/" for path in (root, start))
+    spent = _Spent(limits)
+    above = root.rstrip("/") + "/"
+    steps = f"{start}/"[len(above) :].split("/")[:-1]
+    if not UNWATCHED_DIRECTORIES.isdisjoint(steps):
+        return
+    pending = deque([(start, len(steps), above + steps[0] if steps else root)])
+    cut: set[str] = set()
+    while pending:
+        path, depth, branch = pending.popleft()
+        full = spent.cut(root, branch)
+        if full is not None:
+            if full not in cut:
+                cut.add(full)
+                refuse(full, "E_TOO_MANY")
+            continue
+        try:
+            with opener.directory(path) as fd:
+                found, is_cut = _entries(fd, limits.entries)
+                spent.branches[branch].entries += len(found)
+                if is_cut:
+                    refuse(path, "E_TOO_MANY")
+                yield Directory(path, fd, found, is_cut)
+        except FileNotFoundError:
+            continue
+        except Unreadable as refused:
+            if refused.code not in _NOT_OURS:
+                refuse(path, refused.code)
+            continue
+        except OSError:
+            refuse(path, "E_IO")
+            continue
+        below = path.rstrip("/") + "/"
+        names = [entry.name for entry in found if _is_directory(entry) and entry.name not in UNWATCHED_DIRECTORIES]
+        if depth >= limits.depth and names:
+            refuse(path, "E_DEPTH")
+        elif depth < limits.depth:
+            pending.extend((below + name, depth + 1, branch if depth else below + name) for name in names)
+
+
+def _entries(fd: int, limit: int) -> tuple[list[os.DirEntry[str]], bool]:
+    found: list[os.DirEntry[str]] = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if len(found) == limit:
+                return found, True
+            found.append(entry)
+    return found, False
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False

@@ -1,0 +1,64 @@
+"""Section A of docs/bad-input.md, one row each: what lies in a run directory instead of a file, before real readers.
+
+Each row is looked at by a rescan and by hints, by a real observer with a real journal. What holds for all: nothing of
+a file outside of the root comes in, nothing blocks, and whatever lies beside it is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.enactors import moved
+from support.facts import LOGS
+from support.hostile import CANARY, Case, planted
+from support.hostile_files import CASES
+from support.observing import ObservedRoot
+from support.watching import bind_directory
+
+from proton_tf_agent.journal import Journal
+
+_TURNS = 50  # a log that grows for ever never lets a turn have nothing to do
+_NEIGHBOUR = "arn:aws:proton:us-east-1:111122223333:environment/neighbour"
+
+
+@pytest.fixture
+def observed(tmp_path: Path) -> Iterator[ObservedRoot]:
+    with Journal.open_as_daemon(str(tmp_path / "journal" / "journal.db")) as journal:
+        yield ObservedRoot(tmp_path, journal)
+
+
+def _turn(observed: ObservedRoot) -> None:
+    observed.observer.turn(rescan=True)
+    for _ in range(_TURNS):
+        if observed.observer.has_backlog:
+            observed.observer.turn()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_is_no_plain_file_is_reported_and_harms_nobody(case: Case, observed: ObservedRoot, tmp_path: Path) -> None:
+    root = Path(observed.root)
+    log = (LOGS / "apply_ok.log").read_text("utf-8")
+    bind_directory(observed.directory, _NEIGHBOUR, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+    with planted([case], root, tmp_path / "outside") as (one,):
+        _turn(observed)
+        directory = str(one.ground.directory)
+        observed.observer.read(observed.watch.touched(f"{directory}/{path}" for path in case.hinted))
+        observed.write("apply.log", moved(log, observed.now).encode())  # a neighbour's run, behind all that
+        _turn(observed)
+        observed.wait(3600.0)
+        told = [row.keys for row in observed.told if row.name == "source.unreadable"]
+        codes = {str(keys["reason"]) for keys in told if str(keys["path"]).startswith(directory)}
+        succeeded = {n.resource_arn for n in observed.notifications() if n.status == "SUCCEEDED"}
+    assert codes - set(case.may) == ({case.expects} if case.expects else set())
+    assert succeeded == {_NEIGHBOUR} | ({one.ground.resource_arn} if case.succeeds else set())
+    everything = json.dumps([dict(row.keys) for row in observed.told]) + repr(observed.notifications())
+    assert CANARY not in everything
+    assert CANARY.encode() not in Path(observed.journal.path).read_bytes()
+
+
+def test_the_numbers_are_those_of_the_catalogue() -> None:
+    """Those that are missing here need more of the machine, or are no file: tests/machine, tests/unit."""
+    assert {case.number for case in CASES} == {str(n) for n in range(1, 27)} - {"18", "19", "20", "26"}
