@@ -7,7 +7,7 @@ several. A value that is split up, hashed or encrypted is not found; nobody can 
 Promise: the work is linear in the length of the text and grows with the logarithm of the number of values. Every
 position is looked up by its next four characters; where a form begins with those, a binary search among such forms
 finds the longest that stands there. No form is longer than _LONGEST: longer ones are looked for in blocks. An automaton
-of all forms (Aho-Corasick) would save the search, and cost some hundred MB for ten thousand values.
+of all forms (Aho-Corasick) would save the search, and hold a node for every character of every form.
 """
 
 from __future__ import annotations
@@ -281,16 +281,19 @@ def _encoded(value: str) -> Iterator[str]:
 
 def _escaped(value: str) -> Iterator[str]:
     """As strings of JSON; and as strings of a document that is itself a string of one."""
-    for text in (json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]):
-        for form in (text, text.translate(_ESCAPED_BY_GO)):
-            yield form
-            yield _raised(form)
-            yield json.dumps(form, ensure_ascii=False)[1:-1]
+    text = json.dumps(value, ensure_ascii=False)[1:-1]
+    texts = (text,) if value.isascii() else (text, json.dumps(value)[1:-1])
+    for form in {form for text in texts for form in (text, text.translate(_ESCAPED_BY_GO))}:
+        yield form
+        if "\\" in form:
+            yield form.replace("\\", "\\\\").replace('"', '\\"')
+            if "\\u" in form:
+                yield _raised(form)
 
 
 def _raised(text: str) -> str:
     """With the hex digits of its escapes in upper case."""
-    return _UNICODE_ESCAPE.sub(lambda match: "\\u" + match[0][2:].upper(), text) if "\\u" in text else text
+    return _UNICODE_ESCAPE.sub(lambda match: "\\u" + match[0][2:].upper(), text)
 
 
 def _base64(raw: bytes) -> Iterator[str]:
