@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 from support.agents import settings_for
-from support.canaries import CONTROL, ENCODINGS, MARKER, NEEDLES, Aviary, Overheard, files_below, sightings
+from support.canaries import ARN, CONTROL, ENCODINGS, MARKER, NEEDLES, Aviary, Overheard, files_below, sightings
 from support.daemons import AgentCommand, Row, write_settings
 from support.soak import rounds
+from support.terraform import Terraform
+from support.watching import bind_directory
 
 from proton_tf_agent import cli
 from proton_tf_agent.agent import Agent
@@ -153,6 +155,106 @@ def asked(settings: Path, *arguments: str) -> bytes:
     """What a command prints, on both streams, in a process of its own."""
     command = [sys.executable, "-m", "proton_tf_agent", *arguments, "--config", str(settings)]
     return subprocess.run(command, capture_output=True, check=False, timeout=60).stdout
+
+
+# --- a real Terraform ---------------------------------------------------------------------------------------------
+
+CONFIGURATION = """
+variable "password" { sensitive = true }
+variable "before" { default = "" }
+variable "connection" {
+  sensitive = true
+  type      = object({ user = string, tokens = list(string), deep = map(object({ key = string, pin = number })) })
+}
+variable "session" {
+  ephemeral = true
+  sensitive = true
+}
+variable "revision" {}
+variable "fails" { default = false }
+resource "terraform_data" "holds" {
+  triggers_replace = var.revision
+  input            = { plain = "x", nested = [{ password = var.password }], connection = var.connection }
+}
+resource "terraform_data" "fails" {
+  count            = var.fails ? 1 : 0
+  triggers_replace = terraform_data.holds.id
+  lifecycle {
+    precondition {
+      condition     = terraform_data.holds.id == "never"
+      error_message = "As ${nonsensitive(var.password)} no login, nor as ${var.before}."
+    }
+  }
+}
+resource "terraform_data" "speaks" {
+  for_each         = toset([nonsensitive(var.connection.tokens[1])])
+  triggers_replace = var.revision
+  provisioner "local-exec" {
+    command     = "echo $SESSION ${base64encode(nonsensitive("${var.password} ${var.connection.tokens[0]}"))}"
+    environment = { SESSION = var.session }
+  }
+}
+output "plain" { value = "CONTROL-${var.revision}" }
+output "secret" {
+  value     = var.connection
+  sensitive = true
+}
+output "copy" { value = nonsensitive("it is ${var.password}") }
+output "encoded" { value = base64encode(nonsensitive("user:${var.password}")) }
+output "in_json" { value = jsonencode({ list = [nonsensitive(jsonencode({ t = var.connection.tokens[0] }))] }) }
+output "pin" { value = nonsensitive(var.connection.deep["a"].pin) }
+""".replace("CONTROL", CONTROL)
+RUNS = (  # how it is run, how it ends
+    ("apply -json -auto-approve", "> apply.log", False),
+    ("apply -json -auto-approve", "> second.log", True),
+    ("apply -no-color -auto-approve", "> third.log 2>&1", False),
+    ("apply -no-color -auto-approve", "> fourth.log 2>&1", True),
+)  # fmt: skip
+
+
+@pytest.mark.timeout(240)
+def test_a_real_terraform_with_values_that_rotate_lets_no_secret_out(tmp_path: Path, terraform: Terraform) -> None:
+    """Sensitive variables, nested in objects, lists and maps, unmarked by `nonsensitive`, ephemeral; other values in
+    every run. An error quotes the present value and the one before."""
+    root, kept = tmp_path / "watched", tmp_path / "kept"
+    kept.mkdir(mode=0o700)
+    directory = root / "net"
+    bind_directory(str(directory), ARN + "net", "00000000-0000-4000-8000-000000000000")
+    (directory / "main.tf").write_text(CONFIGURATION)
+    aviary = Aviary(7)
+    before = ""
+    with Overheard() as overheard:
+        write_settings(tmp_path / "agent.toml", kept / "journal.db", [root], overheard.url, spool=str(kept / "spool"))
+        agent = AgentCommand(tmp_path / "agent.toml")
+        try:
+            agent.wait_until_ready()
+            for number, (line, into, fails) in enumerate(RUNS):
+                values = {
+                    "password": aviary.secret(), "before": before, "session": aviary.secret(), "revision": str(number),
+                    "connection": json.dumps({
+                        "user": "admin", "tokens": [aviary.secret(), aviary.secret()],
+                        "deep": {"a": {"key": aviary.secret(), "pin": aviary.numbers[number % 2] + number}},
+                    }),
+                    "fails": json.dumps(fails),
+                }  # fmt: skip
+                environment = {f"TF_VAR_{name}": value for name, value in values.items()}
+                assert terraform.run(f"terraform {line} {into}", str(directory), **environment) == int(fails)
+                agent.wait_for(lambda rows, ends=number + 1: len(ends_delivered(rows)) == ends, "has not told a run")
+                before = values["password"]
+            said = [asked(tmp_path / "agent.toml", "explain", str(directory), *how) for how in HOW]
+        finally:
+            agent.stop()
+        rows = [json.dumps(row).encode() for row in agent.rows()]
+    planted = sightings(b"".join(content for _, content in files_below(directory)))
+    assert planted
+    everywhere = [*said, *rows, *overheard.requests, *(content for _, content in files_below(kept))]
+    assert [found for content in everywhere if (found := sightings(content))] == []
+    ends = [body for body in overheard.bodies() if body["status"] != "IN_PROGRESS"]
+    assert [body["status"] for body in ends] == ["SUCCEEDED", "FAILED", "SUCCEEDED", "FAILED"]
+    outputs = [body.get("outputs") for body in ends]
+    assert outputs[0] == [{"key": "plain", "valueString": f"{CONTROL}-0"}]
+    assert outputs[2] == [{"key": "plain", "valueString": f"{CONTROL}-2"}]
+    assert all("Resource precondition failed" in body["statusMessage"] for body in ends[1::2])
 
 
 # --- tracebacks ---------------------------------------------------------------------------------------------------
