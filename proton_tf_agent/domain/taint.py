@@ -49,13 +49,15 @@ class Taint:
     def __init__(self, values: Iterable[str] = (), known: bool = True) -> None:
         forms: set[str] = set()
         room = _MOST_CHARACTERS
-        for value in {value for value in values if _is_secret(value)}:
+        for value in dict.fromkeys(filter(_is_secret, values)):
             room -= len(value)
             if room < 0:
                 known = False
                 break
-            for form in _forms(value):
-                forms.update((form,) if len(form) <= _LONGEST else _blocks(form))
+            forms.update(_forms(value))
+        for form in [form for form in forms if len(form) > _LONGEST]:
+            forms.remove(form)
+            forms.update(_blocks(form))
         self.known = known
         self._buckets, self._reach, self._shorter = _sorted_by_head(forms)
 
@@ -160,8 +162,12 @@ def _sorted_by_head(
         if within:
             shorter[form] = tuple(within)
         within.append(form)
-        buckets.setdefault(form[:_KEY_LENGTH], []).append(form)
-    return buckets, {key: max(map(len, bucket)) for key, bucket in buckets.items()}, shorter
+        key = form[:_KEY_LENGTH]
+        if key in buckets:
+            buckets[key].append(form)
+        else:
+            buckets[key] = [form]
+    return buckets, {key: len(max(bucket, key=len)) for key, bucket in buckets.items()}, shorter
 
 
 def _masked(text: str, spans: Iterator[tuple[int, int]]) -> str:
