@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 MACHINE_PACKAGES := e2fsprogs mount strace util-linux
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak check docs bench clean
+.PHONY: help demo test e2e soak check docs wheel bench clean
 
 help:  ## print this help
 	@echo "proton-tf-agent: make TARGET"
@@ -40,12 +40,15 @@ docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/state
 	$(BIN)/proton-tf-agent config generate > config/agent.toml
 	$(BIN)/proton-tf-agent config schema > config/agent.schema.json
 
+wheel: $(VENV)/.installed-for-tests  ## build dist/*.whl; the same sources give the same bytes
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
 bench: $(VENV)/.installed-for-tests  ## measure against floors and peers in one run, write docs/benchmarks.md
 	$(BIN)/python -m compileall -q proton_tf_agent  # as pip does with what it installs
 	$(BIN)/python -m bench --write docs/benchmarks.md
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -14,16 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 
-from . import __version__, spool_directory
+from . import __version__, health, spool_directory
 from .assembly import assemble_pipeline, make_sink, watched_root
-from .domain.errors import JournalFull, Problem, SettingsInvalid
+from .domain.errors import JournalFull, Problem, SettingsInvalid, described
+from .exposition import exposed
+from .health import Health
 from .journal import Journal, Part
 from .journal_care import DailyCheck, take_up
 from .journal_file import JOURNAL_FULL
 from .journal_room import JournalRoom
 from .observer import Observer
 from .pipeline import Told
+from .pulse import Pulse, patience
 from .relay import Relay
 from .retention import Limits, Retention
 from .run_directories import opener_of
@@ -35,10 +39,9 @@ from .sources.liveness import Boot, read_boot
 from .sources.safe_open import SafeOpener
 from .sources.spool import Spool
 from .sources.watch import Watch
-from .telemetry import Log, notify_systemd
+from .telemetry import Log, notify_systemd, status_line
 
 _PROBE_S = 1.0
-_HEAL_S = 5.0
 _STOP_S = 15.0
 _ROOM_S = 2.0  # between two looks for room on a full disk
 BLIND_RESCAN = 5.0  # seconds between rescans where the kernel gives no hints
@@ -70,7 +73,12 @@ class Agent:
         self._exit_code = 0
         self._problems: list[str] = []
         self._status = ""
+        self._started_at = clock()
+        self._refused = False
         self._last_words = threading.Lock()
+        self._pulse = Pulse(patience(os.environ, os.getpid()), notify_systemd, log.tell, time.monotonic)
+        self._observing = partial(self._pulse.beat, "observer")
+        self._delivering = partial(self._pulse.beat, "relay")
 
     def stop(self) -> None:
         """Ask the agent to end: nothing new is begun, requests under way are finished."""
@@ -87,13 +95,18 @@ class Agent:
 
         Other settings begin another life on the same journal: what the pipeline and the relay must know stands there.
         """
+        spool_directory.refuse_if_unsafe(self._settings.spool.path)
         kept = self._settings.journal
+        notify_systemd("STATUS=taking up the journal")
         with take_up(kept.path, self._log.tell, self._clock(), self._end_at_once, kept.reserve) as journal:
+            self._journal = journal
             self._room = JournalRoom(journal, Part.EVIDENCE, self._log.tell)
             told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
             check = DailyCheck(journal, self._log.tell, self._clock, self._end_over_damage)
             check.start()
+            self._pulse.start()
+            notify_systemd("STATUS=looking at what is there")
             try:
                 self._live(journal, lambda: self._tell_ready(on_ready))
                 while self._successor is not None and not self._stopping.is_set():
@@ -101,6 +114,7 @@ class Agent:
                     self._settings, self._successor = self._successor, None
                     self._live(journal, partial(self._tell_reloaded, changed))
             finally:
+                self._pulse.stop()
                 check.stop()
             journal.remember(ended_well=self._exit_code == 0, suspect=self._exit_code != 0)
         return self._exit_code
@@ -111,24 +125,25 @@ class Agent:
         Once the journal has no room, nothing is looked at until it has. Then everything is looked at anew, as at a
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
-        sinks = {sink.name: make_sink(sink) for sink in self._settings.sink}
+        sinks = {sink.name: make_sink(sink, self._settings.aws) for sink in self._settings.sink}
         relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
         delivery.start()
         self._on_ready = on_ready
         try:
-            while not self._is_over():
-                try:
-                    self._observe(journal, relay, sinks)
-                except JournalFull:
-                    self._wait_for_room(relay)
+            with exposed(self._settings, self._log.tell, self._clock):
+                while not self._is_over():
+                    try:
+                        self._observe(journal, relay, sinks)
+                    except JournalFull:
+                        self._wait_for_room(relay)
         except Exception as error:  # noqa: BLE001, RUF100 - said in one line; systemd starts us again
             self._fail("pipeline", error)
         finally:
             relay.stop()
             if self._stopping.is_set():
-                notify_systemd("STOPPING=1")
+                notify_systemd("STOPPING=1", "STATUS=waiting for requests under way")
                 self._log.tell("agent.stopping")
             delivery.join(_STOP_S)
             for sink in sinks.values():
@@ -140,6 +155,7 @@ class Agent:
 
     def _observe(self, journal: Journal, relay: Relay, sinks: Mapping[str, Sink]) -> None:
         """Look at everything, then at whatever changes."""
+        self._observing()
         self._assemble(journal, relay, sinks)
         try:
             self._report_problems(self._watch.start())
@@ -147,6 +163,7 @@ class Agent:
             self._mourn(journal)
             self._pipeline.bind_open(self._clock())
             self._observer.turn(rescan=True)
+            self._put_health()
             self._on_ready()
             self._on_ready = self._report_status
             self._loop(relay)
@@ -157,9 +174,10 @@ class Agent:
     def _wait_for_room(self, relay: Relay) -> None:
         """Wait until there is room for evidence. To systemd the agent is ready: it does what it can."""
         self._room.used_up()
-        self._report_status("READY=1")
+        self._report_ready()
         while not self._is_over():
-            self._wake.wait(_ROOM_S)
+            self._observing()
+            self._wake.wait(min(_ROOM_S, self._pulse.every))
             self._wake.clear()
             self._heed_reload(relay)
             if self._room.has_returned():
@@ -175,15 +193,16 @@ class Agent:
         def born_of(path: str) -> float:
             return born.get(opener.root_of(path) or "", 0.0)
 
-        self._watch = Watch(roots, self._wake, [settings.spool.path], opener)
+        self._watch = Watch(roots, self._wake, [settings.spool.path], opener, self._observing)
         records = self._make_spool(opener)
         kept = settings.journal
         limits = Limits(kept.keep_days, kept.keep_rows, kept.keep_bytes)
         self._retention = Retention(journal, limits, self._log.tell, self._clock, time.monotonic)
         self._pipeline = assemble_pipeline(settings, journal, opener, sinks, self._tell, relay.nudge, records)
         self._observer = Observer(
-            opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set, spool=records
-        )
+            opener, self._watch, self._pipeline, born_of, self._tell, self._clock, self._stopping.is_set, spool=records,
+            beat=self._observing,
+        )  # fmt: skip
 
     def _make_spool(self, opener: SafeOpener) -> Spool:
         """The spool; where the settings name one it is made. That of the default path comes with the service."""
@@ -209,15 +228,16 @@ class Agent:
 
     def _deliver(self, relay: Relay) -> None:
         try:
-            relay.run()
+            relay.run(self._delivering)
         except Exception as error:  # noqa: BLE001, RUF100 - without a relay the agent must not seem to work
             self._fail("relay", error)
         finally:
+            self._pulse.leave("relay")
             self._delivered.set()
             self._wake.set()
 
     def _fail(self, part: str, error: Exception) -> None:
-        self._log.tell("agent.failed", {"part": part, "reason": f"{type(error).__name__}: {error}"})
+        self._log.tell("agent.failed", {"part": part, "reason": described(error)})
         self._exit_code = 1
         self.stop()
 
@@ -259,7 +279,7 @@ class Agent:
         if settings is not None:
             self._log.tell("agent.reloaded", {"changed": []})
         if self._successor is None:
-            notify_systemd("READY=1")
+            self._report_status("READY=1")
 
     def _reread(self) -> Settings | None:
         """The settings in the file, with what cannot change while the agent runs left as it is; None when the file
@@ -268,27 +288,49 @@ class Agent:
             settings = load(self._settings.path) if self._settings.path else self._settings
             for problem in advice(settings):
                 self._log.tell("settings.questionable", {"reason": str(problem)})
+            spool_directory.refuse_if_unsafe(settings.spool.path)
+            self._refused = False
             return keep_what_cannot_change(self._settings, settings, self._log.tell)
         except SettingsInvalid as invalid:
             for problem in invalid.problems:
                 self._log.tell("settings.refused", {"reason": str(problem)})
+            self._refused = True
             return None
 
     def _tell_ready(self, on_ready: Callable[[], None]) -> None:
         self._log.tell("agent.ready", {"runs_open": len(self._pipeline.open_runs)})
-        self._report_status("READY=1")
+        self._report_ready()
         on_ready()
 
     def _tell_reloaded(self, changed: list[str]) -> None:
         self._log.tell("agent.reloaded", {"changed": changed})
         self._report_status("READY=1")
 
+    def _report_ready(self) -> None:
+        self._pulse.ready()
+        self._report_status("READY=1")
+
     def _report_status(self, *assignments: str) -> None:
         """What `systemctl status` shows, when it has changed or there is something else to be told."""
-        status = f"degraded: {JOURNAL_FULL}" if self._room.is_missing else f"watching {len(self._settings.watch)} roots"
+        waiting, parked = self._journal.untold()
+        status = status_line(
+            len(self._settings.watch), len(self._pipeline.open_runs), waiting, parked,
+            degraded=JOURNAL_FULL if self._room.is_missing else "", refused=self._refused,
+        )  # fmt: skip
         if assignments or status != self._status:
             self._status = status
             notify_systemd(*assignments, f"STATUS={status}")
+
+    def _put_health(self) -> None:
+        """Let `status` know how it looks from here."""
+        unreadable = self._observer.unreadable
+        health.put(self._settings.journal.path, Health(
+            os.getpid(), __version__, self._started_at, self._clock(),
+            roots=tuple(watch.path for watch in self._settings.watch),
+            rescanned_at=self._observer.rescanned_at, rescan_s=self._observer.rescan_cost,
+            overflows=self._watch.overflows, has_backlog=self._observer.has_backlog, problems=tuple(self._problems),
+            unreadable=dict(islice(unreadable.items(), health.NAMED)), unreadable_files=len(unreadable),
+        ))  # fmt: skip
 
     # --- the loop ------------------------------------------------------------------------------------------
 
@@ -296,8 +338,10 @@ class Agent:
         rescan_at = time.monotonic() + self._until_rescan()
         heal_at = probe_at = time.monotonic()
         while not self._is_over():
+            self._observing()
             now = time.monotonic()
-            due = [rescan_at if not self._pipeline.open_runs else min(rescan_at, probe_at), heal_at]
+            look_at = rescan_at if not self._pipeline.open_runs else min(rescan_at, probe_at)
+            due = (look_at, heal_at, now + self._pulse.every)
             verdict_due = self._pipeline.next_due_at()
             wait = 0.0 if self._observer.has_backlog else min(due) - now
             if verdict_due is not None:
@@ -311,7 +355,8 @@ class Agent:
                 self._report_problems(self._watch.heal())
                 self._room.keep()
                 self._report_status()
-                heal_at = now + _HEAL_S
+                self._put_health()
+                heal_at = now + health.EVERY_S
                 rescan_at = min(rescan_at, now + self._until_rescan()) if self._watch.is_blind else rescan_at
             self._observer.turn(rescan=rescan, tick=tick)
             self._retention.turn()

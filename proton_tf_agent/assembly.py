@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
+from .aws_client import DIRECT, Access
 from .domain.errors import Problem, UsageInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
@@ -17,7 +18,7 @@ from .domain.run import Patience
 from .journal import Journal, Recorded
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .run_directories import RunDirectories, opener_of
-from .settings import Settings, SinkSettings, WatchSettings
+from .settings import AwsSettings, Settings, SinkSettings, WatchSettings
 from .sinks import Sink, sink_type
 from .sources.s3_state import Allowed, S3States
 from .sources.safe_open import SafeOpener
@@ -52,7 +53,18 @@ def assemble_pipeline(
         settings.run.no_changes == "succeed",
     )
     states = S3States(
-        [Allowed(s.bucket, s.keys, s.region, s.endpoint_url, s.dynamodb_table, s.timeout) for s in settings.s3_state],
+        [
+            Allowed(
+                s.bucket,
+                s.keys,
+                s.region,
+                s.endpoint_url,
+                s.dynamodb_table,
+                s.timeout,
+                _access(settings.aws, s.profile),
+            )
+            for s in settings.s3_state
+        ],
         lambda place, reason: tell(Told("source.unreadable", {"path": place, "reason": reason})),
     )
     return Pipeline(journal, RunDirectories(opener, settings, states, records), addressees, rules, tell, nudge)
@@ -62,7 +74,7 @@ def decide(settings: Settings, journal: Journal, run_id: str, decision: Decision
     """Let a person settle a run, beside the daemon or without one; what is told of it waits in the outbox for the
     daemon's next tick. AgentError when there is nothing to decide."""
     opener = opener_of(settings)
-    sinks = {sink.name: make_sink(sink) for sink in settings.sink}
+    sinks = {sink.name: make_sink(sink, settings.aws) for sink in settings.sink}
     try:
         pipeline = assemble_pipeline(settings, journal, opener, sinks, lambda _told: None)
         return pipeline.decide(run_id, decision, now)
@@ -78,11 +90,11 @@ def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
     if named is None:
         hint = f"there is {', '.join(sink.name for sink in settings.sink) or 'none'}"
         raise UsageInvalid(Problem(f"no [[sink]] is named {name!r}", settings.path, hint))
-    with closing(make_sink(named)) as sink:
+    with closing(make_sink(named, settings.aws)) as sink:
         yield _as_addressee(sink, named.type)
 
 
-def make_sink(sink: SinkSettings) -> Sink:
+def make_sink(sink: SinkSettings, aws: AwsSettings) -> Sink:
     """The sink a table of the settings asks for."""
     make = sink_type(sink.type)
     if sink.type == "proton":
@@ -93,8 +105,19 @@ def make_sink(sink: SinkSettings) -> Sink:
             connect_timeout=sink.connect_timeout,
             read_timeout=sink.read_timeout,
             read_back=sink.read_back,
+            access=_access(aws, sink.profile),
         )
     return make(sink.name)
+
+
+def _access(aws: AwsSettings, profile: str | None) -> Access:
+    return Access(
+        profile or aws.profile,
+        aws.config_file or DIRECT.config_file,
+        aws.credentials_file or DIRECT.credentials_file,
+        aws.ca_bundle,
+        aws.proxy_url,
+    )
 
 
 def _as_addressee(sink: Sink, type_: str) -> Addressee:

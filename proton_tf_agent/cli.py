@@ -16,12 +16,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_journal
+from . import __version__, cli_config, cli_health, cli_journal, cli_service
 from .command_line import (
     CONFIG_VARIABLE,
+    FAILED,
     INTERRUPTED,
     Command,
     add,
+    complain,
     emit,
     group,
     journal_of,
@@ -30,7 +32,7 @@ from .command_line import (
     with_config,
     with_json,
 )
-from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.errors import AgentError, Problem, UsageInvalid, described
 
 __all__ = ["CONFIG_VARIABLE", "main"]
 
@@ -46,13 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except AgentError as error:
         for problem in error.problems:
-            print(f"proton-tf-agent: {problem}", file=sys.stderr)
+            complain(f"proton-tf-agent: {problem}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
+    except Exception as error:  # noqa: BLE001, RUF100 - a traceback would end with whatever was read
+        complain(f"proton-tf-agent: this is a defect, please report it: {described(error)}")
+        return FAILED
     return code
 
 
@@ -61,24 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     from . import settings as settings_module
-    from .agent import Agent, run_until_signalled
-    from .telemetry import configure
+    from .environment import already_in_force, drop_what_is_not_taken
 
+    dropped = drop_what_is_not_taken(os.environ)
+    from .agent import Agent, run_until_signalled
+    from .process_memory import keep_private
+    from .telemetry import configure, speak_for_all
+
+    keep_private()
     settings = settings_of(parsed)
     log = configure(settings.log.level, settings.log.format)
+    speak_for_all(log)
+    in_force = already_in_force(os.environ)
+    if dropped or in_force:
+        log.tell("environment.dropped", {"names": list(dropped), "in_force": list(in_force) or None})
     for problem in settings_module.advice(settings):
         log.tell("settings.questionable", {"reason": str(problem)})
     return run_until_signalled(Agent(settings, log))
-
-
-def _status(parsed: argparse.Namespace) -> int:
-    from . import display, status
-    from .journal_file import is_held
-
-    with journal_of(parsed) as journal:
-        row = status.overview(journal, is_held(journal.path), time.time())
-    emit([row], parsed.json, lambda rows: display.overview(rows[0]))
-    return 0
 
 
 def _runs_list(parsed: argparse.Namespace) -> int:
@@ -133,38 +137,7 @@ def _runs_settle(parsed: argparse.Namespace) -> int:
         held = is_held(journal.path)
     emit([row], parsed.json, lambda rows: display.settled(rows[0]))
     if told and not held:
-        print("no agent is running: it is told when one starts", file=sys.stderr)
-    return 0
-
-
-def _config_validate(parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    settings = settings_of(parsed)
-    for problem in settings_module.advice(settings):
-        print(f"warning: {problem}", file=sys.stderr)
-    print(f"{settings.path}: valid")
-    return 0
-
-
-def _config_show(parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(settings_module.show(settings_of(parsed)), end="")
-    return 0
-
-
-def _config_generate(_parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(settings_module.generate(), end="")
-    return 0
-
-
-def _config_schema(_parsed: argparse.Namespace) -> int:
-    from . import settings as settings_module
-
-    print(json.dumps(settings_module.schema(), indent=2))
+        complain("no agent is running: it is told when one starts")
     return 0
 
 
@@ -214,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     add(commands, "run", _run, "the daemon", [with_config()])
-    add(commands, "status", _status, "what is open, what waits, what is parked; works with the daemon down", reading)
+    cli_health.add_commands(commands, reading)
 
     runs = group(commands, "runs", "the runs that were seen")
     listed = add(runs, "list", _runs_list, "the newest runs", reading)
@@ -233,11 +206,9 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_journal.add_commands(commands, reading)
 
-    config = group(commands, "config", "the settings file")
-    add(config, "validate", _config_validate, "every mistake in it, at once", [with_config()])
-    add(config, "show", _config_show, "the settings in effect, and where each comes from", [with_config()])
-    add(config, "generate", _config_generate, "a settings file with every key explained", [])
-    add(config, "schema", _config_schema, "JSON Schema of the settings file", [])
+    cli_config.add_commands(commands, with_json())
+
+    cli_service.add_commands(commands)
 
     received = add(commands, "receiver", _receiver, "an endpoint that speaks Proton's contract", [with_json()])
     received.add_argument("--host", default="127.0.0.1", help="a loopback address")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from .command_line import (
@@ -21,28 +21,44 @@ from .command_line import (
     group,
     journal_of,
     moment,
+    pattern,
     positive,
     settings_of,
 )
 from .domain.errors import AgentError, Problem, UsageInvalid
+from .domain.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .journal import Journal
     from .replay import Addressee, Choice
+    from .selection import Scope
+
+_LISTED, _TAILED = 20, 10
+_FOLLOW_EVERY_S = 0.5
 
 
 def _list(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
 
     with journal_of(parsed) as journal:
-        if parsed.parked or parsed.resolved:
-            rows = status.parked_entries(journal, resolved=parsed.resolved)
-            emit(rows, parsed.json, display_journal.parked)
-        else:
-            emit(status.entries(journal, parsed.limit), parsed.json, display_journal.entries)
+        only_parked = parsed.parked or parsed.resolved
+        scope = replace(_named(parsed), parked=only_parked, resolved=parsed.resolved)
+        limit = parsed.limit or (None if only_parked else _LISTED)
+        rows = status.entries_matching(journal, scope, parsed.grep, limit)
+    draw = display_journal.parked if only_parked else display_journal.entries
+    emit(rows[::-1] if parsed.reverse else rows, parsed.json, draw)
     return 0
+
+
+def _named(parsed: argparse.Namespace) -> Scope:
+    """Which entries are to be shown."""
+    from .selection import Scope
+
+    return Scope(
+        resource_arn=parsed.resource, since=parsed.since, until=parsed.until, sink=parsed.sink, status=parsed.status
+    )
 
 
 def _show(parsed: argparse.Namespace) -> int:
@@ -66,15 +82,17 @@ def _tail(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
 
     with journal_of(parsed) as journal:
-        rows = status.entries(journal, parsed.limit)
-        seen = rows[-1]["seq"] if rows else 0
+        scope, seen = _named(parsed), status.last_seq(journal)
+        rows = status.entries_matching(journal, scope, parsed.grep, parsed.limit or _TAILED)
         emit(rows, parsed.json, display_journal.entries)
         sys.stdout.flush()
+        seen = max([seen, *(row["seq"] for row in rows)])  # some may have come meanwhile
         while parsed.follow:
-            time.sleep(0.5)
-            rows = status.entries_after(journal, seen)
+            time.sleep(_FOLLOW_EVERY_S)
+            scope = replace(scope, after=seen)
+            seen = status.last_seq(journal)
+            rows = [row for row in status.entries_matching(journal, scope, parsed.grep) if row["seq"] <= seen]
             if rows:
-                seen = rows[-1]["seq"]
                 emit(rows, parsed.json, display_journal.entries)
                 sys.stdout.flush()
     return 0
@@ -91,7 +109,7 @@ def _verify(parsed: argparse.Namespace) -> int:
             found += 1
             emit([asdict(finding)], parsed.json, lambda rows: display_journal.finding(rows[0]))
         if not found and not parsed.json:
-            print(f"{journal.path}: sound")
+            print(printable(f"{journal.path}: sound"))
     return FAILED if found else 0
 
 
@@ -136,7 +154,7 @@ def _export(parsed: argparse.Namespace) -> int:
         export = Export(journal, parsed.format)
         lines = export.lines(select(journal, scope))
         if path is not None:
-            write_private_file(path, lines)
+            write_private_file(path, (f"{line}\n".encode("ascii") for line in lines))
         else:
             for line in lines:
                 print(line)
@@ -259,7 +277,8 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     """Add the commands of this room. reading: the options of every command that reads the journal."""
     journal = group(commands, "journal", "what was decided, sent and answered")
     listed = add(journal, "list", _list, "the last entries of the outbox", reading)
-    listed.add_argument("--limit", type=positive, default=20, metavar="N")
+    _add_filters(listed, _LISTED)
+    listed.add_argument("-r", "--reverse", action="store_true", help="the newest first")
     listed.add_argument("--parked", action="store_true", help="only what is refused for good, why, and what to do")
     listed.add_argument(
         "--resolved", action="store_true", help="the same, with those that a replay has delivered since"
@@ -267,7 +286,7 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     shown = add(journal, "show", _show, "one entry and every attempt", reading)
     shown.add_argument("entry", metavar="ID|SEQ")
     tail = add(journal, "tail", _tail, "the last entries, and new ones as they come", reading)
-    tail.add_argument("--limit", type=positive, default=10, metavar="N")
+    _add_filters(tail, _TAILED)
     tail.add_argument("-f", "--follow", action="store_true")
 
     add(journal, "verify", _verify, "look for rot and contradictions in every row", reading)
@@ -299,6 +318,16 @@ def add_commands(commands: Any, reading: list[argparse.ArgumentParser]) -> None:
     replayed.add_argument("--dry-run", action="store_true", help="show what would be sent, to the letter")
     replayed.add_argument("--force", action="store_true", help="also what a later status has overtaken")
     replayed.set_defaults(complain=replayed.error)
+
+
+def _add_filters(parser: argparse.ArgumentParser, limit: int) -> None:
+    """What journalctl(1) has for its lines, by the same letters."""
+    parser.add_argument("-n", "--limit", type=positive, metavar="N", help=f"the last N; else {limit}")
+    parser.add_argument("-g", "--grep", type=pattern, metavar="PATTERN", help="only in whose words it is found")
+    parser.add_argument("--resource", metavar="ARN", help="only about this resource")
+    parser.add_argument("--sink", metavar="NAME", help="only to this sink")
+    parser.add_argument("--status", choices=("IN_PROGRESS", "SUCCEEDED", "FAILED"), help="only what tells this")
+    _add_window(parser)
 
 
 def _add_scope(parser: argparse.ArgumentParser) -> None:

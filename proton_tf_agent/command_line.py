@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .domain.printable import printable
+
 if TYPE_CHECKING:
     from .journal import Journal
     from .settings import Settings
@@ -34,7 +36,12 @@ def settings_of(parsed: argparse.Namespace) -> Settings:
     """The settings a command line names, or the environment, or the default."""
     from .settings import load
 
-    return load(os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG))
+    return load(settings_path(parsed))
+
+
+def settings_path(parsed: argparse.Namespace) -> str:
+    """Where they are."""
+    return os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
 def journal_of(parsed: argparse.Namespace) -> Journal:
@@ -55,7 +62,7 @@ def emit(rows: Sequence[dict[str, Any]], as_json: bool, draw: Callable[[Any], No
 
 def complain(text: str) -> None:
     """One line on stderr that is no result."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 # --- the parser ---------------------------------------------------------------------------------------------------
@@ -106,6 +113,14 @@ def duration(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 90s, 15m, 2h or 30d")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression; in lower case alone it disregards case, as that of journalctl does."""
+    try:
+        return re.compile(text, re.MULTILINE | (0 if any(c.isupper() for c in text) else re.IGNORECASE))
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
 
 
 def moment(text: str) -> float:

@@ -1,6 +1,7 @@
 """Rows of the read model for a person: tables and colour on a terminal, plain aligned text when piped.
 
-Here are runs and what is around them; entries of the outbox are `display_journal`'s, tables and colours `drawing`'s.
+Here are runs and what is around them; `status` is `display_overview`'s, entries of the outbox are `display_journal`'s,
+tables and colours `drawing`'s.
 """
 
 from __future__ import annotations
@@ -10,60 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .display_journal import entry_told
-from .domain.explanations import EXPLANATIONS
-from .domain.outbox import OutcomeKind
 from .drawing import clock, colour_of, draw_columns, draw_table, open_console, resource_of, safe, styled
 
 if TYPE_CHECKING:
     from .status import Row, Story
 
 _WIDEST_PLACE = 36
-
-
-def overview(status: Row) -> None:
-    """`status` for a person: two verdicts that are never merged, then the numbers behind them."""
-    console = open_console()
-    console.print(styled("●", ("proton-tf-agent", "bold"), status["agent"]))
-    if status["degraded"]:
-        console.print(f"  degraded    {status['degraded']}: make room on its disk; until then evidence waits")
-    open_runs = status["runs_open"]
-    console.print(f"  observing   {open_runs} open, {status['runs_recorded']} recorded")
-    console.print(styled("  delivering ", status["delivering"], _waiting(status)))
-    for sink in status["sinks"]:
-        _sink(sink)
-    if status["parked"]:
-        console.print(f"  parked      {status['parked']}: see `proton-tf-agent journal list --parked`")
-    console.print(f"  journal     {safe(status['journal'])}")
-    rows = status["open"] + [row for row in status["recent"] if row["ended_at"]]
-    if rows:
-        console.print()
-        runs(rows)
-
-
-def _sink(sink: Row) -> None:
-    """How a sink does, in a line, and in a sentence what is the matter with it as a whole."""
-    late = f", {sink['failing']} failing, next attempt {sink['next_attempt_at']}" if sink["failing"] else ""
-    suspect = f", {sink['suspect']} suspect" if sink["suspect"] else ""
-    parked = f", {sink['parked']} parked" if sink["parked"] else ""
-    waiting = f"{sink['waiting']} waiting for {sink['waiting_s']} s" if sink["waiting"] else "nothing waiting"
-    open_console().print(f"              {safe(sink['sink'])}: {waiting}{late}{suspect}{parked}")
-    if sink["held_for"]:
-        draw_columns((" " * 13, ""), (_held(sink), ""))
-
-
-def _held(sink: Row) -> str:
-    why = EXPLANATIONS[OutcomeKind(sink["held_for"])]
-    code = f" ({sink['code']})" if sink["code"] else ""
-    asked = f"{sink['probes']} times" if sink["probes"] != 1 else "once"
-    since = f"since {clock(sink['held_since'])} UTC, asked {asked}"
-    if sink["verdict"] == "gone":
-        carry = f"`replay --undelivered --from {sink['sink']} --sink NAME` carries it elsewhere"
-        return f"{sink['sink']} answers as a retired service does{code} {since}: everything is kept; {carry}"
-    return f"held up: {why.means}{code} {since}; {why.remedy}"
-
-
-def _waiting(status: Row) -> str:
-    return "" if status["sinks"] or status["parked"] else "nothing waits"
 
 
 def runs(rows: Sequence[Row]) -> None:
@@ -76,14 +29,15 @@ def runs(rows: Sequence[Row]) -> None:
                 row["status"],
                 resource_of(row["resource_arn"]) or row["directory"],
                 clock(row["started_at"]),
-                _note(row),
+                note(row),
             )
             for row in rows
         ],
     )
 
 
-def _note(row: Row) -> str:
+def note(row: Row) -> str:
+    """What else there is to be said of a run: why it ended, and why nothing was told, if nothing was."""
     approval = row["awaits_approval_since"]
     notes = [
         row["reason"],
@@ -220,6 +174,19 @@ def survey(row: Row) -> None:
             "to be seen",
             "the pipeline must write Terraform's output to a log here: `terraform apply -json > apply.log`",
         )
+
+
+def bound(row: Row) -> None:
+    """`config test-bind` of one directory."""
+    console = open_console()
+    console.print(styled((row["directory"], "bold"), "" if row["exists"] else "(it does not exist)"))
+    if row["watched_below"] is None:
+        _say("not watched", "it lies below no [[watch]] of the settings")
+    elif row["resource_arn"]:
+        _say("resource", f"{row['resource_arn']}, because {row['bound_by']} says so")
+        _say("deployment", row["deployment_id"] or "none is known")
+    else:
+        _say("not bound", f"{row['unbound_reason']}: nothing would be told")
 
 
 def _fields(fields: Any, directory: str) -> str:

@@ -10,13 +10,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from .domain.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 COLOURS = {
     "applied": "green", "destroyed": "green", "SUCCEEDED": "green", "delivered": "green", "current": "green",
-    "running": "green", "accepted": "green",
+    "running": "green", "accepted": "green", "ok": "green", "problem": "red", "warning": "yellow", "unknown": "yellow",
     "errored": "red", "canceled": "red", "lost": "red", "FAILED": "red", "parked": "red", "stopped": "red",
     "retryable": "yellow", "degraded": "yellow", "undetermined": "yellow",
     "pending": "cyan", "sending": "cyan", "planning": "cyan", "planned": "cyan", "applying": "cyan",
@@ -26,9 +28,7 @@ COLOURS = {
 
 def safe(text: object) -> str:
     """Text with everything that is not printable escaped; None becomes a dash."""
-    if text is None:
-        return "–"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return "–" if text is None else printable(text)
 
 
 def draw_columns(*cells: tuple[str, str]) -> None:

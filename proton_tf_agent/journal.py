@@ -123,6 +123,10 @@ class Journal(Upkeep):
         self._do("delete_evidence_of_run", run_id=run_id)
         self._do("delete_run", run_id=run_id)
 
+    def is_old_deployment(self, resource_arn: str, deployment_id: str) -> bool:
+        """Whether a deployment had ended before a newer one of its resource was told for the first time."""
+        return self._one("newer_deployment", resource_arn=resource_arn, deployment_id=deployment_id) is not None
+
     def open_runs(self) -> list[Recorded]:
         """Runs without a final status, and ended ones of which proof has come that still waits; oldest first."""
         return [_recorded(row) for row in self._all("open_runs")]

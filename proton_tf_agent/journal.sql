@@ -236,6 +236,9 @@ WHERE (directory = :directory OR (directory > :below AND directory < :behind)) A
 ORDER BY started_at DESC, (SELECT min(id) FROM evidence WHERE run_id = run.run_id) DESC LIMIT :limit
 -- name: count_runs
 SELECT count(*) FROM run
+-- name: count_ever
+-- Numbers are never given twice, so the last one counts all that ever were.
+SELECT coalesce((SELECT max(seq) FROM outbox), 0) AS entries, coalesce((SELECT max(id) FROM attempt), 0) AS attempts
 
 -- name: put_evidence
 INSERT INTO evidence (run_id, at, source, path, position, kind, fields, status, reason)
@@ -245,6 +248,8 @@ UPDATE evidence SET seal = seal_of('evidence', id, run_id, at, source, path, kin
 WHERE id = :id
 -- name: evidence_of_run
 SELECT at, source, path, position, kind, fields, status, reason FROM evidence WHERE run_id = :run_id ORDER BY id
+-- name: last_evidence
+SELECT max(at) AS at FROM evidence WHERE run_id = :run_id
 -- name: last_of_kind
 SELECT max(at) AS at FROM evidence WHERE run_id = :run_id AND kind = :kind
 
@@ -271,6 +276,15 @@ FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND NOT EXISTS (SELECT 1 FROM outbox AS since WHERE since.run_id = :run_id AND since.sink = :sink
     AND since.seq > outbox.seq AND since.state <> 'superseded' AND since.replay_of IS NULL)
 ORDER BY seq DESC
+-- name: newer_deployment
+-- A deployment of the resource that was first told behind the end of this one.
+SELECT newer.deployment_id FROM outbox AS ended CROSS JOIN outbox AS newer ON newer.resource_arn = ended.resource_arn
+WHERE ended.resource_arn = :resource_arn AND ended.deployment_id = :deployment_id AND ended.status <> 'IN_PROGRESS'
+  AND ended.state <> 'superseded' AND ended.replay_of IS NULL
+  AND newer.seq > ended.seq AND newer.deployment_id <> :deployment_id AND newer.replay_of IS NULL
+  AND NOT EXISTS (SELECT 1 FROM outbox AS before WHERE before.resource_arn = :resource_arn
+    AND before.deployment_id = newer.deployment_id AND before.seq < ended.seq AND before.replay_of IS NULL)
+LIMIT 1
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') AND NOT (reassertion AND state = 'pending' AND attempts = 0) LIMIT 1
@@ -350,6 +364,10 @@ SELECT * FROM outbox WHERE seq = :seq
 SELECT * FROM outbox WHERE notification_id = :notification_id ORDER BY seq
 -- name: entries_of_run
 SELECT * FROM outbox WHERE run_id = :run_id ORDER BY seq
+-- name: last_told
+-- For each sink the last entry of a run, but what was made pointless or only says once more what was said.
+SELECT sink, status, state, attempts, max(seq) AS seq FROM outbox
+WHERE run_id = :run_id AND state <> 'superseded' AND NOT reassertion GROUP BY sink ORDER BY sink
 
 -- name: entries
 SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit
@@ -390,6 +408,7 @@ WHERE state IN ('pending', 'sending', 'retryable') GROUP BY sink, state
 -- A page of the entries behind :after that a person's scope names. Resolved: said again since, and accepted.
 SELECT * FROM outbox AS entry WHERE seq > :after
   AND (:sink IS NULL OR sink = :sink) AND (:resource_arn IS NULL OR resource_arn = :resource_arn)
+  AND (:status IS NULL OR status = :status)
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
   AND (NOT :originals OR (replay_of IS NULL AND state <> 'superseded'))
   AND CASE WHEN :undelivered THEN state IN ('pending', 'sending', 'retryable', 'parked')

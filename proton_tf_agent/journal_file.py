@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from .domain.errors import AgentError, JournalHeld, JournalUnusable, Problem
@@ -85,16 +86,16 @@ def create_private_file(path: str) -> None:
         raise JournalUnusable(Problem(f"it cannot be created: {error.strerror}", path, "see [journal] path")) from None
 
 
-def write_private_file(path: str, lines: Iterable[str]) -> None:
-    """A new file of lines, 0600, whole or not at all; AgentError when it cannot be written."""
+def write_private_file(path: str, content: Iterable[bytes]) -> None:
+    """A new file of pieces, 0600, whole or not at all; AgentError when it cannot be written."""
     unfinished = path + ".new"
     try:
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         fd = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            with open(fd, "w", encoding="ascii", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            with open(fd, "wb") as file:
+                file.writelines(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(unfinished, path)
@@ -115,6 +116,41 @@ def refuse_wide_mode(path: str) -> None:
     if mode & 0o077:
         wide = Problem(f"the journal is open to others (mode {mode:04o})", path, f"chmod 0600 {path}")
         raise JournalUnusable(wide)
+
+
+def refuse_what_others_may_open(path: str) -> None:
+    """JournalUnusable, with the command that mends each, when the journal's directory, the journal or what stands
+    beside it under its name (rollback journal, lock, copies, damaged ones) is open to others, or is a symlink."""
+    directory, name = os.path.split(os.path.abspath(path))
+    try:
+        found = [
+            directory,
+            *(os.path.join(directory, file) for file in sorted(os.listdir(directory)) if _is_of(file, name)),
+        ]
+        problems = [problem for each in found for problem in _wide(each, is_directory=each == directory)]
+    except OSError as error:
+        raise JournalUnusable(Problem(f"it cannot be looked into: {error.strerror}", directory)) from None
+    if problems:
+        raise JournalUnusable(*problems)
+
+
+def _is_of(file: str, name: str) -> bool:
+    return file == name or file.startswith((f"{name}-", f"{name}."))
+
+
+def _wide(path: str, *, is_directory: bool) -> Iterator[Problem]:
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):
+        if not is_directory:  # the directory's own place is the operator's business
+            yield Problem("what the journal keeps may not be a symbolic link", path, "put the file itself there")
+            return
+        mode = os.stat(path).st_mode
+    mode = stat.S_IMODE(mode)
+    if mode & 0o077:
+        what = "the journal's directory" if is_directory else "what the journal keeps"
+        closed = 0o700 if is_directory else mode & 0o600
+        command = f"chmod {closed:04o} {shlex.quote(path)}"
+        yield Problem(f"{what} is open to others (mode {mode:04o})", path, command)
 
 
 def sync_directory(directory: str) -> None:

@@ -32,22 +32,48 @@ class Memory(msgspec.Struct, frozen=True):
 
 def recall(hold: int) -> Memory | None:
     """What is remembered; None when no journal has been here. Of a memory that has rotted only that there was one."""
-    written = os.pread(hold, _MOST, _BEGIN).split(b"\n", 1)[0]
-    if not written.strip(b" \0"):
+    written = os.pread(hold, _MOST, _BEGIN)
+    if not written.split(b"\n", 1)[0].strip(b" \0"):
         return None
-    checksum, content = written[:_CHECKSUM], written[_CHECKSUM:]
-    if checksum == _checksum(content):
+    content = out_of_one_line(written)
+    if content is not None:
         with suppress(msgspec.DecodeError):
             return msgspec.json.decode(content, type=Memory)
     return Memory()
+
+
+def recall_of(journal: str) -> Memory | None:
+    """What is remembered of the journal at a path, by whoever may read it; None when that cannot be said."""
+    try:
+        fd = os.open(journal + ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return recall(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def remember(hold: int, memory: Memory) -> None:
     """Write all of it anew, to survive power loss."""
     content = msgspec.json.encode(memory)
     with suppress(OSError):
-        os.pwrite(hold, _checksum(content) + content + b"\n", _BEGIN)
+        os.pwrite(hold, in_one_line(content), _BEGIN)
         os.fdatasync(hold)
+
+
+def in_one_line(content: bytes) -> bytes:
+    """Content without line ends as a line that can be written over in place: whether all of it is there shows."""
+    return _checksum(content) + content + b"\n"
+
+
+def out_of_one_line(written: bytes) -> bytes | None:
+    """What a line holds that begins here; None when it is torn or has rotted."""
+    line = written.split(b"\n", 1)[0]
+    checksum, content = line[:_CHECKSUM], line[_CHECKSUM:]
+    return content if checksum == _checksum(content) else None
 
 
 def _checksum(content: bytes) -> bytes:

@@ -32,6 +32,7 @@ from .journal_file import (
     create_private_file,
     make_private_directory,
     mark_hold,
+    refuse_what_others_may_open,
     refuse_wide_mode,
     sync_directory,
     take_hold,
@@ -113,6 +114,7 @@ class Store:
         prepare is called with the hold before the file is made or opened.
         """
         make_private_directory(os.path.dirname(path))
+        refuse_what_others_may_open(path)
         hold = take_hold(path)
         try:
             prepare(hold)

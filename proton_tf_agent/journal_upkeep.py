@@ -106,6 +106,11 @@ class Upkeep(Store):
         """How many entries the outbox holds."""
         return int(self._all("count_entries")[0][0])
 
+    def untold(self) -> tuple[int, int]:
+        """How many entries wait or are on their way, and how many are parked."""
+        waiting, parked = (sum(row["entries"] for row in self._all(name)) for name in ("count_active", "count_parked"))
+        return waiting, parked
+
     def bytes_kept(self) -> int:
         """How much of the file is in use, besides the reserve. What was let go is written over; only `vacuum` makes the
         file smaller."""

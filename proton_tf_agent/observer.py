@@ -48,11 +48,13 @@ from .sources.place import Kind
 from .sources.processes import Processes
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.spool import Spool
+from .sources.states import PASSING
 from .sources.watch import Touched, Watch
 from .unread import Unread
 
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
+_STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
 _BATCH_FULL = 2  # looks that have left something: a mebibyte each
 _BATCHES_AT_ONCE = 1  # before others have their turn
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
@@ -62,6 +64,7 @@ class Observer:
     """Looks at files and processes and hands what it sees to the pipeline. Not thread-safe: one thread owns it.
 
     born(path): when the agent first watched the root that path lies in. stopping(): whether to begin nothing new.
+    beat(): called before every look, for who wants to know that it gets on.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Observer:
         stopping: Callable[[], bool] = lambda: False,
         processes: Processes | None = None,
         spool: Spool | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -85,6 +89,7 @@ class Observer:
         self._stopping = stopping
         self._processes = processes or Processes(opener)
         self._spool = spool
+        self._beat = beat
         self._names = LogNames(opener, watch, pipeline, clock)
         self._unread = Unread(self._say_unread, opener.branch_of, clock)
         self._left: list[Touched] = []
@@ -96,6 +101,7 @@ class Observer:
         self._overflows = 0
         self._rescan_asked = False
         self._rescan_from = 0.0
+        self._rescanned_at = 0.0
         self.rescan_cost = 0.0
 
     @property
@@ -107,6 +113,11 @@ class Observer:
     def unreadable(self) -> Mapping[str, str]:
         """By path why a file that a reader wants is not read, or a directory is not looked through."""
         return self._unread
+
+    @property
+    def rescanned_at(self) -> float:
+        """The wall-clock second of the last rescan; 0 before the first."""
+        return self._rescanned_at
 
     def turn(self, *, rescan: bool = False, tick: bool = True) -> None:
         """One look at everything that was touched, then at a slice of what rescans have found, and at the processes
@@ -208,6 +219,7 @@ class Observer:
             self._names.forget(path)
         self._vanished = set(vanished)
         self._backlog |= {look.path: look for look in found}
+        self._rescanned_at = self._clock()
 
     def _say_unread(self, path: str, code: str) -> None:
         self._tell(Told("source.unreadable", {"path": path, "reason": code}))
@@ -261,6 +273,7 @@ class Observer:
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
+        self._beat()
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False
@@ -283,8 +296,13 @@ class Observer:
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
             self._unread.refuse(look.path, error.code)
             return False
-        self._unread.is_read(look.path)
-        if observation is None:
+        if observation is None or not observation.objection:
+            self._unread.is_read(look.path)
+        elif observation.objection in PASSING and self._clock() - observation.modified_at < _STANDS_STILL:
+            self._watch.look_again(look.path)  # it is being written, as far as one can tell
+        else:
+            self._unread.refuse(look.path, observation.objection)
+        if observation is None or not (observation.facts or observation.cursor):
             return False
         if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
             self._names.keep_run_directory(look.path, look.place.directory)

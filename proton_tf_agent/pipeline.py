@@ -20,13 +20,13 @@ from itertools import pairwise
 from typing import Protocol
 
 from .domain import evidence as ev
-from .domain.binding import Binding, Unbound
+from .domain.binding import METADATA_PATH, Binding, Unbound
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
-from .domain.evidence import Cursor, Fact, Form, Observation, Output
-from .domain.notification import Notification, compose, silence, violations
+from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
+from .domain.notification import Notification, compose, silence, violations, without_exposed
 from .domain.outputs import OutputMapping, map_outputs, only_told
-from .domain.redaction import NOTHING_TAINTED, Taint, scrub
+from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
 from .journal import Journal, Part, Recorded
@@ -41,6 +41,7 @@ _PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashRep
 
 _JUST_ENDED = 16  # newest runs of a directory that may still have to be given their lock or their log
 _MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
+_WORD = 256
 _SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more than are kept, so that no cut shows
 
 
@@ -60,8 +61,9 @@ class Surroundings(Protocol):
     def recorded_state(self, directory: str) -> str:
         """The local state that `init` has written down for a directory; empty where it has not."""
 
-    def taint(self, run: Run) -> Taint:
-        """Every value nobody may see, from the run's state now."""
+    def taint(self, run: Run, until: float | None = None) -> Taint:
+        """Every value nobody may see, from the run's state now; until: when its log was last written, for a state that
+        was written later may be another's."""
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:
         """The outputs in the run's local state; None when it cannot be read or its lock is held again."""
@@ -285,6 +287,7 @@ class _Batch:
         self._told: list[Told] = []
         self._by_anchor = {r.run.anchor: run_id for run_id, r in self._runs.items() if r.run.anchor}
         self._taints: dict[str, Taint] = {}
+        self._written_at: dict[str, float] = {}  # by anchor: when the file of its log was last written
         self._foreseen = foreseen
         self.last_words = dict(foreseen.last_words)
         self._not_its_own = ("", 0)
@@ -297,6 +300,9 @@ class _Batch:
             old = observation.modified_at != 0 and observation.modified_at < since
             over = _over_before(since, observation.facts)
             self.last_words |= _last_words(observation)
+            if observation.cursor is not None and observation.modified_at:
+                anchors = {fact.anchor for fact in observation.facts if fact.position is not None}
+                self._written_at |= dict.fromkeys(anchors, observation.modified_at)
             for fact in observation.facts:
                 self.take(fact, observation, old or fact.anchor in over)
             if observation.cursor is not None:
@@ -472,7 +478,7 @@ class _Batch:
         evidence = fact.evidence
         if isinstance(evidence, ev.ErrorReported):
             taint = self._taint(run)
-            summary, address = (scrub(text[:_SCRUBBED], taint) for text in (evidence.summary, evidence.address))
+            summary, address = (scrub(text, taint, _SCRUBBED) for text in (evidence.summary, evidence.address))
             return replace(fact, evidence=ev.ErrorReported(summary[:1000], address[:512]))
         if isinstance(evidence, ev.OutputsReported):
             taint = self._taint(run)
@@ -486,11 +492,11 @@ class _Batch:
             return replace(fact, evidence=_harmless(evidence))
         if isinstance(evidence, ev.StateWritten):
             return replace(fact, evidence=replace(evidence, outputs=()))  # outputs are read when they are told
-        return fact
+        return replace(fact, evidence=_bare(evidence))
 
     def _taint(self, run: Run) -> Taint:
         if run.run_id not in self._taints:
-            self._taints[run.run_id] = self._around.taint(run)
+            self._taints[run.run_id] = self._around.taint(run, self._written_at.get(run.anchor))
         return self._taints[run.run_id]
 
     # --- transitions ---------------------------------------------------------------------------------------
@@ -511,6 +517,8 @@ class _Batch:
         silent = self._tell_of(run, transition, binding)
         ended = silent if transition.status in FINAL else ""
         self._runs[run.run_id] = replace(self._runs[run.run_id], silence=ended)
+        if transition.status in FINAL:
+            self._release(binding)
 
     def _tell_of(self, run: Run, transition: Transition, binding: Binding | Unbound) -> str:
         """Tell a transition to whom it concerns; returns why no outcome is told, or not to everyone."""
@@ -518,7 +526,7 @@ class _Batch:
             return "it was over before the agent first watched its root"
         if isinstance(binding, Binding):
             return self._notify(run, transition, binding)
-        if transition.previous is RunStatus.PENDING:
+        if transition.previous is RunStatus.PENDING and not binding.code:
             self._told.append(
                 Told("run.unbound", {"run_id": run.run_id, "directory": run.directory, "reason": binding.reason})
             )
@@ -538,6 +546,10 @@ class _Batch:
         silent = silence(run, transition.status, no_changes_succeed=succeeds, another_run_open=another)
         if notification is None:
             return silent
+        if (clean := without_exposed(notification, taint)) is not notification:
+            named = {"run_id": run.run_id, "directory": run.directory, "resource_arn": notification.resource_arn}
+            self._told.append(Told("notification.withheld", {**named, "status": notification.status.value}))
+            notification = clean
         objections = [self._enqueue(notification, addressee) for addressee in self._p.addressees]
         if not objections:
             return "no [[sink]] is there to be told"
@@ -570,8 +582,8 @@ class _Batch:
     def _enqueue(self, notification: Notification, addressee: Addressee) -> str:
         """Enqueue a notification for one sink; returns why it is not told there."""
         if not addressee.wants(notification):
-            deleted = "; the resource is deleted there" if notification.resource_deleted else ""
-            return f"{addressee.name} takes no such notification{deleted}"
+            why = "the resource is deleted there" if notification.resource_deleted else "it is in another region"
+            return f"{addressee.name} takes no such notification; {why}"
         objection = addressee.objection(notification)
         run = self._runs[notification.run_id].run
         seq, superseded = self._journal.enqueue(
@@ -620,11 +632,42 @@ class _Batch:
 
     def _binding(self, run: Run) -> Binding | Unbound:
         """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
-        found = self._runs[run.run_id].binding
-        if isinstance(found, Unbound):
-            found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
-            self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
+        before = self._runs[run.run_id].binding
+        if isinstance(before, Binding):
+            return before
+        found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
+        if isinstance(found, Binding):
+            found = self._contested(run, found)
+        if isinstance(found, Unbound) and found.code and found.reason != before.reason:
+            keys = {"run_id": run.run_id, "directory": run.directory, "resource_arn": found.refused_arn or None}
+            self._told.append(Told("binding.refused", {**keys, "reason": found.reason}))
+        self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
         return found
+
+    def _contested(self, run: Run, found: Binding) -> Binding | Unbound:
+        """A binding, unless a job has copied it or rolled it back: a run elsewhere is at work on that deployment, or it
+        had ended before a newer one was told. What the settings bind is nobody's to copy."""
+        arn, deployment = found.resource_arn, found.deployment_id
+        if deployment is None or found.source != METADATA_PATH:
+            return found
+        for other in self._runs.values():
+            bound = other.binding if isinstance(other.binding, Binding) and other.run.is_open else None
+            same = bound and (bound.resource_arn, bound.deployment_id) == (arn, deployment)
+            if same and _are_apart(run, other.run):
+                return Unbound(f"E_META_DUP: {other.run.directory} is at work on deployment {deployment}", arn)
+        if self._journal.is_old_deployment(arn, deployment):
+            return Unbound(f"E_META_OLD: deployment {deployment} had ended before a newer one was told", arn)
+        return found
+
+    def _release(self, ended: Binding | Unbound) -> None:
+        """Let those have a binding that were refused it while the run that has ended was at work on it."""
+        waiting = [
+            r.run.run_id for r in self._runs.values()
+            if isinstance(r.binding, Unbound) and r.binding.code == "E_META_DUP" and r.run.is_open
+            and not r.run.historic and r.binding.refused_arn == getattr(ended, "resource_arn", None)
+        ]  # fmt: skip
+        for run_id in waiting:
+            self.catch_up(run_id)
 
     # --- bookkeeping ---------------------------------------------------------------------------------------
 
@@ -670,6 +713,12 @@ def proton_objection(notification: Notification) -> str:
     return "; ".join(violations(notification))
 
 
+def _are_apart(one: Run, other: Run) -> bool:
+    """Whether neither of two runs is in a directory of the other's, or below one."""
+    places = [(f"{a}/", f"{b}/") for a in one.directories for b in other.directories]
+    return not any(a.startswith(b) or b.startswith(a) for a, b in places)
+
+
 def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
     """The anchors of runs that were over before `since`: the next run in the same log had begun by then."""
     return frozenset(
@@ -703,6 +752,26 @@ def _harmless(started: ev.CommandStarted) -> ev.CommandStarted:
         said = (job.system, job.commit, job.actor, job.url, job.attempt)
         job = ev.Job(*(" ".join(scrub(text, NOTHING_TAINTED).split()) for text in said))
     return replace(started, command=command, job=job)
+
+
+def _bare(evidence: Evidence) -> Evidence:
+    """Evidence whose texts are names and single words where Terraform has written them, with nothing else in them,
+    whoever has: no key of an instance, no credential, nothing that acts."""
+    if isinstance(evidence, ev.ChangePlanned):
+        action, reason = _word(evidence.action), _word(evidence.reason)
+        return ev.ChangePlanned(without_keys(evidence.address), action, reason)
+    if isinstance(evidence, ev.ResourceRefreshed | ev.ResourceApplied | ev.ResourceErrored | ev.ApplyStarted):
+        return replace(evidence, address=without_keys(evidence.address))
+    if isinstance(evidence, ev.OperationStarted):
+        return replace(evidence, tool=_word(evidence.tool), version=_word(evidence.version))
+    if isinstance(evidence, ev.LockTaken):
+        operation, who, version = map(_word, (evidence.operation, evidence.who, evidence.version))
+        return replace(evidence, operation=operation, who=who, version=version)
+    return evidence
+
+
+def _word(text: str) -> str:
+    return scrub(text[:_WORD], NOTHING_TAINTED)
 
 
 def _kept(fact: Fact) -> Fact:

@@ -128,10 +128,14 @@ class Relay:
         self._stopping.set()
         self._wake.set()
 
-    def run(self) -> None:
-        """Deliver until stopped. What is still on the wire ten seconds later is sent again by the next agent."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Deliver until stopped. What is still on the wire ten seconds later is sent again by the next agent.
+
+        beat is called at every turn.
+        """
         give_up_at = float("inf")
         while True:
+            beat()
             wait = min(TICK_S, self.turn())
             if self._stopping.is_set():
                 give_up_at = min(give_up_at, self._ticks() + STOP_S)

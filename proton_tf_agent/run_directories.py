@@ -6,6 +6,7 @@ Answers `pipeline.Surroundings` from the files of run directories and from the s
 
 from __future__ import annotations
 
+import os
 import time
 
 from .domain.binding import Binding, Unbound, from_metadata, from_tfvars, from_tfvars_arn
@@ -20,7 +21,7 @@ from .sources.s3_state import S3States, read_state_in_s3
 from .sources.safe_open import Bounds, SafeOpener, Unreadable, uids_of
 from .sources.spool import Spool
 from .sources.state_place import backend_of, workspace_of
-from .sources.states import TORN, is_locked, read_binding_files, read_state
+from .sources.states import TORN, StateReading, is_locked, read_binding_files, read_state
 
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
@@ -57,6 +58,7 @@ class RunDirectories:
         self._processes = Processes(opener)
         self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
+        self._regions = _regions(settings)
         self._bound = {bind.directory: bind for bind in settings.bind}
 
     def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
@@ -70,7 +72,7 @@ class RunDirectories:
             until = run.wrapped.exited_at
         reason: Unbound | None = None
         if recorded is not None and recorded.metadata is not None:
-            frozen = from_metadata(recorded.metadata.encode("utf-8", "replace"), self._allowed)
+            frozen = from_metadata(recorded.metadata.encode("utf-8", "replace"), self._allowed, self._regions)
             if isinstance(frozen, Binding):
                 return frozen
             reason = frozen
@@ -80,7 +82,7 @@ class RunDirectories:
                 return found
             reason = reason or found
         if recorded is not None and recorded.tfvars_arn is not None and reason is None:
-            return from_tfvars_arn(recorded.tfvars_arn, self._allowed)
+            return from_tfvars_arn(recorded.tfvars_arn, self._allowed, self._regions)
         return reason or Unbound("no deployment metadata and no [[bind]] for this directory")
 
     def _binding_of(self, directory: str, until: float | None) -> Binding | Unbound | None:
@@ -88,11 +90,15 @@ class RunDirectories:
         try:
             metadata, tfvars = read_binding_files(self._opener, directory)
         except Unreadable as error:
-            metadata, tfvars, reason = None, None, Unbound(f"deployment metadata cannot be read: {error.code}")
+            metadata, tfvars, reason = (
+                None,
+                None,
+                Unbound(f"{error.code}: {os.path.relpath(error.path, directory)} cannot be read"),
+            )
         if until is not None and any(file and file.modified_at > until for file in (metadata, tfvars)):
             metadata, tfvars, reason = None, None, Unbound("the deployment metadata is newer than the run")
         if metadata is not None:
-            found = from_metadata(metadata.content, self._allowed)
+            found = from_metadata(metadata.content, self._allowed, self._regions)
             if isinstance(found, Binding):
                 return found
             reason = found
@@ -100,7 +106,7 @@ class RunDirectories:
         if bind is not None:
             return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]")
         if tfvars is not None and reason is None:
-            return from_tfvars(tfvars.content, self._allowed)
+            return from_tfvars(tfvars.content, self._allowed, self._regions)
         return reason
 
     def state_path(self, run: Run) -> str | None:
@@ -126,11 +132,16 @@ class RunDirectories:
         path = backend.state_path(directory, found, workspace_of(self._opener, directory)) if found.recorded else None
         return path or ""
 
-    def taint(self, run: Run) -> Taint:
-        """Every value nobody may see, from the run's state and its backup."""
+    def taint(self, run: Run, until: float | None = None) -> Taint:
+        """Every value nobody may see, from the run's state and its backup.
+
+        until: when the run's log was last written. A state that was written since has the next run's secrets, and its
+        backup those that this one left behind; what it found when it began is gone: where there are secrets, not all
+        are known.
+        """
         found, workspace, path = self._place_of_state(run)
         if path is None and found.type == backend.S3 and self._states.reads_anything:
-            return read_state_in_s3(self._states, found, workspace).taint
+            return _as_of(read_state_in_s3(self._states, found, workspace), until)
         if path is None:
             return Taint(known=found.type != backend.UNKNOWN)  # nothing to learn from: patterns have to do
         if run.wrapped is not None and self._opener.root_of(path) is None:
@@ -141,7 +152,7 @@ class RunDirectories:
                 break  # waiting makes no state readable that is encrypted, or out of reach
             time.sleep(_STATE_REWRITTEN_S)
             reading = read_state(self._opener, path)
-        return reading.taint
+        return _as_of(reading, until)
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:
         """The outputs in the run's state, when it is within reach, whole and certainly the run's."""
@@ -204,3 +215,16 @@ class RunDirectories:
                 return min(began, log.stat.st_mtime - _LAST_WORDS_S)
         except (FileNotFoundError, Unreadable):
             return began
+
+
+def _regions(settings: Settings) -> frozenset[str]:
+    """The regions of the resources that can be told at all; empty where a sink takes those of every region."""
+    if any(sink.region is None for sink in settings.sink):
+        return frozenset()
+    return frozenset(sink.region for sink in settings.sink if sink.region is not None)
+
+
+def _as_of(reading: StateReading, until: float | None) -> Taint:
+    """What was sensitive in a state as long as a run was on that was over `until`, as far as that is known."""
+    rewritten = until is not None and reading.modified_at > until + _LAST_WORDS_S
+    return reading.taint.not_all() if rewritten and reading.taint else reading.taint

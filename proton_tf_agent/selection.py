@@ -20,7 +20,8 @@ class Scope:
 
     notification: an id or a seq. sink: whose entries. since, until: wall-clock seconds between which an entry was
     written, `until` itself excluded. parked, undelivered (parked, or still waiting): those that no replay has resolved,
-    unless `resolved`. everything: said by who wants no narrowing.
+    unless `resolved`. everything: said by who wants no narrowing. status: only entries that tell it. after: only those
+    with a greater seq.
     """
 
     notification: str | None = None
@@ -33,6 +34,8 @@ class Scope:
     everything: bool = False
     sink: str | None = None
     resolved: bool = False
+    status: str | None = None
+    after: int = 0
 
     @property
     def is_named(self) -> bool:
@@ -71,13 +74,13 @@ def find_entries(journal: Journal, wanted: str) -> list[JournalRow]:
 
 def _pages(journal: Journal, scope: Scope, originals: bool) -> Iterator[JournalRow]:
     """Page by page: a journal may be larger than memory, and the daemon must not wait for a slow reader."""
-    after = 0
+    after = scope.after
     while True:
         page = journal.query(
             "select_entries",
             after=after, sink=scope.sink, resource_arn=scope.resource_arn, since=scope.since, until=scope.until,
-            originals=originals, parked=scope.parked, undelivered=scope.undelivered, resolved=scope.resolved,
-            limit=_PAGE,
+            status=scope.status, originals=originals, parked=scope.parked, undelivered=scope.undelivered,
+            resolved=scope.resolved, limit=_PAGE,
         )  # fmt: skip
         yield from page
         if len(page) < _PAGE:

@@ -1,4 +1,4 @@
-"""The read model behind status, runs, journal and explain: it reads the journal, its hold, and nothing else.
+"""The read model behind runs, journal and explain: it reads the journal and nothing else. `overview` builds on it.
 
 Every function returns plain rows (dicts of JSON types) whose keys are a written contract (docs/commands.md): keys may
 be added, none changes its meaning. Times are ISO 8601 in UTC.
@@ -6,6 +6,8 @@ be added, none changes its meaning. Times are ISO 8601 in UTC.
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -22,70 +24,10 @@ from .domain.outbox import ACTIVE, EntryState, OutcomeKind
 from .domain.run import Basis, Run
 from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
-from .journal_file import JOURNAL_FULL, is_marked_full
 from .selection import Scope, find_entries, select
 
 Row = dict[str, Any]
 _KINDS = frozenset(OutcomeKind)
-
-
-def overview(journal: Journal, agent_running: bool, now: float) -> Row:
-    """One object: is an agent at work, what is open, what waits for whom, what is parked."""
-    sinks = _sinks(journal, now)
-    parked = sum(sink["parked"] for sink in sinks)
-    ailing = parked or any(sink["failing"] or sink["held_for"] for sink in sinks)
-    open_runs = [run_row(journal, recorded) for recorded in journal.open_runs() if recorded.run.is_open]
-    return {
-        "agent": "running" if agent_running else "stopped",
-        "journal": journal.path,
-        "degraded": JOURNAL_FULL if agent_running and is_marked_full(journal.path) else None,
-        "delivering": "degraded" if ailing else "current",
-        "runs_open": len(open_runs),
-        "runs_recorded": journal.query("count_runs")[0][0],
-        "sinks": sinks,
-        "parked": parked,
-        "open": open_runs,
-        "recent": run_rows(journal, 5),
-    }
-
-
-def _sinks(journal: Journal, now: float) -> list[Row]:
-    """How each sink does for which something waits, is parked, or that is held up as a whole; by name."""
-    sinks: dict[str, Row] = {}
-
-    def of(name: str) -> Row:
-        return sinks.setdefault(name, {
-            "sink": name, "verdict": "current", "waiting": 0, "failing": 0, "suspect": 0, "parked": 0,
-            "oldest_at": None, "waiting_s": None, "next_attempt_at": None,
-            "held_for": None, "held_since": None, "probes": 0, "code": None,
-        })  # fmt: skip
-
-    oldest: dict[str, float] = {}
-    for row in journal.query("count_active"):
-        sink = of(row["sink"])
-        sink["waiting"] += row["entries"]
-        sink["suspect"] += int(row["suspect"])
-        if row["state"] == "retryable":
-            sink["failing"] += row["entries"]
-            sink["next_attempt_at"] = iso(row["next_due_at"])
-        oldest[row["sink"]] = min(oldest.get(row["sink"], now), row["oldest_at"])
-    for name, at in oldest.items():
-        of(name).update(oldest_at=iso(at), waiting_s=round(now - at, 1))
-    for row in journal.query("count_parked"):
-        of(row["sink"])["parked"] = row["entries"]
-    for name, (circuit, since) in journal.circuits().items():
-        if circuit.held_for is not None:
-            held = {"held_for": circuit.held_for.value, "probes": circuit.probes, "code": circuit.code or None}
-            of(name).update(held_since=iso(since), **held)
-    for sink in sinks.values():
-        sink["verdict"] = _verdict(sink)
-    return [sinks[name] for name in sorted(sinks)]
-
-
-def _verdict(sink: Row) -> str:
-    if sink["held_for"] is not None:
-        return "gone" if sink["held_for"] == OutcomeKind.GONE else "held"
-    return "failing" if sink["failing"] or sink["parked"] else "current"
 
 
 def run_rows(journal: Journal, limit: int, directory: str | None = None) -> list[Row]:
@@ -118,6 +60,8 @@ def run_row(journal: Journal, recorded: Recorded) -> Row:
         "errors": run.errors,
         "log": run.log_path or None,
         **_wrapped(run),
+        "told": _told(journal, run),
+        "last_evidence_at": iso(journal.query("last_evidence", run_id=run.run_id)[0]["at"]),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
     }
@@ -133,6 +77,12 @@ def _wrapped(run: Run) -> Row:
         "exit_signal": wrapped.exit_signal or None if wrapped else None,
         "job": {field.name: getattr(job, field.name) or None for field in fields(job)} if job else None,
     }
+
+
+def _told(journal: Journal, run: Run) -> list[Row]:
+    """What each sink was told of it last, and what became of that."""
+    keys = ("sink", "status", "state", "attempts", "seq")
+    return [{key: row[key] for key in keys} for row in journal.query("last_told", run_id=run.run_id)]
 
 
 def _awaits_approval_since(journal: Journal, run: Run) -> str | None:
@@ -195,14 +145,28 @@ def entries(journal: Journal, limit: int) -> list[Row]:
     return entry_rows(journal, journal.query("last_entries", limit=limit))
 
 
-def parked_entries(journal: Journal, *, resolved: bool = False) -> list[Row]:
-    """Every entry that is parked; resolved: those, too, that were said again since, and accepted."""
-    return entry_rows(journal, select(journal, Scope(parked=True, resolved=resolved)))
+def last_seq(journal: Journal) -> int:
+    """The seq of the newest entry; 0 without any."""
+    newest = journal.query("last_entries", limit=1)
+    return int(newest[0]["seq"]) if newest else 0
 
 
-def entries_after(journal: Journal, seq: int) -> list[Row]:
-    """Entries with a greater seq, oldest first."""
-    return entry_rows(journal, journal.query("entries", after=seq, limit=1000))
+def entries_matching(
+    journal: Journal, scope: Scope, pattern: re.Pattern[str] | None = None, limit: int | None = None
+) -> list[Row]:
+    """The last entries, at most `limit`, that a scope names and in whose words a pattern is found (`words_of`)."""
+    if pattern is None and scope == Scope() and limit is not None:
+        return entries(journal, limit)
+    if pattern is None:
+        return entry_rows(journal, deque(select(journal, scope), limit))
+    rows = (row for entry in select(journal, scope) for row in entry_rows(journal, [entry]))
+    return list(deque((row for row in rows if pattern.search(words_of(row))), limit))
+
+
+def words_of(row: Row) -> str:
+    """What there is to read in an entry: whom it is about, what it says, why it is as it is."""
+    keys = ("resource_arn", "deployment_id", "run_id", "sink", "status", "status_message", "state", "reason", "means")
+    return "\n".join(str(row[key]) for key in keys if row[key])
 
 
 def entries_since(journal: Journal, run_id: str, at: float) -> list[Row]:

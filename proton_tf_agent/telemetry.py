@@ -2,7 +2,8 @@
 
 One JSON object per line, ASCII only, whatever foreign text is in it. Names are `noun.past` and listed with their
 keys in docs/logging.md; a test holds that list and the code together. Loggers of libraries are pinned to warnings:
-botocore's debug log carries whole request bodies.
+botocore's debug log carries whole request bodies. What they still say, and what nobody has caught, becomes a line like
+any other, without the text of an exception: that may hold whatever was read.
 """
 
 from __future__ import annotations
@@ -13,17 +14,32 @@ import logging
 import os
 import socket
 import sys
+import threading
+from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 
+from .domain.errors import described
+from .domain.printable import printable
+from .domain.redaction import NOTHING_TAINTED, scrub
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _DISPLAYED_AS_WARNING = frozenset({
-    "journal.renewed", "journal.short", "notification.parked", "notification.reduced", "notification.suspected",
-    "settings.kept", "settings.questionable", "settings.refused", "sink.held", "source.unreadable", "watch.degraded",
-    "watch.overflowed",
+    "journal.renewed", "journal.short", "library.warned", "metrics.failed", "notification.parked",
+    "notification.reduced", "notification.suspected", "settings.kept", "settings.questionable", "settings.refused",
+    "sink.held", "source.unreadable", "watch.degraded", "watch.overflowed",
 })  # fmt: skip
-_DISPLAYED_AS_ERROR = frozenset({"agent.failed", "journal.damaged", "journal.full", "journal.salvaged", "sink.gone"})
+_DISPLAYED_AS_ERROR = frozenset({
+    "agent.failed", "agent.stalled", "binding.refused", "journal.damaged", "journal.full", "journal.salvaged",
+    "sink.gone", "thread.failed",
+})  # fmt: skip
+_DISPLAYED_AS_CRITICAL = frozenset({"notification.withheld"})
+_LONGEST_WARNING = 300
+_DISPLAYED_AS = {
+    "warning": _DISPLAYED_AS_WARNING, "error": _DISPLAYED_AS_ERROR, "critical": _DISPLAYED_AS_CRITICAL,
+}  # fmt: skip
+_LIBRARIES = ("botocore", "boto3", "urllib3", "watchdog")
 
 
 class Log:
@@ -35,7 +51,7 @@ class Log:
     def tell(self, name: str, keys: Any = None) -> None:
         """Write one line: an event name of docs/logging.md and its keys; keys without a value are left out."""
         named = {key: value for key, value in (keys or {}).items() if value is not None}
-        level = "error" if name in _DISPLAYED_AS_ERROR else "warning" if name in _DISPLAYED_AS_WARNING else "info"
+        level = next((level for level, names in _DISPLAYED_AS.items() if name in names), "info")
         with contextlib.suppress(OSError, ValueError):  # a log that nobody reads any more must not stop the agent
             getattr(self._logger, level)(name, **named)
 
@@ -48,6 +64,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> Log:
         processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     processors.append(structlog.processors.format_exc_info)
     if form == "console":
+        processors.append(_printable)
         processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
     else:
         processors.append(structlog.processors.JSONRenderer(serializer=_serialise))
@@ -57,14 +74,73 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> Log:
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    for library in ("botocore", "boto3", "urllib3", "watchdog"):
+    for library in _LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     return Log(structlog.get_logger())
+
+
+def speak_for_all(log: Log) -> None:
+    """Let this process say nothing but lines of its log: what libraries warn of, and what nobody has caught."""
+    logging.captureWarnings(True)
+    logging.basicConfig(handlers=[_Warnings(log)], level=logging.WARNING, force=True)
+
+    def of_thread(failed: threading.ExceptHookArgs) -> None:
+        part = failed.thread.name if failed.thread else "thread"
+        log.tell("thread.failed", {"part": part, "reason": _uncaught(failed.exc_value, failed.exc_type)})
+
+    def of_program(kind: type[BaseException], error: BaseException, _at: TracebackType | None) -> None:
+        log.tell("agent.failed", {"part": "main", "reason": _uncaught(error, kind)})
+
+    def of_finaliser(failed: sys.UnraisableHookArgs) -> None:
+        log.tell("thread.failed", {"part": "finaliser", "reason": _uncaught(failed.exc_value, failed.exc_type)})
+
+    threading.excepthook, sys.excepthook, sys.unraisablehook = of_thread, of_program, of_finaliser
+
+
+class _Warnings(logging.Handler):
+    """What a library has to say: one bounded line without credentials."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            said = scrub(record.getMessage(), NOTHING_TAINTED, _LONGEST_WARNING)
+        except Exception as error:  # noqa: BLE001, RUF100 - a library's own mistake
+            said = described(error)
+        self._log.tell("library.warned", {"library": record.name, "reason": said})
+
+
+def _uncaught(error: BaseException | None, kind: type[BaseException]) -> str:
+    return described(error) if error is not None else kind.__name__
+
+
+def _printable(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Foreign text in a line for a terminal: structlog shows a string without blanks as it is."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in line.items()}
 
 
 def _serialise(value: Any, **_options: Any) -> str:
     """JSON with every non-ASCII and control character escaped: no foreign text can forge or break a line."""
     return json.dumps(value, default=repr, separators=(",", ":"))
+
+
+def status_line(roots: int, runs_open: int, waiting: int, parked: int, *, degraded: str, refused: bool) -> str:
+    """How the daemon does, in one line for `systemctl status`: numbers, and no foreign text."""
+    parts = [f"watching {_counted(roots, 'root')}, {_counted(runs_open, 'run')} open"]
+    parts.append(f"{_counted(waiting, 'notification')} to be told" if waiting else "nothing left to be told")
+    if parked:
+        parts[-1] += f", {parked} parked"
+    if degraded:
+        parts.insert(0, f"degraded: {degraded}")
+    if refused:
+        parts.append("the settings file was refused at the last reload, the settings before it are in force")
+    return "; ".join(parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def notify_systemd(*assignments: str) -> None:

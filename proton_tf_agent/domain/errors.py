@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .printable import printable
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -23,8 +25,9 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
+        """One line, fit for a terminal: what is foreign in it (a path, a key, a value) cannot steer that."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text} ({self.hint})" if self.hint else text
+        return printable(f"{text} ({self.hint})" if self.hint else text)
 
 
 class AgentError(Exception):
@@ -67,3 +70,20 @@ class JournalUnusable(AgentError):
 
 class JournalDamaged(JournalUnusable):
     """What is on disk is not what was written; the daemon salvages it when it starts."""
+
+
+def described(error: BaseException) -> str:
+    """An exception that nobody expected: its class and where it was raised, outermost first.
+
+    Not its text, which may hold whatever was read: only the system's own words, and ours.
+    """
+    if isinstance(error, AgentError):
+        return str(error)
+    said = error.strerror if isinstance(error, OSError) else None
+    places = []
+    frame = error.__traceback__
+    while frame is not None:
+        places.append(f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}")
+        frame = frame.tb_next
+    name = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"{name} at {' > '.join(places[-8:])}" if places else name

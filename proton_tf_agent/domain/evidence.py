@@ -451,7 +451,7 @@ class Observation:
     runs whose log has no clock. spoke_at is when a log had got its last line: by its own clock, else by the file's once
     nobody writes it any more; None: not known.
     more says that the file holds further bytes which this look left alone to bound its work. file is which file it was
-    (device, inode).
+    (device, inode). objection is why something in the file was not taken, a code of `refusals`; empty: all was.
     """
 
     source: str
@@ -464,3 +464,4 @@ class Observation:
     more: bool = False
     spoke_at: float | None = None
     file: tuple[int, int] | None = None
+    objection: str = ""

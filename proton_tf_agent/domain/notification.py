@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .binding import Binding, is_deployment_id, is_resource_arn
 from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
-from .redaction import NOTHING_TAINTED, Taint, scrub
+from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
 
 MAX_MESSAGE = 5000
 _CUT = " …"
+_WITHHELD = "The text of this message is withheld."
 
 
 class Status(StrEnum):
@@ -125,6 +126,20 @@ def compose(
     )
 
 
+def without_exposed(notification: Notification, taint: Taint) -> Notification:
+    """The last scan: the notification without any text that still holds a sensitive value; itself when none does.
+
+    Whatever was composed before, its status is told. That something is found here is a defect of ours.
+    """
+    outputs = tuple(pair for pair in notification.outputs if not exposes(pair, taint))
+    omitted = tuple(pair for pair in notification.omitted if not exposes(pair, taint))
+    exposed = exposes([notification.status_message], taint)
+    if not exposed and len(outputs) == len(notification.outputs) and len(omitted) == len(notification.omitted):
+        return notification
+    message = _WITHHELD if exposed else notification.status_message
+    return replace(notification, status_message=message, outputs=outputs, omitted=omitted)
+
+
 def silence(run: Run, status: RunStatus, *, no_changes_succeed: bool = False, another_run_open: bool = False) -> str:
     """Why no outcome is told of a run that ends with `status`; empty where one is. The words are for a person."""
     told = status_told(run, status, no_changes_succeed)
@@ -196,8 +211,10 @@ def _message(
     if omitted:
         listed = ", ".join(f"{name} ({reason})" for name, reason in omitted)
         text += f" {len(omitted)} not sent: {listed}."
+    known = taint if taint.known else NOTHING_TAINTED
     job = _job(run)
-    text = scrub(text, taint if taint.known else NOTHING_TAINTED)  # what else is foreign: addresses, names, a lock id
+    job = f"\n{scrub(job, known)}" if job else ""
+    text = scrub(text, known)  # what else is foreign: addresses, names, a lock id
     room = MAX_MESSAGE - len(job)
     return (text if len(text) <= room else text[: room - len(_CUT)] + _CUT) + job
 
@@ -213,7 +230,7 @@ def _job(run: Run) -> str:
         f"attempt {job.attempt}" if job.attempt else "",
     )
     said = " ".join(filter(None, told))
-    return f"\n{job.system}: {', '.join(filter(None, (said, job.url)))}"
+    return f"{job.system}: {', '.join(filter(None, (said, job.url)))}"
 
 
 def _started(run: Run, _transition: Transition, _taint: Taint) -> str:

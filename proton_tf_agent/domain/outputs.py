@@ -20,6 +20,9 @@ from .redaction import Taint, is_credential
 MAX_OUTPUTS = 50
 MAX_VALUE = 1024
 MAX_KEY = 100
+_MAX_TEXT = (
+    256 * 1024
+)  # of a value as JSON: what is longer is beyond MAX_VALUE in whatever way Terraform has indented it
 _UNREPRESENTABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -76,6 +79,8 @@ def told_as(name: str, mapping: OutputMapping) -> str | None:
 
 
 def _rendered(output: Output) -> str | None:
+    if output.value is not None and len(output.value) > _MAX_TEXT:
+        return output.value  # too long whatever it comes to, and not worth the memory to find out
     try:
         return None if output.value is None else render(output.value)
     except RecursionError:

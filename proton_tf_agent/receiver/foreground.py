@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from ..domain.printable import printable
 from .endpoint import Receiver
 from .faults import Fault
 from .ledger import Record, json_line
@@ -20,7 +21,7 @@ def human_line(record: Record) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(record.received_at))
     told = f"{record.status or 'no status'}, {len(record.outputs)} outputs, {json.dumps(record.status_message or '')}"
     hidden = "" if record.outcome == "accepted" else f" [{record.outcome}]"
-    return f"{at} #{record.number} {record.resource_arn} {record.deployment_id or '-'}: {told}{hidden}"
+    return printable(f"{at} #{record.number} {record.resource_arn} {record.deployment_id or '-'}: {told}{hidden}")
 
 
 def serve(

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from ..domain.errors import described
 from ..wire_contract import CONTENT_TYPE, Refused, check_envelope, read_request
 from .faults import REFUSALS, Fault, FaultKind, Hold
 from .ledger import Ledger
@@ -155,7 +156,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):  # senders may leave when they like
-            _log.exception("the receiver failed over a request")
+            _log.error("the receiver failed over a request: %s", described(sys.exception() or Exception()))
 
     def stop(self) -> None:
         """End the accept loop at once, let answers under way leave, end idle connections, wait for all threads."""

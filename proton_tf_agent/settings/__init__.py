@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from .model import (
     AllowSettings,
+    AwsSettings,
     BindSettings,
     JournalSettings,
     LogSettings,
+    MetricsSettings,
     RunSettings,
     S3StateSettings,
     ScanSettings,
@@ -28,9 +30,11 @@ from .text import generate, schema, show
 
 __all__ = [
     "AllowSettings",
+    "AwsSettings",
     "BindSettings",
     "JournalSettings",
     "LogSettings",
+    "MetricsSettings",
     "RunSettings",
     "S3StateSettings",
     "ScanSettings",

@@ -142,6 +142,15 @@ def _sink_name(value: str, complain: Complain) -> str:
     return value
 
 
+_PROFILE = r"[A-Za-z0-9_.@/+-]{1,64}"
+
+
+def _profile(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_PROFILE, value):
+        complain("is not the name of a profile", "the name between [profile and ] in AWS's configuration file")
+    return value
+
+
 _USER_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?"
 
 
@@ -161,16 +170,26 @@ def _owner(value: str, complain: Complain) -> str:
 
 
 def _endpoint(value: str, complain: Complain) -> str:
+    return _url(value, complain, 'for example "http://127.0.0.1:8790"', only_https=True)
+
+
+def _proxy(value: str, complain: Complain) -> str:
+    """TLS goes through a proxy as it is, so it may be asked without."""
+    return _url(value, complain, 'for example "http://proxy.example.com:3128"', only_https=False)
+
+
+def _url(value: str, complain: Complain, hint: str, *, only_https: bool) -> str:
     from urllib.parse import urlsplit
 
-    hint = 'for example "http://127.0.0.1:8790"'
     try:
         url = urlsplit(value)
         host, port = url.hostname or "", url.port
     except ValueError:
         complain("is not a URL", hint)
         return value
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+    if url.scheme not in ("http", "https"):
+        complain("must be an https URL, or http to a literal loopback address" if only_https else "is no URL", hint)
+    elif only_https and url.scheme == "http" and not _is_loopback(host):
         complain(
             "must be an https URL, or http to a literal loopback address",
             "write 127.0.0.1 instead of localhost" if host == "localhost" else hint,
@@ -192,6 +211,15 @@ def _is_loopback(host: str) -> bool:
         return "%" not in host and ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _listen(value: str, complain: Complain) -> str:
+    host, _, port = value.rpartition(":")
+    if value.startswith("unix:"):
+        _path(value.removeprefix("unix:"), complain)
+    elif not _is_loopback(host.strip("[]")) or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65_535:
+        complain("must be a literal loopback address with a port, or a unix socket", 'for example "127.0.0.1:9187"')
+    return value
 
 
 def choice(*options: str) -> Kind:
@@ -392,6 +420,9 @@ BUCKET = _text(_bucket, pattern=f"^{_BUCKET}$")
 TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
+PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
+LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
+PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")
 LOG_GLOBS = _array(_text(_log_glob, pattern="^[^/]+$"))
 OUTPUT_GLOBS = _array(_text(_output_glob))

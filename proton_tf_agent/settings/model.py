@@ -63,6 +63,17 @@ class AllowSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """As whom AWS is asked, and by which way; None where AWS's own ways hold."""
+
+    profile: str | None = None
+    config_file: str | None = None
+    credentials_file: str | None = None
+    ca_bundle: str | None = None
+    proxy_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class S3StateSettings:
     """States in S3 that may be read. keys are globs over whole keys."""
 
@@ -72,6 +83,7 @@ class S3StateSettings:
     endpoint_url: str | None = None
     dynamodb_table: str | None = None
     timeout: float = 3.0
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,7 @@ class SinkSettings:
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
     read_back: bool = False
+    profile: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -116,6 +129,14 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics are for Prometheus; None: nowhere."""
+
+    textfile: str | None = None
+    listen: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The agent's own log."""
 
@@ -136,11 +157,13 @@ class Settings:
     bind: tuple[BindSettings, ...] = ()
     outputs: OutputMapping = field(default_factory=OutputMapping)
     allow: AllowSettings = field(default_factory=AllowSettings)
+    aws: AwsSettings = field(default_factory=AwsSettings)
     s3_state: tuple[S3StateSettings, ...] = ()
     sink: tuple[SinkSettings, ...] = ()
     run: RunSettings = field(default_factory=RunSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     path: str = field(default="", compare=False)
     origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)

@@ -285,11 +285,20 @@ def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> N
         if mistakes.concern((table,), (table, "path")):
             continue
         given = next((values for _, values in sections[table]), {})
-        path = given.get("path", default)
-        place = os.path.realpath(path)
-        outer = next((roots[parent] for parent in (place, *_parents(place)) if parent in roots), None)
-        if outer and (table == "journal" or "path" in given):
-            mistakes.add((table, "path"), f"{path} lies inside the watch root {outer}", f"put it elsewhere: {why}")
+        if table == "journal" or "path" in given:
+            _demand_outside((table, "path"), given.get("path", default), why, roots, mistakes)
+    for _, values in sections["metrics"]:
+        socket = (values.get("listen") or "").removeprefix("unix:")
+        for key, path in (("textfile", values.get("textfile")), ("listen", socket)):
+            if path and path.startswith("/"):
+                _demand_outside(("metrics", key), path, "the agent writes nothing below a watch root", roots, mistakes)
+
+
+def _demand_outside(at: At, path: str, why: str, roots: dict[str, str], mistakes: Mistakes) -> None:
+    place = os.path.realpath(path)
+    outer = next((roots[parent] for parent in (place, *_parents(place)) if parent in roots), None)
+    if outer:
+        mistakes.add(at, f"{path} lies inside the watch root {outer}", f"put it elsewhere: {why}")
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -70,7 +70,7 @@ TABLES = (
             Key(
                 "path",
                 kinds.PATH,
-                "The journal's file; its directory belongs to the agent alone, outside of every watch root.",
+                "The journal's file; its directory is the agent's alone (mode 0700), outside of every watch root.",
                 '"/var/lib/proton-tf-agent/journal.db"',
             ),
             Key(
@@ -192,6 +192,48 @@ TABLES = (
         ),
     ),
     Table(
+        "aws",
+        model.AwsSettings,
+        "As whom AWS is asked, and by which way. Credentials may come from the environment; none of these do.",
+        (
+            Key(
+                "profile",
+                kinds.PROFILE,
+                "The profile whose credentials are taken, before those of the environment.",
+                '"proton"',
+                unset="the default one, after those of the environment",
+            ),
+            Key(
+                "config_file",
+                kinds.PATH,
+                "AWS's configuration file. A profile in it may start a program (`credential_process`).",
+                '"/etc/proton-tf-agent/aws-config"',
+                unset="~/.aws/config of the agent's user",
+            ),
+            Key(
+                "credentials_file",
+                kinds.PATH,
+                "The file with credentials; systemd's LoadCredential= may put it there.",
+                '"/run/credentials/proton-tf-agent.service/aws"',
+                unset="~/.aws/credentials of the agent's user",
+            ),
+            Key(
+                "ca_bundle",
+                kinds.PATH,
+                "The certificates that are trusted instead of botocore's, PEM.",
+                '"/etc/ssl/certs/ca-certificates.crt"',
+                unset="those that botocore brings along",
+            ),
+            Key(
+                "proxy_url",
+                kinds.PROXY,
+                "The proxy that every request to AWS goes through.",
+                '"http://proxy.example.com:3128"',
+                unset="none",
+            ),
+        ),
+    ),
+    Table(
         "s3_state",
         model.S3StateSettings,
         "States in S3 that may be read, for the outputs of runs with a human log. A job's files name no other.",
@@ -224,6 +266,13 @@ TABLES = (
                 "How long connecting, and how long an answer, may take; nothing else is seen meanwhile.",
                 '"1s"',
                 unit=_SECONDS,
+            ),
+            Key(
+                "profile",
+                kinds.PROFILE,
+                "The profile its credentials are of.",
+                '"deployments"',
+                unset="that of [aws]",
             ),
         ),
         repeated=True,
@@ -273,6 +322,14 @@ TABLES = (
                 "Whether Proton is asked what became of a deployment when a conflict has lasted. Needs the IAM action "
                 "proton:GetDeployment on arn:aws:proton:REGION:ACCOUNT:deployment/*.",
                 "true",
+                only=("proton",),
+            ),
+            Key(
+                "profile",
+                kinds.PROFILE,
+                "The profile its credentials are of.",
+                '"deployments"',
+                unset="that of [aws]",
                 only=("proton",),
             ),
         ),
@@ -336,6 +393,27 @@ TABLES = (
                 "Whose records are believed for every directory, beside root's and the agent's own; those of others "
                 "are believed for directories below a watch root that they own, or whose root they own.",
                 '["gitlab-runner"]',
+            ),
+        ),
+    ),
+    Table(
+        "metrics",
+        model.MetricsSettings,
+        "Numbers for Prometheus (docs/metrics.md). Needs the extra: pip install 'proton-tf-agent[metrics]'.",
+        (
+            Key(
+                "textfile",
+                kinds.PATH,
+                "A file, written every 15 seconds, for the node exporter's textfile collector; it ends in .prom.",
+                '"/var/lib/node_exporter/proton-tf-agent.prom"',
+                unset="none is written",
+            ),
+            Key(
+                "listen",
+                kinds.LISTEN,
+                "A literal loopback address with a port, or a unix socket, where /metrics and /healthz are answered.",
+                '"127.0.0.1:9187"',
+                unset="nobody is answered",
             ),
         ),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .kinds import toml
@@ -40,16 +40,17 @@ _OPENING = """\
 """
 
 
-def generate() -> str:
-    """The sample file: every key, its meaning, unit and default; little of it is active."""
-    blocks = (_comment(table.meaning) + "\n".join(_samples(table)) for table in TABLES)
+def generate(roots: Sequence[str] = ()) -> str:
+    """The sample file: every key, its meaning, unit and default; little of it is active. It watches these roots."""
+    samples = {**_SAMPLES, "watch": tuple((True, {"path": toml(root)}) for root in roots)} if roots else _SAMPLES
+    blocks = (_comment(table.meaning) + "\n".join(_samples(table, samples)) for table in TABLES)
     return _OPENING + "".join(f"\n\n{block}" for block in blocks)
 
 
-def _samples(table: Table) -> Iterator[str]:
+def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterator[str]:
     """The tables of one name. A key is explained once, and stands in a later table only if it must."""
     explained: set[str] = set()
-    for active, values in _SAMPLES.get(table.name, ((True, {}),)):
+    for active, values in samples.get(table.name, ((True, {}),)):
         mark = "" if active else "#"
         parts = [f"{mark}{table.header}\n"]
         for key in table.keys:

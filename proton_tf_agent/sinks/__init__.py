@@ -45,6 +45,16 @@ class ReadsBack(Protocol):
         """
 
 
+@runtime_checkable
+class Reachable(Protocol):
+    """A sink that can be tried without telling it anything. One without it has nobody to reach."""
+
+    def try_out(self) -> Outcome:
+        """Make one request that changes nothing: ACCEPTED when the sink is there and knows us, DENIED when it knows us
+        and may not answer this, else what failed. Never raises.
+        """
+
+
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",

@@ -18,11 +18,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..aws_client import build_client
-from ..domain.binding import is_deployment_id
+from ..aws_client import DIRECT, Access, build_client, cap_answer
+from ..domain.binding import is_deployment_id, region_of
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
 from .proton_outcomes import (
@@ -63,6 +63,10 @@ _RESOURCE = re.compile(
 )
 
 
+_NO_DEPLOYMENT = "00000000-0000-0000-0000-000000000000"
+_REACHED = (OutcomeKind.ACCEPTED, OutcomeKind.NOT_FOUND, OutcomeKind.INVALID, OutcomeKind.THROTTLED)
+
+
 class ProtonSink:
     """Tells AWS Proton, or whatever speaks its wire contract at `endpoint_url`.
 
@@ -81,6 +85,7 @@ class ProtonSink:
         read_timeout: float = 20.0,
         *,
         read_back: bool = False,
+        access: Access = DIRECT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
@@ -88,6 +93,7 @@ class ProtonSink:
         self._endpoint_url = endpoint_url
         self._timeouts = (connect_timeout, read_timeout)
         self._may_ask = read_back
+        self._access = access
         self._clock = clock
         self._lock = threading.Lock()  # clients are thread-safe, building one is not
         self._client: ProtonClient | None = None
@@ -95,8 +101,9 @@ class ProtonSink:
         self._closed = False
 
     def wants(self, notification: Notification) -> bool:
-        """False once the resource is deleted: Proton has no record of it any more."""
-        return not notification.resource_deleted
+        """False once the resource is deleted, for Proton has no record of it any more, and for one of another region:
+        the request goes to our own, whatever an ARN names."""
+        return not notification.resource_deleted and region_of(notification.resource_arn) == self._region
 
     def send(self, notification: Notification) -> Outcome:
         """Make one request and say what came of it. See `proton_outcomes` for what means what."""
@@ -113,6 +120,11 @@ class ProtonSink:
             return _STILL_IN_CONFLICT
         outcome = self._attempt(lambda client: _ask_back(client, notification))
         return dataclasses.replace(outcome, ambiguous=False) if outcome.kind in _READ_BACK else _STILL_IN_CONFLICT
+
+    def try_out(self) -> Outcome:
+        """Ask for a deployment that cannot be: only who takes our signature finds that there is none."""
+        outcome = self._attempt(_ask_for_nothing)
+        return dataclasses.replace(outcome, kind=OutcomeKind.ACCEPTED) if outcome.kind in _REACHED else outcome
 
     def close(self) -> None:
         """Close idle connections and take no more notifications; an attempt under way ends by itself."""
@@ -136,7 +148,7 @@ class ProtonSink:
     def _connected(self) -> ProtonClient | None:
         with self._lock:
             if self._client is None and not self._closed:
-                self._client = _build_client(self._region or None, self._endpoint_url, self._timeouts)
+                self._client = _build_client(self._region or None, self._endpoint_url, self._timeouts, self._access)
                 self._built_at = time.monotonic()
             return self._client
 
@@ -190,6 +202,11 @@ def _ask_back(client: ProtonClient, notification: Notification) -> Outcome:
     return Outcome(kind, f"{GET_DEPLOYMENT}: {found}", meta["HTTPStatusCode"], request_id_of(meta))
 
 
+def _ask_for_nothing(client: ProtonClient) -> Outcome:
+    meta = client.get_deployment(id=_NO_DEPLOYMENT)["ResponseMetadata"]
+    return Outcome(OutcomeKind.ACCEPTED, "", meta["HTTPStatusCode"], request_id_of(meta))
+
+
 def _deployment(client: ProtonClient, notification: Notification, deployment_id: str) -> tuple[Any, Any]:
     """What Proton says of a deployment, and botocore of the answer. Raises NoAnswer when it is not about that one."""
     ask: Any = client.get_deployment
@@ -200,13 +217,15 @@ def _deployment(client: ProtonClient, notification: Notification, deployment_id:
     return deployment, meta
 
 
-def _build_client(region: str | None, endpoint_url: str | None, timeouts: tuple[float, float]) -> ProtonClient:
+def _build_client(
+    region: str | None, endpoint_url: str | None, timeouts: tuple[float, float], access: Access
+) -> ProtonClient:
     # botocore's own model of Proton goes before ours while it exists. The outbox retries, nobody else.
-    client: ProtonClient = build_client("proton", region, endpoint_url, timeouts, models=[MODELS])
+    client: ProtonClient = build_client("proton", region, endpoint_url, timeouts, [MODELS], access)
     transport = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to cap
 
     def fetch(request: Any, event_name: str, **_: Any) -> Any:
-        """Send, but read no more than MAX_ANSWER and one byte: botocore alone reads whatever is sent."""
+        """Send, but read no more than MAX_ANSWER and one byte."""
         limit = MAX_ANSWER[event_name.rpartition(".")[2]]
         request.stream_output = True
         try:
@@ -215,26 +234,13 @@ def _build_client(region: str | None, endpoint_url: str | None, timeouts: tuple[
             if is_unresolvable(error):
                 raise HostUnresolvable from error
             raise
-        body = response.raw.read(limit + 1)
-        if len(body) > limit:
-            response.raw.close()  # the rest is never read, so this connection is of no more use
-        response.raw = _Body(body)
+        cap_answer(response, limit)
         return response
 
     for operation in MAX_ANSWER:
         client.meta.events.register(f"before-send.proton.{operation}", fetch)
         client.meta.events.register(f"before-parse.proton.{operation}", _examine)
     return client
-
-
-class _Body:
-    """The bytes of an answer in the shape in which botocore asks for them."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._content
 
 
 def _examine(response_dict: dict[str, Any], event_name: str, **_: Any) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Job, Operation
+from .weight import is_heavy
 
 MAX_SIZE = 8 << 20
 VERSION = 1
@@ -92,10 +93,12 @@ _decode = msgspec.json.Decoder(Record).decode
 
 def read(content: bytes, record_id: str) -> Record:
     """The record in a file that is named after its id. Malformed when it is none."""
+    if is_heavy(content):
+        raise Malformed("it says too much")
     try:
         record = _decode(content)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Malformed(f"not a record: {error}") from None
+        raise Malformed(f"not a record: {_without_value(error)}") from None
     if record.version != VERSION:
         raise Malformed(f"a record of version {record.version}, this agent reads version {VERSION}")
     if record.record_id != record_id:
@@ -123,11 +126,11 @@ def heard(record: Record) -> tuple[Fact, ...]:
     for kind, fields, position in record.facts:
         made = _HEARD.get(kind)
         if made is None:
-            raise Malformed(f"{kind!r} is nothing that Terraform says")
+            raise Malformed("it says something that Terraform does not say")
         try:
             evidence = msgspec.convert(fields, type=made)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise Malformed(f"{kind}: {error}") from None
+            raise Malformed(f"{kind}: {_without_value(error)}") from None
         facts.append(Fact(evidence, record.anchor, position, record_id=record.record_id))
     return tuple(facts)
 
@@ -138,6 +141,11 @@ def ending(record: Record) -> Fact | None:
         return None
     exited = ev.ProcessExited(record.ended.status, record.ended.signal, record.ended.at)
     return Fact(exited, record_id=record.record_id)
+
+
+def _without_value(error: Exception) -> str:
+    """What msgspec complains of, without the value it quotes."""
+    return str(error).partition("'")[0].strip()
 
 
 def _is_plain_path(path: str) -> bool:

@@ -25,6 +25,7 @@ import msgspec
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Form, Mark, Operation, Output
+from .weight import LIGHT, is_heavy
 
 _MODULES = ("terraform.ui", "tofu.ui")
 _UNCHANGED = ("noop", "read")
@@ -214,12 +215,33 @@ def _is_ours(line: bytes) -> bool:
 
 
 def _evidence(kind: bytes, line: bytes) -> Iterable[Evidence]:
+    if len(line) > LIGHT and is_heavy(line):
+        return ()
     decode, make = _READERS[kind]
     try:
-        document = decode(line)
-        return tuple(make(document)) if document.module in _MODULES else ()  # made here: making may fail too
+        return _made(decode(line), make)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return ()  # a line of a known type in an unknown shape says nothing we could rely on
+        if kind != _FOR_PEOPLE or len(line) > _REPAIRED_UP_TO:
+            return ()  # a line of a known type in an unknown shape says nothing we could rely on
+    try:
+        return _made(decode(_repaired(line)), make)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ()
+
+
+def _made(document: Any, make: Callable[[Any], Iterable[Evidence]]) -> Iterable[Evidence]:
+    return tuple(make(document)) if document.module in _MODULES else ()  # a tuple: making may fail too
+
+
+_FOR_PEOPLE = b"diagnostic"  # an error's text may be mended; a name, an id or an output value is what it is, or nothing
+_REPAIRED_UP_TO = 64 * 1024  # bytes
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(?P<lone>u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+
+
+def _repaired(line: bytes) -> bytes:
+    """A line with U+FFFD for what is no character, as Go's encoder writes it: somebody has copied it since."""
+    text = line.decode("utf-8", "replace").encode()
+    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["lone"] else escape[0], text)
 
 
 def _anchor(directory: str, line: bytes) -> str:

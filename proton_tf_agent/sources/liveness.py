@@ -1,4 +1,5 @@
-"""Is somebody still at work: does a process hold the state lock, does one write the log?
+"""Is somebody still at work: does a process hold the state lock, does one write the log? And what the kernel knows
+besides: which boot this is, whether users can be told apart.
 
 Read-only questions: F_GETLK asks who would be in the way of a lock and takes none; /proc is only listed. Silence is
 not death: a provisioner may be quiet for hours, a stopped process lives.
@@ -42,6 +43,20 @@ def read_boot() -> Boot | None:
             return Boot(file.read().strip(), time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
     except OSError:
         return None
+
+
+def unmapped_uid(proc: str = "/proc") -> int | None:
+    """The uid that many different users have for us; None where each has his own. In a user namespace (PrivateUsers= of
+    systemd, some containers) that is the owner of every file of whoever has no uid there (user_namespaces(7))."""
+    try:
+        with open(f"{proc}/self/uid_map", encoding="ascii") as file:
+            mapped = [line.split() for line in file]
+        if mapped == [["0", "0", "4294967295"]]:
+            return None
+        with open(f"{proc}/sys/kernel/overflowuid", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 65534  # include/linux/highuid.h, DEFAULT_OVERFLOWUID
 
 
 def lock_holder(fd: int) -> Presence:

@@ -47,6 +47,23 @@ def read(content: bytes | None, lock_id: str, state_path: str) -> tuple[tuple[Fa
     return (*before, Fact(taken)), named
 
 
+def objection(content: bytes) -> str:
+    """Why a lock info file names no lock: a code of `domain.refusals`; empty when it names one."""
+    if not content.strip():
+        return "E_EMPTY"
+    try:
+        content.decode("utf-8")
+        return "" if msgspec.json.decode(content, type=_LockInfo).lock_id else "E_SCHEMA"
+    except UnicodeDecodeError:
+        return "E_UTF8"
+    except RecursionError:
+        return "E_JSON_DEPTH"
+    except msgspec.ValidationError:
+        return "E_SCHEMA"
+    except msgspec.DecodeError as error:
+        return "E_PARTIAL" if str(error) == "Input data was truncated" else "E_JSON"
+
+
 def state_path_of(lock_info_path: str) -> str:
     """The state file that a lock info file speaks for: `.NAME.lock.info` beside `NAME`."""
     directory, _, name = lock_info_path.rpartition("/")

@@ -16,7 +16,9 @@ from . import json_log, lock_file, log, state_file, tail
 from .place import Kind
 from .safe_open import OpenFile, SafeOpener, Unreadable
 from .states import MAX_STATE, is_locked
+from .tail import Tail
 from .watch import Touched
+from .weight import is_heavy
 
 MAX_UNREAD = 1 << 30  # bytes of a log that nobody has read: Terraform writes no such log, and reading it takes minutes
 _DAY_S = 86_400.0
@@ -64,8 +66,13 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
         facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
         log.source_of(marks), touched.path, place.directory, None, facts, advanced, written_at, new.more,
-        spoke_at, (status.st_dev, status.st_ino),
+        spoke_at, (status.st_dev, status.st_ino), _too_large(new),
     )  # fmt: skip
+
+
+def _too_large(new: Tail) -> str:
+    """Whether a line was too much to be read; the lines around it are."""
+    return "E_TOO_LARGE" if new.given_up or any(is_heavy(line) for _, line in new.lines) else ""
 
 
 def _said_at(file: OpenFile) -> float | None:
@@ -86,7 +93,8 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
     before = cursor.lock_id if cursor else ""
     facts, lock_id = lock_file.read(content, before, lock_file.state_path_of(path))
     if not facts:
-        return None
+        objection = lock_file.objection(content) if content is not None else ""
+        return _refused("lock_file", touched, modified_at, objection) if objection else None
     advanced = Cursor(path, lock_id=lock_id) if lock_id != before else None
     return Observation("lock_file", path, place.directory, place.workspace, facts, advanced, modified_at)
 
@@ -99,11 +107,19 @@ def _look_at_state(opener: SafeOpener, touched: Touched, _cursor: Cursor | None)
         with opener.open(path, MAX_STATE) as file:
             state = state_file.read(file.read, file.stat.st_size, file.is_unchanged)
             if state is None:
-                return None
+                objection = state_file.objection(file.read, file.stat.st_size)
+                return _refused("state_file", touched, file.stat.st_mtime, objection)
             facts = (Fact(StateWritten(state.lineage, state.serial, state.outputs)),)
             return Observation("state_file", path, place.directory, place.workspace, facts, None, file.stat.st_mtime)
     except FileNotFoundError:
         return None
+
+
+def _refused(source: str, touched: Touched, modified_at: float, objection: str) -> Observation:
+    place = touched.place
+    return Observation(
+        source, touched.path, place.directory, place.workspace, (), None, modified_at, objection=objection
+    )
 
 
 READERS: dict[Kind, Look] = {
@@ -120,6 +136,6 @@ def observe(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -> Obse
     """
     look = READERS.get(touched.place.kind)
     observation = look(opener, touched, cursor) if look else None
-    if observation is None or (not observation.facts and observation.cursor == cursor):
+    if observation is None or not (observation.facts or observation.cursor != cursor or observation.objection):
         return None
     return observation

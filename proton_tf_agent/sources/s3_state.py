@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from ..aws_client import build_client
+from ..aws_client import DIRECT, Access, build_client, cap_answer
 from ..domain.redaction import Taint
 from .backend import DEFAULT_WORKSPACE, Backend
 from .states import StateReading, reading_of
 
 MAX_STATE = 64 << 20
+MAX_ANSWER = 1 << 20  # bytes of every answer that is no state: errors, heads, a lock
 _KEPT_OBJECTS = 8
 _KEPT_SIZE = 4 << 20
 _REST = 60.0  # seconds without another request after one that was not answered
@@ -45,6 +46,7 @@ class Allowed:
     endpoint_url: str | None = None
     dynamodb_table: str | None = None
     timeout: float = 3.0
+    access: Access = DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +186,26 @@ class S3States:
             # A store that is not AWS's is asked by path: its name has no subdomain for each bucket.
             style = {"addressing_style": "path" if allowed.endpoint_url else "auto"}
             timeouts = (allowed.timeout, allowed.timeout)
-            client = build_client(service, allowed.region, allowed.endpoint_url, timeouts, s3=style)
+            client = build_client(
+                service, allowed.region, allowed.endpoint_url, timeouts, access=allowed.access, s3=style
+            )
+            _cap(client, service)
             self._clients[(service, allowed)] = client
         return client
+
+
+def _cap(client: Any, service: str) -> None:
+    transport = client._endpoint.http_session  # noqa: SLF001 - no public way to cap
+
+    def fetch(request: Any, **_: Any) -> Any:
+        """Send, and read what is no state within bounds."""
+        streams, request.stream_output = request.stream_output, True
+        response = transport.send(request)
+        if not (streams and response.status_code < 300):
+            cap_answer(response, MAX_ANSWER)
+        return response
+
+    client.meta.events.register(f"before-send.{service}", fetch)
 
 
 def _code_of(error: Exception) -> str:

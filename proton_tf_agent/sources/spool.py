@@ -36,8 +36,11 @@ def believes(opener: SafeOpener, users: Iterable[str]) -> Believes:
     """Whom to believe: root, the agent's own user and `users` everything; anybody what he says of a directory below a
     watched root that is his, or whose root is his. Whoever owns a directory may as well write logs there."""
     trusted = {0, os.getuid(), *uids_of(users)}
+    nobody = liveness.unmapped_uid()
 
     def believe(uid: int, directory: str) -> bool:
+        if uid == nobody:
+            return False
         if uid in trusted:
             return True
         root = opener.root_of(directory + "/")

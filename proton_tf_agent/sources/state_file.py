@@ -6,12 +6,14 @@ file that ends as it should and stood still while it was read is believed.
 
 Layout relied on: terraform internal/states/statefile/version4.go, `stateV4` printed by json.MarshalIndent with two
 spaces, `outputs` before `resources`; a raw newline cannot occur inside a JSON string, so a key at that indent is
-unambiguous. Any other layout is read whole, up to WHOLE_LIMIT.
+unambiguous. Any other layout is read whole, up to WHOLE_LIMIT. What would take too much memory as objects is not
+decoded. Of a key that occurs twice the last one counts, as for Terraform itself (Go's encoding/json).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +21,17 @@ from typing import Any
 import msgspec
 
 from ..domain.evidence import Output
+from .weight import is_heavy
 
 WHOLE_LIMIT = 16 << 20
 _FIRST_READ = 16 << 10
 _NEXT_KEY = b'\n  "resources": '
 _END = b"\n}\n"
-_SECRETS_LISTED = b'"sensitive_attributes": [\n'
+_MARK = b'"sensitive_attributes"'
+_NOTHING_MARKED = re.compile(rb"\s*:\s*\[\s*\]")
+_AHEAD = 64  # bytes behind a mark in which an empty list ends, as Terraform writes it
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_TRUNCATED = "Input data was truncated"  # msgspec's words
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -81,14 +88,38 @@ def read(read_at: ReadAt, size: int, is_unchanged: Callable[[], bool]) -> State 
     return state if is_unchanged() else None
 
 
+def objection(read_at: ReadAt, size: int) -> str:
+    """Why `read` finds no state: a code of `domain.refusals`. Also of one that is being written this very moment."""
+    try:
+        document = _head_bytes(read_at, size) if size else b""
+        if document is None:
+            return "E_TOO_LARGE" if size > WHOLE_LIMIT and read_at(size - len(_END), len(_END)) == _END else "E_PARTIAL"
+        if not document.strip():
+            return "E_EMPTY"
+        if is_heavy(document):
+            return "E_TOO_LARGE"
+        document.decode("utf-8")
+        head = msgspec.json.decode(document, type=_Head)
+    except UnicodeDecodeError:
+        return "E_UTF8"
+    except RecursionError:
+        return "E_JSON_DEPTH"
+    except msgspec.ValidationError as error:
+        return "E_STATE_VERSION" if str(error).endswith("`$.version`") else "E_SCHEMA"
+    except msgspec.DecodeError as error:
+        return "E_PARTIAL" if str(error) == _TRUNCATED else "E_JSON"
+    return "E_PARTIAL" if head.version == 4 else "E_STATE_VERSION"
+
+
 def _head(read_at: ReadAt, size: int) -> _Head | None:
     document = _head_bytes(read_at, size)
-    if document is None:
+    if document is None or is_heavy(document):
         return None
     head = msgspec.json.decode(document, type=_Head)
     if len(document) < size and msgspec.UNSET in (head.version, head.serial, head.outputs):
         # Somebody has reordered the keys: what Terraform writes before the resources may stand behind them.
-        return msgspec.json.decode(read_at(0, size), type=_Head) if size <= WHOLE_LIMIT else None
+        whole = read_at(0, size) if size <= WHOLE_LIMIT else None
+        return msgspec.json.decode(whole, type=_Head) if whole is not None and not is_heavy(whole) else None
     return head
 
 
@@ -114,12 +145,14 @@ def _head_bytes(read_at: ReadAt, size: int) -> bytes | None:
     length = min(size, _FIRST_READ)
     while True:
         block = read_at(0, length)
+        whole_file = len(block) == size
+        block = block.removeprefix(_BYTE_ORDER_MARK)
         at = block.find(_NEXT_KEY)
         if at > 0:
             whole = read_at(size - len(_END), len(_END)) == _END
             return block[:at].rstrip().rstrip(b",") + b"}" if whole else None
         if length >= min(size, WHOLE_LIMIT):
-            return block if length == size else None
+            return block if whole_file else None
         length = min(length * 4, size, WHOLE_LIMIT)
 
 
@@ -130,10 +163,11 @@ def secrets_in_resources(read_at: ReadAt, size: int) -> tuple[str, ...] | None:
     """
     if not _lists_secrets(read_at, size):
         return ()
-    if size > WHOLE_LIMIT:
+    content = read_at(0, size) if size <= WHOLE_LIMIT else None
+    if content is None or is_heavy(content):
         return None
     try:
-        document = msgspec.json.decode(read_at(0, size), type=_Resources)
+        document = msgspec.json.decode(content.removeprefix(_BYTE_ORDER_MARK), type=_Resources)
         return tuple(
             leaf
             for resource in document.resources
@@ -146,13 +180,16 @@ def secrets_in_resources(read_at: ReadAt, size: int) -> tuple[str, ...] | None:
 
 
 def _lists_secrets(read_at: ReadAt, size: int) -> bool:
-    step, overlap = 1 << 20, len(_SECRETS_LISTED)
+    step, overlap = 1 << 20, len(_MARK) + _AHEAD
     for offset in range(0, size, step):
         block = read_at(offset, step + overlap)
-        if _SECRETS_LISTED in block:
-            return True
         if offset == 0 and not block.startswith(b"{\n  "):  # not Terraform's layout: parse and see
             return True
+        at = block.find(_MARK)
+        while 0 <= at < step:  # what begins behind that begins in the next block
+            if not _NOTHING_MARKED.match(block, at + len(_MARK)):
+                return True
+            at = block.find(_MARK, at + 1)
     return False
 
 

@@ -29,23 +29,29 @@ class StateReading:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+_MOST_SENSITIVE = 20_000  # values; each is looked for in a dozen forms
+_LONGEST_SENSITIVE = 2 << 20  # characters of all of them
 MAX_STATE = 1 << 30  # bytes; the largest that are told of have 300 MB
 NO_STATE = "there is no local state"
 TORN = "the state is torn or being written"
+PASSING = ("E_EMPTY", "E_PARTIAL")  # codes of what Terraform leaves for a moment whenever it writes
 ENCRYPTED = "the state is encrypted"
 
 
 def read_state(opener: SafeOpener, path: str) -> StateReading:
-    """The state at path, and every value of it and of its backup that nobody may see.
+    """The state at path, and every value of it and of its backup, the serial before it, that nobody may see.
 
-    Taint is unknown when a state exists but cannot be read whole; with no local state nothing can be known to be
+    Taint is unknown when either exists but cannot be read whole; with no local state nothing can be known to be
     sensitive, and patterns have to do. An encrypted state (OpenTofu) is no state: neither its outputs nor what is
     sensitive in it can be known.
     """
     current, secrets = _read_one_state(opener, path)
-    _, previous = _read_one_state(opener, path + ".backup")
+    backup, previous = _read_one_state(opener, path + ".backup")
     everything = (*secrets, *previous)
-    return replace(current, taint=Taint(everything, current.taint.known), secrets=everything)
+    if len(everything) > _MOST_SENSITIVE or sum(map(len, everything)) > _LONGEST_SENSITIVE:
+        return replace(current, taint=Taint(known=False), secrets=everything)  # more than can be looked for
+    known = current.taint.known and backup.taint.known
+    return replace(current, taint=Taint(everything, known), secrets=everything)
 
 
 def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[str, ...]]:
@@ -68,7 +74,9 @@ def reading_of(
         return StateReading(None, nothing, "the state is empty", at), ()  # nothing was written yet
     state = state_file.read(read_at, size, is_unchanged)
     if state is None:
-        return StateReading(None, unknown, TORN, at), ()
+        code = state_file.objection(read_at, size)
+        reason = TORN if code in PASSING or not is_unchanged() else f"the state cannot be read: {code}"
+        return StateReading(None, unknown, reason, at), ()
     if state.encrypted:
         return StateReading(None, unknown, ENCRYPTED, at), ()
     marked = state_file.secrets_in_resources(read_at, size)

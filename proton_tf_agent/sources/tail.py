@@ -18,6 +18,7 @@ READ_LIMIT = 1 << 20
 MAX_LINE = 16 << 20
 _HEAD = 1024
 _UNFINISHED = 256
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -27,7 +28,8 @@ class Tail:
     """New whole lines with the offset each begins at, and where the next look begins.
 
     restarted: the file is not the one the cursor knew, or was truncated; more: bytes were left for the next look.
-    unfinished: the end of the last line, which has no newline yet (a prompt, or a line being written).
+    unfinished: the end of the last line, which has no newline yet (a prompt, or a line being written). given_up: some
+    of the lines is a piece of one beyond MAX_LINE.
     """
 
     lines: tuple[tuple[int, bytes], ...]
@@ -38,6 +40,7 @@ class Tail:
     more: bool
     unfinished: bytes = b""
     end: str = ""
+    given_up: bool = False
 
 
 def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | None) -> Tail:
@@ -54,14 +57,17 @@ def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | 
 def _read_from(read: ReadAt, size: int, start: int, restarted: bool = False) -> Tail:
     block = read(start, min(READ_LIMIT, size - start))
     end = block.rfind(b"\n") + 1
+    given_up = False
     if not end and len(block) == READ_LIMIT:
         block = read(start, min(MAX_LINE, size - start))
         # A line beyond every limit is given up in pieces; no piece of it is a JSON document.
-        end = block.rfind(b"\n") + 1 or (len(block) if len(block) == MAX_LINE else 0)
+        end = block.rfind(b"\n") + 1
+        given_up = not end and len(block) == MAX_LINE
+        end = len(block) if given_up else end
     lines = []
     position = start
     for line in _split(block[:end]):
-        lines.append((position, line))
+        lines.append((position, line if position else line.removeprefix(_BYTE_ORDER_MARK)))
         position += len(line)
     offset = start + end
     if start == 0:  # what tells the file again must be of the very bytes that were read
@@ -69,7 +75,7 @@ def _read_from(read: ReadAt, size: int, start: int, restarted: bool = False) -> 
     head, head_length = head_of(read, offset)
     more = bool(end) and offset < size and len(block) >= READ_LIMIT
     unfinished = b"" if more else block[end:][-_UNFINISHED:]
-    return Tail(tuple(lines), offset, head, head_length, restarted, more, unfinished, end_of(read, offset))
+    return Tail(tuple(lines), offset, head, head_length, restarted, more, unfinished, end_of(read, offset), given_up)
 
 
 def head_of(read: ReadAt, offset: int) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -69,7 +69,8 @@ _Mark = tuple[int, int, int, int]
 
 class Watch:
     """Watches the roots. wake is set whenever there is something to take, or something happens in one of `waking`:
-    directories that others look into. opener: for the roots, where they have bounds of their own."""
+    directories that others look into. opener: for the roots, where they have bounds of their own. beat is called for
+    every directory that is looked into."""
 
     def __init__(
         self,
@@ -77,11 +78,13 @@ class Watch:
         wake: threading.Event,
         waking: Sequence[str] = (),
         opener: SafeOpener | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.roots = tuple(roots)
         self._opener = opener or SafeOpener([root.path for root in roots])
         self._hints = Hints(wake)
         self._kernel = KernelWatch([self._opener.bounds_of(root.path) for root in roots], self._hints, waking)
+        self._beat = beat
         self._seen: dict[str, _Mark] = {}
         self._new: list[str] = []
 
@@ -186,6 +189,7 @@ class Watch:
         """Files below start that are new or changed; adds to `seen` how each looks, to `uncovered` directories that
         have no watch."""
         for directory in walk(self._opener, root.path, start, refuse):
+            self._beat()
             if len(uncovered) < _MAX_UNCOVERED and not self._kernel.covers(directory.path):
                 uncovered.append(directory.path)
             below = _below(directory.path)

@@ -224,7 +224,7 @@ class Keeper:
 
             self._listener = Listener(self._command, record_id, self._settings, self._streams.are_heard)
         except Exception as error:  # noqa: BLE001, RUF100 - how Terraform ends is recorded all the same
-            complain(f"what is printed is not recorded: {type(error).__name__}: {error}")
+            complain(f"what is printed is not recorded: {program.said_of(error)}")
 
     # --- keeping -------------------------------------------------------------------------------------------------
 
@@ -350,12 +350,12 @@ class Keeper:
         try:
             return self._listener.everything(self._path, status) if self._listener else []
         except Exception as error:  # noqa: BLE001, RUF100
-            complain(f"what was printed is not recorded: {type(error).__name__}: {error}")
+            complain(f"what was printed is not recorded: {program.said_of(error)}")
             return []
 
     def _give_up(self, error: BaseException) -> None:
         """Something of ours has failed that should not have. What was recorded stays: an end nobody has seen."""
-        complain(f"this run is not recorded to its end: {type(error).__name__}: {error}")
+        complain(f"this run is not recorded to its end: {program.said_of(error)}")
         if self._record is not None:
             self._record.let_go()
         self._record = self._listener = self._loading = None

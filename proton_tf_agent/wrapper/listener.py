@@ -36,6 +36,7 @@ _MAX_FACTS = 100_000
 _MAX_ERRORS = 10
 _MAX_OUTPUTS = 64 << 20
 _OUTPUT_S = 60.0
+_SCRUBBED = 16_000  # characters of a text that are looked at
 _MAX_SUMMARY, _MAX_ADDRESS = 1000, 512
 _SECRET_NAME = re.compile(r"(?i)pass|pw|secret|token|key|cred|auth|private")
 _ONCE = (ev.ResourceRefreshed, ev.ApplyStarted)  # one says as much as many
@@ -75,7 +76,7 @@ class Listener:
 
     def stop_listening(self, error: Exception) -> None:
         """What was printed is not understood any more."""
-        complain(f"what is printed is not recorded any more: {type(error).__name__}: {error}")
+        complain(f"what is printed is not recorded any more: {program.said_of(error)}")
         self._listens = False
         self._lines.clear()
 
@@ -179,7 +180,7 @@ def _kept(fact: Fact) -> list[object]:
 def _redacted(fact: Fact, taint: Taint, mapping: OutputMapping) -> Fact:
     evidence: Evidence = fact.evidence
     if isinstance(evidence, ev.ErrorReported):
-        summary, address = scrub(evidence.summary, taint), scrub(evidence.address, taint)
+        summary, address = (scrub(text, taint, _SCRUBBED) for text in (evidence.summary, evidence.address))
         evidence = ev.ErrorReported(summary[:_MAX_SUMMARY], address[:_MAX_ADDRESS])
     elif isinstance(evidence, ev.OutputsReported):
         evidence = ev.OutputsReported(only_told(evidence.outputs, mapping, taint))

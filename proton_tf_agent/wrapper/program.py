@@ -31,11 +31,12 @@ def find(name: str) -> str | int:
     return reason
 
 
-def said_of(error: Exception) -> str:
-    """What an error says to a person: which file, and why."""
+def said_of(error: BaseException) -> str:
+    """What an error says to a person: which file, and why; of a defect of ours its name alone, for its text may hold
+    what was printed."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return f"{type(error).__name__}: {error}"
+    return type(error).__name__
 
 
 def environment() -> dict[str, str]:

@@ -27,7 +27,7 @@ from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.receiver import Fault, FaultKind, Receiver
-from proton_tf_agent.sinks import SINKS, ReadsBack, Sink, sink_type
+from proton_tf_agent.sinks import SINKS, Reachable, ReadsBack, Sink, sink_type
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -175,6 +175,18 @@ def test_a_sink_that_can_be_asked_answers_whatever_has_failed(type_name: str, fa
         assert outcome.kind is not OutcomeKind.CONFIRMED or (sent.ambiguous and told)
         assert rig.sink.read_back(BARE).kind is OutcomeKind.CONFLICT
         assert rig.told() == told
+
+
+@pytest.mark.parametrize(
+    ("type_name", "fault"), [(name, fault) for name, fault in FAULTS if hasattr(sink_type(name), "try_out")]
+)
+def test_trying_a_sink_out_tells_nothing_and_never_raises_whatever_fails(type_name: str, fault: str) -> None:
+    with RIGS[type_name]() as rig:
+        assert isinstance(rig.sink, Reachable)
+        assert rig.sink.try_out().kind is OutcomeKind.ACCEPTED
+        rig.faults[fault]()
+        assert isinstance(rig.sink.try_out(), Outcome)
+        assert rig.told() == []
 
 
 def test_every_fault_of_every_rig_is_tried() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from support.agents import AgentThread, settings_for
 from support.facts import LOGS
 from support.watching import bind_directory
 
@@ -89,9 +93,14 @@ class Daemon:
 
     def wait_until_ready(self) -> bytes:
         """What systemd is told when it is."""
-        said = self.systemd.recv(4096)
-        assert said.startswith(b"READY=1\n")
+        said = self.next_word()
+        while not said.startswith(b"READY=1\n"):
+            said = self.next_word()
         return said
+
+    def next_word(self) -> bytes:
+        """What systemd is told next."""
+        return self.systemd.recv(4096)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; returns the exit code."""
@@ -162,9 +171,33 @@ def site(tmp_path: Path, aws_environment: None) -> Iterator[Site]:
 
 def test_it_tells_systemd_when_it_is_ready_and_when_it_stops(site: Site) -> None:
     daemon = site.start()
-    assert daemon.wait_until_ready() == b"READY=1\nSTATUS=watching 1 roots"
+    assert daemon.next_word() == b"STATUS=taking up the journal"
+    assert daemon.next_word() == b"STATUS=looking at what is there"
+    assert daemon.next_word() == b"READY=1\nSTATUS=watching 1 root, 0 runs open; nothing left to be told"
     assert daemon.end() == 0
-    assert daemon.systemd.recv(4096) == b"STOPPING=1"
+    assert daemon.next_word() == b"STOPPING=1\nSTATUS=waiting for requests under way"
+
+
+def status_of(site: Site) -> dict[str, Any]:
+    asked = [sys.executable, "-m", "proton_tf_agent", "status", "--json", "--config", str(site.settings_file)]
+    row: dict[str, Any] = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+    return row
+
+
+def test_status_tells_how_the_daemon_that_is_at_work_sees_itself_and_how_it_was_when_it_is_gone(site: Site) -> None:
+    gone = site.root.with_name("not-there-yet")
+    site.settle(CONSOLE + f'\n[[watch]]\npath = "{gone}"\n')
+    daemon = site.start()
+    daemon.wait_until_ready()
+    row = status_of(site)
+    assert (row["agent"], row["verdict"], row["pid"]) == ("running", "degraded", daemon.process.pid)
+    assert (row["observing"], row["delivering"], row["keeping"]) == ("degraded", "current", "current")
+    assert str(gone) in row["reason"]
+    gone.mkdir()
+    daemon.log.wait_for(lambda line: line["event"] == "watch.restored")
+    assert daemon.end() == 0
+    row = status_of(site)
+    assert (row["verdict"], row["observing"], row["problems"]) == ("stopped", "stopped", [])
 
 
 def test_what_it_logs_is_one_listed_json_line_each_and_nothing_else(site: Site) -> None:
@@ -208,6 +241,82 @@ def test_sighup_asks_for_a_look_at_everything(site: Site) -> None:
     site.run_terraform()
     daemon.told.wait_for(lambda row: row["status"] == "SUCCEEDED")
     assert daemon.end() == 0
+
+
+def test_systemd_is_told_of_a_reload_and_of_settings_that_were_refused_then(site: Site) -> None:
+    daemon = site.start()
+    daemon.wait_until_ready()
+    good = site.settings_file.read_text("utf-8")
+
+    def reload(text: str) -> bytes:
+        site.settings_file.write_text(text)
+        before = time.monotonic_ns() // 1000
+        daemon.process.send_signal(signal.SIGHUP)
+        word = daemon.next_word()
+        assert word.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert before <= int(word.rpartition(b"=")[2]) <= time.monotonic_ns() // 1000
+        return daemon.next_word()
+
+    assert reload("[[watch]]\n") == (
+        b"READY=1\nSTATUS=watching 1 root, 0 runs open; nothing left to be told; "
+        b"the settings file was refused at the last reload, the settings before it are in force"
+    )
+    mistakes = daemon.log.wait_for(lambda row: row["event"] == "settings.refused")
+    assert f"{site.settings_file}:1" in mistakes["reason"]
+    site.run_terraform()
+    daemon.told.wait_for(lambda row: row["status"] == "SUCCEEDED")
+    assert reload(good) == b"READY=1\nSTATUS=watching 1 root, 0 runs open; nothing left to be told"
+    assert reload(good.replace("settle = 1", "settle = 2")).startswith(b"READY=1\nSTATUS=watching 1 root, ")
+    assert daemon.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [("observer", "proton_tf_agent.observer.Observer.turn"), ("relay", "proton_tf_agent.relay.Relay.turn")],
+)
+def test_systemd_is_pinged_until_one_of_the_loops_hangs(
+    part: str, where: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is, and although the other one goes on."""
+    name = f"proton-tf-agent-test-{os.getpid()}-{part}"
+    hangs, released = threading.Event(), threading.Event()
+    released.set()
+
+    def turn(loop: Any, **how: bool) -> Any:
+        if not released.is_set():
+            hangs.set()
+        assert released.wait(DEADLINE_S)
+        return as_it_was(loop, **how)
+
+    owner, attribute = where.rsplit(".", 1)
+    as_it_was = getattr(pkgutil.resolve_name(owner), attribute)
+    monkeypatch.setattr(where, turn)
+    monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+    monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("\0" + name)
+        systemd.settimeout(DEADLINE_S)
+
+        def wait_for_ping() -> None:
+            while systemd.recv(4096) != b"WATCHDOG=1":
+                pass
+
+        with AgentThread(settings_for(str(site.root), site.journal_path, "http://127.0.0.1:1")) as agent:
+            wait_for_ping()
+            released.clear()
+            assert hangs.wait(DEADLINE_S)
+            ((_, keys),) = agent.log.wait_for("agent.stalled", part=part)
+            assert "test_daemon.py" in keys["at"]
+            systemd.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    systemd.recv(4096)
+            systemd.settimeout(2.5)  # two and a half times the rhythm of the pings
+            with pytest.raises(TimeoutError):
+                wait_for_ping()
+            released.set()
+            systemd.settimeout(DEADLINE_S)
+            wait_for_ping()
 
 
 def test_sigterm_finishes_the_request_under_way_and_the_next_daemon_goes_on_from_there(site: Site) -> None:

@@ -32,6 +32,9 @@ VOLUME = 64 * MEBIBYTE
 pytestmark = pytest.mark.timeout(1800)
 
 
+_MOUNT = 'point=$1; shift; mount "$@" "$point" && chmod 0700 "$point" && echo mounted && exec cat'
+
+
 class Volume:
     """A file system of its own at a mount point that nobody else sees."""
 
@@ -46,7 +49,7 @@ class Volume:
             subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
             options = ["-o", "loop", str(image)]
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", 'mount "$@" && echo mounted && exec cat', "sh", *options, self.point],
+            ["unshare", "--mount", "sh", "-c", _MOUNT, "sh", self.point, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self._holder.stdout is not None

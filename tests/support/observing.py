@@ -38,6 +38,7 @@ class ObservedRoot:
         self.journal = journal
         self.now = began_at((LOGS / "apply_ok.log").read_bytes()) + 1.0
         self.told: list[Told] = []
+        self.steps: list[None] = []  # one for each beat of the observer
         opener = SafeOpener([self.root])
         self.spool = Spool(str(base / "spool"), believes(opener, ()))
         os.mkdir(self.spool.path)
@@ -47,8 +48,9 @@ class ObservedRoot:
         proton = Addressee("proton", lambda _notification: True, lambda _notification: "")
         self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)
         self.observer = Observer(
-            opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now, spool=self.spool
-        )
+            opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now, spool=self.spool,
+            beat=lambda: self.steps.append(None),
+        )  # fmt: skip
 
     def write(self, name: str, content: bytes, mode: str = "wb") -> str:
         path = f"{self.directory}/{name}"

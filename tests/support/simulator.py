@@ -128,7 +128,7 @@ class Around:
     def recorded_state(self, directory: str) -> str:
         return ""
 
-    def taint(self, run: Run) -> Taint:
+    def taint(self, run: Run, until: float | None = None) -> Taint:
         return NOTHING_TAINTED
 
     def outputs(self, run: Run) -> tuple[Output, ...] | None:

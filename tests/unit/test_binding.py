@@ -90,7 +90,7 @@ def test_an_arn_of_another_account_is_refused_and_shown() -> None:
     """Bad input 49."""
     other = "arn:aws:proton:us-east-1:999999999999:environment/x"
     for refused in (from_metadata(metadata(other), ANY), from_tfvars(json.dumps({"//": other}).encode(), ANY)):
-        assert refused == Unbound(f"{other} is not covered by [allow] resource_arns", other)
+        assert refused == Unbound(f"E_ARN_DENIED: {other} is not covered by [allow] resource_arns", other)
 
 
 def test_an_arn_of_another_region_is_refused_where_one_is_demanded() -> None:

@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import pytest
 from support.command_lines import COMMANDS_PAGE, ENTRY_KEYS, Output, documented, dump, rows, run
 from support.outboxes import ARN, DEPLOYMENT, STEERING, enqueued, filled, notification
 
-from proton_tf_agent import __version__, cli
+from proton_tf_agent import __version__, cli, health
 from proton_tf_agent.domain.binding import Binding
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
+from proton_tf_agent.health import Health
 from proton_tf_agent.journal import Journal, Recorded
 
 DEADLINE_S = 20.0
@@ -144,6 +146,46 @@ def test_the_status_has_the_documented_keys(journal: Journal, settings_file: str
     assert row["agent"] == "running"
     assert all(sink.keys() == documented("sinks") for sink in row["sinks"])
     assert all(run_row.keys() == RUN_KEYS for run_row in row["open"] + row["recent"])
+
+
+@pytest.mark.parametrize(
+    ("age", "options", "code", "said"),
+    [
+        (10, ("--fail-on-lag", "1m"), 0, ""),
+        (10, ("--fail-on-lag", "5s"), 1, "it lags 1"),
+        (7200, ("--fail-on-lag", "1h"), 1, "it lags 7200 s behind, more than 3600 s"),
+        (None, ("--fail-on-lag", "1h"), 1, "no agent was ever heard of"),
+        (None, ("--fail-on-parked",), 0, ""),
+    ],
+)
+def test_a_monitoring_script_is_told_by_the_exit_code_what_is_beyond_its_limits(
+    journal_path: str, settings_file: str, capsys: Output, age: float | None, options: tuple[str, ...], code: int,
+    said: str,
+) -> None:  # fmt: skip
+    now = time.time()
+    with Journal.open_as_daemon(journal_path) as journal:
+        enqueued(journal, notification(1), now=now - min(age or 0.0, 10))
+    if age is not None:
+        health.put(journal_path, Health(1, "1", now - age, now - age))
+    got, out, err = run(capsys, "status", *options, "--config", settings_file)
+    assert (got, bool(out)) == (code, True)
+    assert said in err
+    assert bool(err) == bool(code)
+
+
+def test_a_monitoring_script_is_told_of_what_is_parked(journal: Journal, settings_file: str, capsys: Output) -> None:
+    code, _, err = run(capsys, "status", "--fail-on-parked", "--config", settings_file)
+    assert (code, err) == (1, "proton-tf-agent: 1 parked: see `proton-tf-agent journal list --parked`\n")
+
+
+def test_watching_needs_a_terminal_or_json(journal: Journal, settings_file: str, capsys: Output) -> None:
+    code, _, err = run(capsys, "status", "--watch", "--config", settings_file)
+    assert code == 2
+    assert "--watch needs a terminal, or --json" in err
+    with Started("status", "--watch", "--json", "--config", settings_file) as watching:
+        assert watching.next_row()["runs_open"] == watching.next_row()["runs_open"] == 1
+        watching.process.send_signal(signal.SIGINT)
+        assert watching.end() == (130, b"")
 
 
 def test_a_directory_without_runs_has_the_documented_keys(
@@ -304,6 +346,48 @@ def test_every_mistake_in_the_settings_is_told_at_once(tmp_path: Path, capsys: O
         assert [line.partition(" ")[0] for line in err.splitlines()] == ["proton-tf-agent:"] * 3
         for line, word in ((2, "absolute"), (5, "proton"), (8, "settle")):
             assert re.search(rf"agent\.toml:{line}: .*{word}", err), err
+
+
+def test_many_files_are_validated_and_each_says_what_is_wrong(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[[watch]]\npath = 1\n")
+    code, out, err = run(capsys, "config", "validate", str(broken), settings_file)
+    assert code == 78
+    assert out == f"{settings_file}: valid\n"
+    assert f"{broken}:2" in err
+
+
+def test_what_is_probably_not_meant_is_a_warning_and_an_error_if_asked_for(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    Path(settings_file).write_text(f'[[watch]]\npath = "{tmp_path}/nowhere"\n[[sink]]\ntype = "console"\n')
+    for options, expected in (((), 0), (("--deny-warnings",), 1)):
+        code, out, err = run(capsys, "config", "validate", *options, "--config", settings_file)
+        assert (code, out) == (expected, f"{settings_file}: valid, with 1 warnings\n")
+        assert err.startswith("warning: ")
+        assert "nowhere does not exist yet" in err
+
+
+def test_a_directory_says_which_resource_it_would_be_told_for_and_why(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    with open(settings_file, "a") as file:
+        file.write(f'[[bind]]\ndirectory = "{tmp_path}/watched/net"\nresource_arn = "{ARN}"\n')
+    net, other = str(tmp_path / "watched" / "net"), str(tmp_path / "watched" / "dns")
+    os.mkdir(net)
+    asked = ("config", "test-bind", net, "--config", settings_file)
+    code, out, _ = run(capsys, *asked)
+    assert code == 0
+    assert f"{ARN}, because " in out
+    assert "[[bind]]" in out
+    code, out, _ = run(capsys, "config", "test-bind", net, other, "/elsewhere", "--json", "--config", settings_file)
+    assert code == 1
+    bound, unbound, unwatched = map(json.loads, out.splitlines())
+    assert bound.keys() == documented("config test-bind")
+    assert (bound["resource_arn"], unbound["resource_arn"], unwatched["watched_below"]) == (ARN, None, None)
+    assert "no deployment metadata" in unbound["unbound_reason"]
 
 
 def test_the_settings_are_those_of_the_option_else_of_the_environment(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.command_lines import COMMANDS_PAGE, ENTRY_KEYS, Output, documented, dump, rows, run
-from support.outboxes import ARN, DEPLOYMENT, attempted, enqueued, filled, notification, states
+from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, attempted, enqueued, filled, notification, states
 
 from proton_tf_agent.domain.binding import Binding
 from proton_tf_agent.domain.notification import Status
@@ -21,6 +21,25 @@ from proton_tf_agent.journal import Journal, Recorded
 def journal(journal: Journal) -> Journal:
     filled(journal)
     return journal
+
+
+def test_entries_are_found_by_journalctls_letters(journal: Journal, settings_file: str, capsys: Output) -> None:
+    def seqs(*options: str) -> list[int]:
+        return [row["seq"] for row in rows(capsys, "journal", "list", *options, "--config", settings_file)]
+
+    assert seqs("-n", "2") == [6, 7]
+    assert seqs("-n", "2", "-r") == [7, 6]
+    assert seqs("-g", "number 3") == [3, 7]
+    assert seqs("-g", "NUMBER 3") == [], "an upper-case letter asks for itself"
+    assert seqs("-g", "^(delivered|pending)$", "-n", "2") == [3, 6]
+    assert seqs("-g", "delivered", "-n", "1") == [3]
+    assert seqs("--sink", "console") == [7]
+    assert seqs("--status", "FAILED", "--resource", OTHER_ARN, "--since", "1970-01-01T00:18:21") == [5, 6]
+    assert seqs("--status", "FAILED", "--until", "1970-01-01T00:18:21") == [4]
+    assert seqs("--parked", "--resource", ARN) == []
+    assert seqs("--parked", "-g", "environment/dns") == [4]
+    code, _, err = run(capsys, "journal", "list", "-g", "(", "--config", settings_file)
+    assert (code, "'(' is no regular expression" in err) == (2, True)
 
 
 def test_what_is_parked_is_listed_until_a_replay_has_delivered_it(

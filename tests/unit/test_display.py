@@ -12,22 +12,24 @@ import unicodedata
 import pytest
 from support.outboxes import STEERING, attempted, filled
 
-from proton_tf_agent import display, display_journal, drawing, status
+from proton_tf_agent import display, display_journal, display_overview, drawing, status
 from proton_tf_agent.domain.binding import Unbound
-from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
-from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Basis, Run, RunStatus
 from proton_tf_agent.journal import Journal, Recorded
+from proton_tf_agent.overview import overview
+from proton_tf_agent.selection import Scope
 
 # Every sequence rich may write: colours and styles, nothing that moves, erases or names anything.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DRAW = """
 import sys
-from proton_tf_agent import display, display_journal, status
+from proton_tf_agent import display, display_journal, display_overview, status
+from proton_tf_agent.overview import overview
+from proton_tf_agent.selection import Scope
 from proton_tf_agent.journal import Journal
 with Journal.open_existing(sys.argv[1]) as journal:
-    display.overview(status.overview(journal, True, 1200.0))
+    display_overview.overview(overview(journal, True, 1200.0), 1200.0)
     display.runs(status.run_rows(journal, 10))
     display_journal.entries(status.entries(journal, 100))
     for row in status.entries(journal, 100):
@@ -44,7 +46,7 @@ def journal(journal: Journal) -> Journal:
 
 
 def draw_everything(journal: Journal) -> None:
-    display.overview(status.overview(journal, True, 1200.0))
+    display_overview.overview(overview(journal, True, 1200.0), 1200.0)
     display.runs(status.run_rows(journal, 10))
     display_journal.entries(status.entries(journal, 100))
     for row in status.entries(journal, 100):
@@ -123,18 +125,6 @@ def test_nothing_is_said_to_be_nothing(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "nothing yet\nnothing yet\n"
 
 
-def test_the_overview_never_merges_whether_it_observes_and_whether_it_delivers(
-    journal: Journal, capsys: pytest.CaptureFixture[str]
-) -> None:
-    display.overview(status.overview(journal, False, 1200.0))
-    shown = capsys.readouterr().out
-    assert "proton-tf-agent stopped" in shown
-    assert "observing   1 open, 3 recorded" in shown
-    assert "delivering  degraded" in shown
-    assert "proton: 2 waiting for 98.0 s, 1 failing, next attempt 1970-" in shown
-    assert "parked      1: see `proton-tf-agent journal list --parked`" in shown
-
-
 def test_a_story_goes_from_evidence_to_the_last_attempt(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     display.story(*status.explain(journal, "run-1"))
     told = (
@@ -190,7 +180,7 @@ def test_a_run_that_waits_for_approval_says_since_when(journal: Journal, capsys:
     a_run(journal, Run("run-4", "/w/n", 1.0, status=RunStatus.PLANNED, awaits_approval=True))
     with journal.transaction():
         journal.put_evidence("run-4", "human_log", "/w/n/a.log", Fact(ApprovalAwaited()), None, 1095.0)
-    display.overview(status.overview(journal, True, 1200.0))
+    display_overview.overview(overview(journal, True, 1200.0), 1200.0)
     assert "waits for approval since 1970-01-01 00:18:15" in capsys.readouterr().out
     display.stories(status.explain(journal, "run-4"))
     assert "waits        for approval since 1970-01-01 00:18:15" in capsys.readouterr().out
@@ -220,36 +210,18 @@ def test_an_entry_is_shown_with_its_outputs(journal: Journal, capsys: pytest.Cap
     assert shown.count("attempt  1970-") == 2
 
 
-def test_a_sink_that_has_ended_is_said_in_one_sentence_with_what_to_do(
-    journal: Journal, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with journal.transaction():
-        journal.put_circuit("proton", Circuit(held_for=OutcomeKind.GONE, code="410", probes=7), 1100.0)
-        journal.put_circuit("audit", Circuit(held_for=OutcomeKind.UNAUTHENTICATED, code=STEERING, probes=2), 1100.0)
-    display.overview(status.overview(journal, True, 1200.0))
-    shown = capsys.readouterr().out
-    assert steering(shown) == set()
-    assert (
-        "proton answers as a retired service does (410) since 1970-01-01 00:18:20 UTC, asked 7 times: "
-        "everything is kept; "
-        "`replay --undelivered --from proton --sink NAME` carries it elsewhere\n"
-    ) in shown
-    assert "held up: there are no valid credentials, or the clock is off (" in shown
-    assert "audit: nothing waiting\n" in shown
-
-
 def test_what_is_parked_says_why_and_what_to_do_or_what_has_resolved_it(
     journal: Journal, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    display_journal.parked(status.parked_entries(journal))
+    display_journal.parked(status.entries_matching(journal, Scope(parked=True)))
     first, why, to_do = capsys.readouterr().out.splitlines()
     assert first == "#4 FAILED of environment/dns to proton parked (invalid)"
     assert why.endswith("even without message and outputs; since 1970-01-01 00:18:21 UTC, attempts: 2")
     assert to_do.startswith("    to do check the ARN")
     attempted(journal, journal.replay(journal.query("entry", seq=4)[0], 1200.0, "console"))
-    display_journal.parked(status.parked_entries(journal))
+    display_journal.parked(status.entries_matching(journal, Scope(parked=True)))
     assert capsys.readouterr().out == "nothing is parked\n"
-    display_journal.parked(status.parked_entries(journal, resolved=True))
+    display_journal.parked(status.entries_matching(journal, Scope(parked=True, resolved=True)))
     assert capsys.readouterr().out.endswith("    resolved #8 told it to console\n")
     (row, _) = status.entry_rows(journal, journal.query("entries_by_notification", notification_id="ntf-4"))
     display_journal.entry(row, [])

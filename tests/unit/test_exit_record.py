@@ -136,7 +136,7 @@ def test_what_is_no_record_is_refused_with_its_reason(content: bytes, why: str) 
     ["DecisionTaken", "StateWritten", "LockTaken", "ProcessExited", "HostRestarted", "Elapsed", "LogClosed", "x"],
 )
 def test_a_record_tells_only_what_terraform_prints(kind: str) -> None:
-    with pytest.raises(Malformed, match="nothing that Terraform says"):
+    with pytest.raises(Malformed, match="Terraform does not say"):
         exit_record.heard(exit_record.read(document(facts=[[kind, {}, None]]), ID))
 
 

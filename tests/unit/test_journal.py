@@ -131,7 +131,7 @@ def test_a_journal_that_does_not_exist_is_not_made_by_who_only_reads(journal_pat
 def test_a_journal_whose_making_was_interrupted_is_made_by_the_next_daemon_and_by_nobody_else(
     journal_path: str,
 ) -> None:
-    os.makedirs(os.path.dirname(journal_path))
+    os.makedirs(os.path.dirname(journal_path), mode=0o700)
     os.close(os.open(journal_path, os.O_CREAT | os.O_WRONLY, 0o600))
     with pytest.raises(JournalUnusable, match="there is no journal yet"):
         Journal.open_existing(journal_path)
@@ -147,7 +147,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_link_in_the_journals_place_is_not_followed_to_make_one(journal_path: str, tmp_path: Path) -> None:
-    os.makedirs(os.path.dirname(journal_path))
+    os.makedirs(os.path.dirname(journal_path), mode=0o700)
     os.symlink(tmp_path / "elsewhere", journal_path)
     with pytest.raises(AgentError):
         Journal.open_as_daemon(journal_path)
@@ -331,7 +331,7 @@ def test_a_version_that_no_agent_has_written_is_refused(old_journal: str) -> Non
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_database_of_somebody_else_is_refused_and_not_a_byte_of_it_changed(journal_path: str, mode: str) -> None:
-    os.makedirs(os.path.dirname(journal_path))
+    os.makedirs(os.path.dirname(journal_path), mode=0o700)
     on_disk(journal_path, f"PRAGMA journal_mode = {mode}")
     on_disk(journal_path, "CREATE TABLE precious (thing TEXT)")
     os.chmod(journal_path, 0o600)
@@ -342,7 +342,7 @@ def test_a_database_of_somebody_else_is_refused_and_not_a_byte_of_it_changed(jou
 
 
 def test_an_empty_database_with_somebody_elses_mark_is_refused(journal_path: str) -> None:
-    os.makedirs(os.path.dirname(journal_path))
+    os.makedirs(os.path.dirname(journal_path), mode=0o700)
     on_disk(journal_path, "PRAGMA application_id = 7")
     os.chmod(journal_path, 0o600)
     with pytest.raises(JournalUnusable, match="no journal of proton-tf-agent"):
@@ -351,7 +351,7 @@ def test_an_empty_database_with_somebody_elses_mark_is_refused(journal_path: str
 
 @pytest.mark.parametrize("content", [b"garbage", b"SQLite format 3\0" + bytes(40), bytes(5000), os.urandom(8192)])
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(journal_path: str, content: bytes) -> None:
-    os.makedirs(os.path.dirname(journal_path))
+    os.makedirs(os.path.dirname(journal_path), mode=0o700)
     Path(journal_path).write_bytes(content)
     os.chmod(journal_path, 0o600)
     with pytest.raises(JournalUnusable, match=journal_path):

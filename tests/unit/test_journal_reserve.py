@@ -15,7 +15,6 @@ from support.agents import Heard
 from support.outboxes import enqueued, notification, states
 from support.sinks import Accepting
 
-from proton_tf_agent import status
 from proton_tf_agent.domain.errors import JournalFull
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
@@ -23,6 +22,7 @@ from proton_tf_agent.journal import Journal, Part
 from proton_tf_agent.journal_file import is_marked_full
 from proton_tf_agent.journal_reserve import PIECE, ROLLBACK_JOURNAL
 from proton_tf_agent.journal_room import JournalRoom
+from proton_tf_agent.overview import overview
 from proton_tf_agent.relay import Relay
 
 PIECES = 16  # two of them for deliveries alone
@@ -175,12 +175,12 @@ def test_who_waits_is_seen_by_the_commands_beside_and_says_so_once(
         room.used_up()
         assert not room.has_returned()
     assert is_marked_full(journal.path)
-    assert status.overview(journal, True, 1.0)["degraded"] == "journal-full"
-    assert status.overview(journal, False, 1.0)["degraded"] is None, "whoever waited is gone"
+    assert overview(journal, True, 1.0)["degraded"] == "journal-full"
+    assert overview(journal, False, 1.0)["degraded"] is None, "whoever waited is gone"
     limit(journal, AMPLE)
     assert room.has_returned()
     assert not is_marked_full(journal.path)
-    assert status.overview(journal, True, 1.0)["degraded"] is None
+    assert overview(journal, True, 1.0)["degraded"] is None
     told = {"journal": journal.path, "part": "evidence"}
     assert log.lines() == [("journal.full", told), ("journal.recovered", told)]
     assert pieces(journal) == PIECES

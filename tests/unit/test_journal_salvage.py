@@ -317,6 +317,7 @@ def test_a_journal_that_is_gone_or_empty_is_begun_anew_with_a_warning(
 ) -> None:
     specimen.put(b"", specimen.lock if memory_is_sound else specimen.lock[:80] + b"?" + specimen.lock[81:])
     Path(specimen.path + "-journal").write_bytes(b"left behind")
+    os.chmod(specimen.path + "-journal", 0o600)
     if not is_there:
         os.unlink(specimen.path)
     told: Told = []

@@ -465,3 +465,15 @@ def test_a_run_goes_on_in_its_renamed_log_although_the_next_begins_in_one_of_its
         writer.write(b"".join(rest))
         scene.look("apply-1.log")
     assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.APPLIED]
+
+
+def test_every_look_is_a_step_and_so_is_every_piece_of_a_log_that_takes_many(scene: ObservedRoot) -> None:
+    """A long look that gets on must not pass for one that hangs."""
+    for name in ("a.log", "b.log", "c.log"):
+        scene.write(name, b"no log of Terraform's\n")
+    scene.look("a.log", "b.log", "c.log")
+    assert len(scene.steps) == 3
+    line = b'{"@level":"info","@message":"refreshing","type":"refresh_start","hook":{"resource":{"addr":"a.b"}}}\n'
+    scene.write("long.log", (LOGS / "apply_ok.log").read_bytes().splitlines(keepends=True)[0] + line * 100_000)
+    scene.look("long.log")
+    assert len(scene.steps) > 3 + 1

@@ -173,7 +173,7 @@ def test_names_are_included_and_excluded_by_name_or_glob() -> None:
         json.dumps({"document": json.dumps({"password": SECRET})}),
         json.dumps("hunter2%20%22quoted%22%20%3C%26%3E%20geheim"),
         json.dumps("aHVudGVyMiAicXVvdGVkIiA8Jj4gZ2VoZWlt"),
-        json.dumps("Basic " + "dXNlcjpodW50ZXIyICJxdW90ZWQiIDwmPiBnZWhlaW0="),
+        json.dumps("Header " + "dXNlcjpodW50ZXIyICJxdW90ZWQiIDwmPiBnZWhlaW0="),
         json.dumps(SECRET.encode().hex()),
         json.dumps('{"p":"hunter2 \\"quoted\\" \\u003c\\u0026\\u003e geheim"}'),
     ],

@@ -709,6 +709,63 @@ def test_no_foreign_text_is_kept_while_nobody_can_tell_what_is_sensitive(scene: 
     assert b"cannot log in" not in on_disk(scene.journal)
 
 
+def test_the_key_of_an_instance_is_a_value_and_not_kept(scene: Scene) -> None:
+    """No state marks it sensitive: Terraform takes no sensitive value for a key, but for one behind `nonsensitive`."""
+    log = log_with({}).replace(b'"addr":"', b'"addr":"module.x[\\"' + b"hunter2-the-key" + b'\\"].')
+    assert log.count(b"hunter2-the-key") > 3
+    scene.write("apply.log", log)
+    scene.absorb(scene.look("apply.log"))
+    assert scene.statuses()[-1] == "SUCCEEDED"
+    assert b"hunter2-the-key" not in on_disk(scene.journal)
+    assert "hunter2-the-key" not in repr(scene.told)
+
+
+@pytest.mark.parametrize("quoted", [SECRET, "AKIAIOSFODNN7EXAMPLE"])
+def test_what_redaction_has_missed_the_last_scan_finds(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, quoted: str
+) -> None:
+    """The text goes, the status is told, and the log says so without the text."""
+    for room in ("pipeline", "domain.notification"):
+        monkeypatch.setattr(f"proton_tf_agent.{room}.scrub", lambda text, _taint, _most=None: text)
+    scene.write("terraform.tfstate", SENSITIVE_STATE)
+    error = {"severity": "error", "summary": f"cannot log in with {quoted}", "detail": ""}
+    scene.write("apply.log", log_with({}, error))
+    scene.absorb(scene.look("apply.log"))
+    scene.close()
+    last = scene.sent()[-1]
+    assert (last.status, last.status_message) == ("FAILED", "The text of this message is withheld.")
+    (told,) = [told for told in scene.told if told.name == "notification.withheld"]
+    assert told.keys == {
+        "run_id": last.run_id, "directory": last.directory, "resource_arn": last.resource_arn, "status": "FAILED",
+    }  # fmt: skip
+
+
+def test_an_output_that_the_mapping_has_missed_the_last_scan_finds(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proton_tf_agent.domain.outputs.Taint.touches", lambda _taint, _text: False)
+    monkeypatch.setattr("proton_tf_agent.domain.outputs.is_credential", lambda _text: False)
+    outputs = {
+        "key": {"sensitive": False, "type": "string", "value": "AKIAIOSFODNN7EXAMPLE"},
+        "plain": {"sensitive": False, "type": "string", "value": "vpc-1"},
+    }
+    scene.write("apply.log", log_with(outputs))
+    scene.absorb(scene.look("apply.log"))
+    assert scene.sent()[-1].outputs == (("plain", "vpc-1"),)
+    assert [told.name for told in scene.told].count("notification.withheld") == 1
+
+
+def test_an_error_is_withheld_once_the_next_run_has_written_over_what_was_secret(scene: Scene) -> None:
+    """The agent was away: the state and its backup are those of the next run by now."""
+    error = {"severity": "error", "summary": "cannot log in with what-it-was-before", "detail": ""}
+    scene.write("apply.log", log_with({}, error), at=NOW - 100)
+    scene.write("terraform.tfstate", SENSITIVE_STATE, at=NOW - 50)
+    scene.absorb(scene.look("apply.log"))
+    scene.close()
+    assert "the error text is withheld" in scene.sent()[-1].status_message
+    assert b"what-it-was-before" not in on_disk(scene.journal)
+
+
 def test_of_outputs_that_are_not_told_the_journal_keeps_names_and_reasons_alone(
     tmp_path: Path, journal: Journal
 ) -> None:

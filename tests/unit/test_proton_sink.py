@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.proton import BARE, NEWER, REGION, WHOLE, clean_environment
 
+from proton_tf_agent.aws_client import DIRECT, Access
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.receiver import FaultKind, Receiver
@@ -97,8 +98,8 @@ def test_what_botocore_itself_refuses_is_invalid_and_never_leaves(receiver: Rece
 def without_credentials(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "credentials"))
+    monkeypatch.setenv("HOME", str(home))
+    (home / ".aws").mkdir()
 
 
 def test_missing_credentials_are_an_outcome_and_are_found_when_they_come(
@@ -108,7 +109,9 @@ def test_missing_credentials_are_an_outcome_and_are_found_when_they_come(
     before = receiver.requests
     assert fresh.send(WHOLE) == Outcome(K.UNAUTHENTICATED, "NoCredentialsError")
     assert receiver.requests == before
-    (tmp_path / "credentials").write_text("[default]\naws_access_key_id=AKIDEXAMPLE\naws_secret_access_key=secret\n")
+    (tmp_path / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id=AKIDEXAMPLE\naws_secret_access_key=secret\n"
+    )
     assert fresh.send(WHOLE).kind is K.UNAUTHENTICATED, "the chain is not walked at every attempt"
     monkeypatch.setattr(proton, "_RECONNECT_AFTER", 0.0)
     fresh.send(WHOLE)
@@ -129,14 +132,15 @@ def test_credentials_that_cannot_be_had_are_an_outcome(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh: ProtonSink, config: str, code: str
 ) -> None:
     without_credentials(monkeypatch, tmp_path)
-    (tmp_path / "config").write_text(config)
+    (tmp_path / ".aws" / "config").write_text(config)
     for _ in range(2):
         assert fresh.send(WHOLE) == Outcome(K.UNAUTHENTICATED, code)
 
 
-def test_a_profile_that_does_not_exist_is_an_outcome(monkeypatch: pytest.MonkeyPatch, fresh: ProtonSink) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "ghost")
-    assert fresh.send(WHOLE) == Outcome(K.UNAUTHENTICATED, "ProfileNotFound")
+def test_a_profile_that_does_not_exist_is_an_outcome(receiver: Receiver) -> None:
+    sink = ProtonSink("proton", REGION, receiver.url, access=Access(profile="ghost"))
+    assert sink.send(WHOLE) == Outcome(K.UNAUTHENTICATED, "ProfileNotFound")
+    sink.close()
 
 
 @pytest.mark.parametrize(("region", "code"), [("", "NoRegionError"), ("no such region", "InvalidRegionError")])
@@ -177,7 +181,8 @@ def test_without_an_endpoint_of_ours_it_is_awss_own(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     (tmp_path / "config").write_text("[default]\nendpoint_url=http://127.0.0.1:1\nregion=us-west-2\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    assert endpoint_of(ProtonSink("proton", REGION)) == PROTON
+    for access in (DIRECT, Access(config_file=str(tmp_path / "config"))):
+        assert endpoint_of(ProtonSink("proton", REGION, access=access)) == PROTON
 
 
 def test_a_planted_service_model_is_not_used(

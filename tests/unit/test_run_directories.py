@@ -209,7 +209,7 @@ def test_of_an_encrypted_state_nothing_is_told_and_nothing_is_known_to_be_harmle
     [
         ("", "the state is empty", True),
         ('{\n  "version": 4,\n  "outputs": {', "the state is torn or being written", False),
-        ('{"version": 3}\n', "the state is torn or being written", False),
+        ('{"version": 3}\n', "the state cannot be read: E_STATE_VERSION", False),
     ],
 )
 def test_a_state_that_is_not_whole_is_never_one_without_outputs(
@@ -244,6 +244,35 @@ def test_what_is_sensitive_in_a_state_of_doubtful_origin_is_kept_back_all_the_sa
     assert taint.known
     assert taint.touches(f"x {SECRET} y")
     assert taint.touches(f"x {SECRET}-before y")
+
+
+@pytest.mark.parametrize(
+    ("backup", "known"),
+    [(None, True), ("", True), ('{\n  "version": 4,\n  "outputs": {', False), (ENCRYPTED, False)],
+)
+def test_where_the_serial_before_cannot_be_read_nobody_can_tell_what_is_sensitive(
+    around: RunDirectories, here: Path, backup: str | None, known: bool
+) -> None:
+    write(here / "terraform.tfstate", state_with("one", secret=SECRET))
+    if backup is not None:
+        write(here / "terraform.tfstate.backup", backup)
+    taint = around.taint(a_run(here))
+    assert taint.known is known
+    assert taint.touches(SECRET)
+
+
+def test_of_a_state_that_was_written_since_the_run_not_all_is_known_that_was_sensitive(
+    around: RunDirectories, here: Path
+) -> None:
+    write(here / "terraform.tfstate", state_with("new", secret=SECRET), age=100)
+    write(here / "terraform.tfstate.backup", state_with("old", secret=SECRET + "-before"), age=100)
+    for until, known in ((None, True), (NOW, True), (NOW - 99, True), (NOW - HOUR, False)):
+        taint = around.taint(a_run(here), until)
+        assert taint.known is known
+        assert taint.touches(SECRET)
+    write(here / "terraform.tfstate", state_with("new"), age=100)
+    write(here / "terraform.tfstate.backup", state_with("old"), age=100)
+    assert around.taint(a_run(here), NOW - HOUR).known
 
 
 @pytest.mark.parametrize("name", ["s3_lockfile", "apply_partial_failure"])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
+from support.proton import Playback, http
 from support.stores import REGION, TABLE, Store
 
 from proton_tf_agent.domain.evidence import Output
@@ -230,3 +231,35 @@ def test_an_endpoint_of_the_environment_is_not_asked(scene: Scene, monkeypatch: 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert scene.content() == state("one")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        ("301 Moved Permanently", b"<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>"),
+        ("307 Temporary Redirect", b"<Error><Code>TemporaryRedirect</Code><Endpoint>evil.example</Endpoint></Error>"),
+        ("400 Bad Request", b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-north-1</Region></Error>"),
+    ],
+)
+def test_an_answer_sends_nobody_to_another_region_or_host(scene: Scene, status: str, body: bytes) -> None:
+    """Bad input 88: botocore would ask again in the region that a redirect names."""
+    store = Playback(http(status, body, "x-amz-bucket-region: eu-north-1", "Location: http://169.254.169.254/latest"))
+    try:
+        states = scene.states_of(replace(scene.allowed, endpoint_url=store.url))
+        assert scene.refusal(states=states).startswith("the state in S3 cannot be read: ")
+    finally:
+        store.close()
+    assert store.played == 1
+
+
+def test_of_an_error_no_more_is_read_than_an_error_can_be(scene: Scene) -> None:
+    """Bad input 88: a gigabyte behind a 500."""
+    store = Playback(b"x" * (1 << 20), times=64)
+    head = b"HTTP/1.1 500 Oops\r\nContent-Length: 1073741824\r\n\r\n"
+    store.answer = head + store.answer  # whatever is sent of it
+    try:
+        states = scene.states_of(replace(scene.allowed, endpoint_url=store.url))
+        assert scene.refusal(states=states).startswith("the state in S3 cannot be read: ")
+    finally:
+        store.close()
+    assert store.played < 64

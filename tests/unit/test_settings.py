@@ -22,6 +22,7 @@ from proton_tf_agent.domain.errors import Problem, SettingsInvalid
 from proton_tf_agent.domain.outputs import OutputMapping
 from proton_tf_agent.settings import (
     AllowSettings,
+    AwsSettings,
     BindSettings,
     JournalSettings,
     LogSettings,
@@ -110,9 +111,12 @@ def test_every_key_arrives(file: File) -> None:
         bind=(BindSettings("/srv/infra/network", ARN, ID),),
         outputs=OutputMapping(("vpc_*",), ("*_id",), {"vpc_id": "VpcId", "url": "Url"}),
         allow=AllowSettings(("arn:aws:proton:*:123456789012:*",)),
-        s3_state=(S3StateSettings("states", "eu-west-1", ("network/*",), "https://minio.example.com", "locks", 1.0),),
+        aws=AwsSettings("p", "/a/config", "/a/credentials", "/a/ca.pem", "http://proxy.example.com:3128"),
+        s3_state=(
+            S3StateSettings("states", "eu-west-1", ("network/*",), "https://minio.example.com", "locks", 1.0, "states"),
+        ),
         sink=(
-            SinkSettings("proton", "eu", "eu-west-1", "http://127.0.0.1:8790", 0.5, 30.0, True),
+            SinkSettings("proton", "eu", "eu-west-1", "http://127.0.0.1:8790", 0.5, 30.0, True, "deployments"),
             SinkSettings("console", "console"),
         ),
         run=RunSettings(120.0, 0.0, "succeed"),
@@ -146,6 +150,12 @@ vpc_id = "VpcId"
 url = "Url"
 [allow]
 resource_arns = ["arn:aws:proton:*:123456789012:*"]
+[aws]
+profile = "p"
+config_file = "/a/config"
+credentials_file = "/a/credentials"
+ca_bundle = "/a/ca.pem"
+proxy_url = "http://proxy.example.com:3128"
 [[s3_state]]
 bucket = "states"
 region = "eu-west-1"
@@ -153,6 +163,7 @@ keys = ["network/*"]
 endpoint_url = "https://minio.example.com"
 dynamodb_table = "locks"
 timeout = "1s"
+profile = "states"
 [[sink]]
 type = "proton"
 name = "eu"
@@ -161,6 +172,7 @@ endpoint_url = "http://127.0.0.1:8790"
 connect_timeout = "500ms"
 read_timeout = 30
 read_back = true
+profile = "deployments"
 [[sink]]
 type = "console"
 [run]
@@ -279,7 +291,8 @@ PROTON = '[[sink]]\ntype = "proton"\nregion = "eu-west-1"\n'
 BIND = '[[bind]]\ndirectory = "/b"\n'
 
 KNOWN_TABLES = (
-    "[journal], [[watch]], [[bind]], [outputs], [allow], [[s3_state]], [[sink]], [run], [scan], [spool], [log]"
+    "[journal], [[watch]], [[bind]], [outputs], [allow], [aws], [[s3_state]], [[sink]], [run], [scan], [spool], "
+    "[metrics], [log]"
 )  # fmt: skip
 # Text (a good [[watch]] follows it), and the where, what and hint of its only mistake.
 MISTAKES = [
@@ -930,7 +943,9 @@ def test_the_sample_file_names_every_key_and_works_with_all_of_them(file: File) 
     document = tomllib.loads(text)
     jsonschema.validate(document, schema())
     settings = file.load(text)
-    assert settings.sink[1] == SinkSettings("proton", "proton", "eu-west-1", "http://127.0.0.1:8790", 5.0, 20.0)
+    assert settings.sink[1] == SinkSettings(
+        "proton", "proton", "eu-west-1", "http://127.0.0.1:8790", 5.0, 20.0, profile="deployments"
+    )
     for table in TABLES:
         tables = document[table.name] if table.repeated else [document[table.name]]
         assert {name for one in tables for name in one} == {key.name for key in table.keys}
@@ -986,6 +1001,13 @@ rename = {{}}  # default
 [allow]
 resource_arns = ["arn:aws:proton:eu-west-1:*"]  # {file.path}:6
 
+[aws]
+# profile is not set  # default: the default one, after those of the environment
+# config_file is not set  # default: ~/.aws/config of the agent's user
+# credentials_file is not set  # default: ~/.aws/credentials of the agent's user
+# ca_bundle is not set  # default: those that botocore brings along
+# proxy_url is not set  # default: none
+
 # no [[s3_state]]
 
 [[sink]]
@@ -996,6 +1018,7 @@ region = "eu-west-1"  # default: the region of [allow] and [[bind]], if all of t
 connect_timeout = "5s"  # default
 read_timeout = "20s"  # default
 read_back = false  # default
+# profile is not set  # default: that of [aws]
 
 [run]
 settle = "10s"  # default
@@ -1008,6 +1031,10 @@ rescan = "30s"  # default
 [spool]
 path = "/var/spool/proton-tf-agent"  # default
 users = []  # default
+
+[metrics]
+# textfile is not set  # default: none is written
+# listen is not set  # default: nobody is answered
 
 [log]
 level = "info"  # default

@@ -301,6 +301,39 @@ def test_a_job_says_only_what_it_may(scene: Scene) -> None:
     assert not believe(4321, f"{scene.root.root}/link")
 
 
+def test_where_all_users_look_alike_none_of_them_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a user namespace (PrivateUsers= of systemd) whoever has no uid there owns what everybody else owns."""
+    mine, others = tmp_path / "mine", tmp_path / "others"
+    for directory in (mine, others):
+        directory.mkdir()
+    os.chown(others, 65534, 65534)
+    opener = SafeOpener([str(tmp_path)])
+    assert spool.believes(opener, [])(65534, str(others)), "here he is the user nobody"
+    monkeypatch.setattr(liveness, "unmapped_uid", lambda: 65534)
+    assert not spool.believes(opener, ["nobody"])(65534, str(others))
+    assert spool.believes(opener, [])(os.getuid(), str(mine))
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "unmapped"),
+    [
+        ("         0          0 4294967295\n", None),
+        ("         0          0          1\n       998        998          1\n", 4242),  # as PrivateUsers= does
+        ("0 100000 65536\n", 4242),
+        (None, 65534),
+    ],
+)
+def test_the_kernel_tells_whether_all_users_look_alike(
+    tmp_path: Path, uid_map: str | None, unmapped: int | None
+) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "sys" / "kernel").mkdir(parents=True)
+    (tmp_path / "sys" / "kernel" / "overflowuid").write_text("4242\n")
+    if uid_map is not None:
+        (tmp_path / "self" / "uid_map").write_text(uid_map)
+    assert liveness.unmapped_uid(str(tmp_path)) == unmapped
+
+
 def test_a_directory_goes_by_the_name_that_the_settings_use(tmp_path: Path) -> None:
     """Terragrunt works in a copy, and a root may be a link: the wrapper sees the one, and where the other leads."""
     (tmp_path / "real").mkdir()

@@ -332,6 +332,16 @@ def test_where_the_marks_themselves_make_no_sense_all_attributes_are_secret(mark
     assert secrets_of("raw", marks) == EVERYTHING
 
 
+@pytest.mark.parametrize("marks", ['[[{"type":"get_attr","value":"password"}]]', "[[]]", "7", '"password"', '{"a": 1}'])
+def test_marks_that_somebody_has_written_by_hand_are_seen(marks: str) -> None:
+    """In Terraform's layout but for the list, which stands in one line."""
+    instance = {"attributes": ATTRIBUTES, "sensitive_attributes": []}
+    content = written(BASE | {"resources": [{"instances": [instance]}]}, 2).decode()
+    assert content.count('"sensitive_attributes": []') == 1
+    disk = Disk(content.replace('"sensitive_attributes": []', f'"sensitive_attributes": {marks}').encode())
+    assert "s3cret-one" in (disk.secrets() or ())
+
+
 @pytest.mark.parametrize("marks", [None, []])
 def test_where_nothing_is_marked_nothing_is_secret(marks: Any) -> None:
     assert secrets_of("raw", marks) == set()

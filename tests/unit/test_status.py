@@ -11,7 +11,6 @@ from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, attempted, enqueued, fi
 
 from proton_tf_agent import status
 from proton_tf_agent.domain.binding import Unbound
-from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.errors import UsageInvalid
 from proton_tf_agent.domain.evidence import ApprovalAwaited, DecisionTaken, Fact
 from proton_tf_agent.domain.explanations import EXPLANATIONS
@@ -20,7 +19,8 @@ from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.retry import ACCEPTANCES
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
 from proton_tf_agent.journal import Journal, Recorded
-from proton_tf_agent.selection import find_entries
+from proton_tf_agent.overview import overview
+from proton_tf_agent.selection import Scope, find_entries
 
 NOW = 1200.0
 
@@ -33,41 +33,6 @@ def journal(journal: Journal) -> Journal:
 
 def seqs(rows: list[status.Row]) -> list[int]:
     return [row["seq"] for row in rows]
-
-
-def test_the_overview_says_what_is_open_what_waits_for_whom_and_what_is_parked(journal: Journal) -> None:
-    row = status.overview(journal, True, NOW)
-    assert (row["agent"], row["delivering"], row["journal"]) == ("running", "degraded", journal.path)
-    assert (row["runs_open"], row["runs_recorded"], row["parked"]) == (1, 3, 1)
-    console, proton = row["sinks"]
-    assert console == {
-        "sink": "console",
-        "verdict": "current",
-        "waiting": 1,
-        "failing": 0,
-        "suspect": 0,
-        "parked": 0,
-        "oldest_at": "1970-01-01T00:17:40.000Z",
-        "waiting_s": 140.0,
-        "next_attempt_at": None,
-        "held_for": None,
-        "held_since": None,
-        "probes": 0,
-        "code": None,
-    }
-    assert (proton["verdict"], proton["parked"], proton["suspect"]) == ("failing", 1, 0)
-    assert (proton["waiting"], proton["failing"], proton["waiting_s"]) == (2, 1, 98.0)
-    assert proton["next_attempt_at"] == status.iso(journal.query("entry", seq=5)[0]["due_at"])
-    assert [run["run_id"] for run in row["open"]] == ["run-2"]
-    assert [run["run_id"] for run in row["recent"]] == ["run-2", "run-1", "run-3"]
-
-
-def test_delivery_is_current_when_all_that_waits_has_not_failed(journal_path: str) -> None:
-    with Journal.open_as_daemon(journal_path + "2") as empty:
-        row = status.overview(empty, False, NOW)
-        assert (row["agent"], row["delivering"], row["sinks"], row["recent"]) == ("stopped", "current", [], [])
-        enqueued(empty, notification(1), notification(2, Status.FAILED))
-        assert status.overview(empty, False, NOW)["delivering"] == "current"
 
 
 def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(journal: Journal) -> None:
@@ -96,6 +61,11 @@ def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(jour
         "exit_status": None,
         "exit_signal": None,
         "job": None,
+        "told": [
+            {"sink": "console", "status": "SUCCEEDED", "state": "sending", "attempts": 1, "seq": 7},
+            {"sink": "proton", "status": "SUCCEEDED", "state": "delivered", "attempts": 2, "seq": 3},
+        ],
+        "last_evidence_at": "1970-01-01T00:17:40.000Z",
         "started_at": "1970-01-01T00:16:40.000Z",
         "ended_at": "1970-01-01T00:17:40.000Z",
     }
@@ -164,38 +134,19 @@ def test_an_entry_is_shown_as_it_was_told_and_as_it_stands(journal: Journal) -> 
 
 def test_the_last_entries_come_in_their_order(journal: Journal) -> None:
     assert seqs(status.entries(journal, 3)) == [5, 6, 7]
-    assert seqs(status.parked_entries(journal)) == [4]
-    assert seqs(status.entries_after(journal, 5)) == [6, 7]
-    assert status.entries_after(journal, 7) == []
-
-
-def test_a_sink_that_is_held_up_says_why_since_when_and_how_often_it_was_asked(journal: Journal) -> None:
-    gone = Circuit(held_for=OutcomeKind.GONE, code="410", probes=7, waited=6300.0)
-    with journal.transaction():
-        journal.put_circuit("proton", gone, 1100.0)
-        journal.put_circuit("audit", replace(gone, held_for=OutcomeKind.UNAUTHENTICATED, code=""), 1100.0)
-    audit, _, proton = status.overview(journal, True, NOW)["sinks"]
-    held = ("verdict", "held_for", "held_since", "probes", "code")
-    assert [proton[key] for key in held] == ["gone", "gone", "1970-01-01T00:18:20.000Z", 7, "410"]
-    assert [audit[key] for key in held] == ["held", "unauthenticated", "1970-01-01T00:18:20.000Z", 7, None]
-    assert (audit["waiting"], audit["waiting_s"]) == (0, None)
-
-
-def test_a_sink_that_is_held_up_is_enough_for_delivery_to_be_degraded(journal_path: str) -> None:
-    with Journal.open_as_daemon(journal_path + "2") as empty:
-        with empty.transaction():
-            empty.put_circuit("proton", Circuit(held_for=OutcomeKind.UNRESOLVABLE, probes=1), 1100.0)
-        assert status.overview(empty, True, NOW)["delivering"] == "degraded"
+    assert seqs(status.entries_matching(journal, Scope(parked=True))) == [4]
+    assert seqs(status.entries_matching(journal, Scope(after=5))) == [6, 7]
+    assert status.entries_matching(journal, Scope(after=7)) == []
 
 
 def test_what_a_replay_has_delivered_is_parked_no_more_and_says_by_what(journal: Journal) -> None:
     seq = journal.replay(journal.query("entry", seq=4)[0], NOW, "console")
-    assert status.overview(journal, True, NOW)["parked"] == 1
+    assert overview(journal, True, NOW)["parked"] == 1
     attempted(journal, seq)
-    overview = status.overview(journal, True, NOW)
-    assert (overview["parked"], [sink["parked"] for sink in overview["sinks"]]) == (0, [0, 0])
-    assert status.parked_entries(journal) == []
-    (row,) = status.parked_entries(journal, resolved=True)
+    row = overview(journal, True, NOW)
+    assert (row["parked"], [sink["parked"] for sink in row["sinks"]]) == (0, [0, 0])
+    assert status.entries_matching(journal, Scope(parked=True)) == []
+    (row,) = status.entries_matching(journal, Scope(parked=True, resolved=True))
     assert (row["seq"], row["state"], row["resolved_by"]) == (4, "parked", {"seq": 8, "sink": "console"})
 
 

@@ -89,6 +89,12 @@ def test_every_line_says_where_it_begins(log: Path, reader: Reader) -> None:
     assert b"".join(line for _, line in first) == content
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line_and_moves_no_other(log: Path, reader: Reader) -> None:
+    """Where a line begins is what runs are known by: the same whether lines are read one by one or all at once."""
+    log.write_bytes(b"\xef\xbb\xbffirst\nsecond\n\xef\xbb\xbfthird\n")
+    assert reader.look().lines == ((0, b"first\n"), (9, b"second\n"), (16, b"\xef\xbb\xbfthird\n"))
+
+
 def test_a_line_is_not_read_before_it_is_whole(log: Path, reader: Reader) -> None:
     log.write_bytes(b"")
     for byte in b"a line":

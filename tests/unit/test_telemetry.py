@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.outboxes import STEERING
 
-from proton_tf_agent.telemetry import configure, notify_systemd
+from proton_tf_agent.domain.errors import described
+from proton_tf_agent.telemetry import configure, notify_systemd, speak_for_all
 
 LIBRARIES = ("botocore", "boto3", "urllib3", "watchdog")
 
@@ -69,6 +72,7 @@ def test_journald_dates_lines_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         ("notification.parked", "warning"),
         ("watch.degraded", "warning"),
         ("agent.failed", "error"),
+        ("notification.withheld", "critical"),
     ],
 )
 def test_what_needs_a_person_stands_out(name: str, level: str) -> None:
@@ -88,6 +92,79 @@ def test_the_console_format_does_not_let_foreign_text_steer_the_terminal() -> No
     configure("info", "console", stream).tell("source.unreadable", {"path": STEERING, "reason": "E_IO"})
     assert stream.getvalue().count("\n") == 1
     assert stream.getvalue()[:-1].isprintable()
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "\u202egnp.exe", "\x9b2J", "a\u2028b", "\ud800", "\x1b]8;;http://x\x07"])
+def test_text_without_blanks_does_not_steer_it_either(text: str) -> None:
+    stream = io.StringIO()
+    configure("info", "console", stream).tell("source.unreadable", {"path": text, "reason": "E_IO"})
+    assert stream.getvalue()[:-1].isprintable()
+
+
+@pytest.fixture
+def process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:], root.level = handlers, level
+
+
+def speaking() -> io.StringIO:
+    """What a log says that speaks for the whole process."""
+    stream = io.StringIO()
+    speak_for_all(configure("debug", "json", stream))
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.usefixtures("process_as_it_was")
+def test_what_a_library_warns_of_is_a_line_like_any_other_and_holds_no_credential() -> None:
+    stream = speaking()
+    logging.getLogger("urllib3.connectionpool").warning("broken by %s\n\x1b[31m", "https://u:hunter2@host")
+    logging.getLogger("botocore.endpoint").debug("a whole body")
+    logging.getLogger("boto3").error("%d", "no number")
+    logging.getLogger("asyncio").warning("x" * 5000)
+    warned, mistaken, long = lines(stream)
+    assert (warned["event"], warned["level"], warned["library"]) == (
+        "library.warned", "warning", "urllib3.connectionpool",
+    )  # fmt: skip
+    assert warned["reason"] == "broken by https://u:[REDACTED]@host"
+    assert mistaken["reason"].startswith("TypeError at ")
+    assert len(long["reason"]) == 300
+
+
+@pytest.mark.usefixtures("process_as_it_was")
+def test_an_exception_that_nobody_has_caught_is_named_and_what_it_quotes_is_not() -> None:
+    stream = speaking()
+
+    def fail() -> None:
+        int("hunter2")
+
+    thread = threading.Thread(target=fail, name="relay")
+    thread.start()
+    thread.join()
+    try:
+        {}["hunter2"]
+    except KeyError:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    of_thread, of_program = lines(stream)
+    assert (of_thread["event"], of_thread["part"]) == ("thread.failed", "relay")
+    assert of_thread["reason"].startswith("ValueError at threading.py:")
+    assert (of_program["event"], of_program["level"]) == ("agent.failed", "error")
+    assert of_program["reason"].startswith("KeyError at test_telemetry.py:")
+    assert "hunter2" not in stream.getvalue()
+
+
+def test_the_systems_own_words_are_told() -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        open("/nowhere/hunter2", encoding="utf-8")  # noqa: SIM115
+    assert described(raised.value).startswith("FileNotFoundError: No such file or directory at test_telemetry.py:")
 
 
 def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:

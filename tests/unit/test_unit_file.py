@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proton_tf_agent import agent, cli, command_line, spool_directory
+from proton_tf_agent import agent, cli, command_line, health, relay, spool_directory
 from proton_tf_agent.domain.errors import JournalHeld, JournalUnusable, SettingsInvalid
 from proton_tf_agent.settings import JournalSettings, SpoolSettings
 
@@ -40,22 +40,27 @@ def unit() -> Sections:
 def test_it_is_a_unit_of_three_sections(unit: Sections) -> None:
     assert list(unit) == ["Unit", "Service", "Install"]
     repeated = {key for section in unit.values() for key, values in section.items() if len(values) > 1}
-    assert repeated <= {"SystemCallFilter", "ExecStartPre"}
+    assert repeated <= {"SystemCallFilter", "ExecReload"}
 
 
-@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecStartPre", "_config_validate")])
-def test_what_it_starts_exists_with_all_its_options(unit: Sections, key: str, command: str) -> None:
-    (line,) = [line for line in unit["Service"][key] if not line.startswith("+")]
-    program, *arguments = line.split()
-    assert program == "/opt/proton-tf-agent/bin/proton-tf-agent"
-    parsed = cli._parser().parse_args(arguments)
-    assert parsed.command is getattr(cli, command)
+@pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecReload", "_validate")])
+def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environment(
+    unit: Sections, key: str, command: str
+) -> None:
+    program, *arguments = unit["Service"][key][0].split()
+    assert program == "/opt/proton-tf-agent/bin/python"
+    assert arguments[:4] == ["-I", "-B", "-m", "proton_tf_agent"]
+    parsed = cli._parser().parse_args(arguments[4:])
+    assert parsed.command.__name__ == command
     assert parsed.config == command_line.DEFAULT_CONFIG
 
 
 def test_it_makes_the_spool_for_jobs_of_every_user_and_may_clear_it(unit: Sections) -> None:
     (made,) = [line for line in unit["Service"]["ExecStartPre"] if line.startswith("+")]
     path, user, group = SpoolSettings().path, unit["Service"]["User"][0], unit["Service"]["Group"][0]
+    assert len(unit["Service"]["ExecStartPre"]) == 1, (
+        "RestartPreventExitStatus= does not heed what fails before the start"
+    )
     assert made == f"+/usr/bin/install -d -m {spool_directory.MODE:o} -o {user} -g {group} {path}"
     assert unit["Service"]["ReadWritePaths"] == [f"-{path}"]
 
@@ -64,6 +69,17 @@ def test_it_waits_for_readiness(unit: Sections) -> None:
     service = unit["Service"]
     assert service["Type"] == ["notify"]
     assert service["NotifyAccess"] == ["main"]
+
+
+def test_a_reload_is_a_check_first_and_then_the_signal(unit: Sections) -> None:
+    assert unit["Service"]["ExecReload"][1:] == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_its_watchdog_leaves_time_for_every_wait_of_the_loops(unit: Sections) -> None:
+    """A loop hangs when it has not beaten for half of WatchdogSec=; until its first turns it may ask for more time."""
+    longest = max(health.EVERY_S, agent._ROOM_S, relay.TICK_S, relay.STOP_S, agent._STOP_S)
+    assert int(unit["Service"]["WatchdogSec"][0]) / 2 > longest
+    assert unit["Service"]["TimeoutStartSec"] == ["10min"]
 
 
 def test_it_starts_again_for_ever_unless_a_person_is_needed(unit: Sections) -> None:
@@ -92,17 +108,25 @@ def test_it_may_do_nothing_it_need_not(unit: Sections) -> None:
         assert service[key] == [""]
     for key in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "LockPersonality", "MemoryDenyWriteExecute"):
         assert service[key] == ["yes"]
-    assert (service["ProtectSystem"], service["ProtectHome"]) == (["strict"], ["read-only"])
+    assert (service["ProtectSystem"], service["ProtectHome"], service["ProtectProc"]) == (
+        ["strict"], ["read-only"], ["invisible"],
+    )  # fmt: skip
+    assert service["NoExecPaths"] == ["/"]
     assert "BindPaths" not in service
 
 
+def test_it_keeps_what_the_agent_reads(unit: Sections) -> None:
+    """Owners of files in the spool are compared by uid; the boot id is read from /proc/sys."""
+    assert not {"PrivateUsers", "ProcSubset"} & unit["Service"].keys()
+
+
 def test_systemd_has_nothing_to_say_against_it(tmp_path: Path) -> None:
-    """Where there is no systemd, the tests above have to do."""
+    """Where there is no systemd, the tests above have to do (and `tests/machine/test_service.py`, which brings one)."""
     analyse = shutil.which("systemd-analyze")
     text = UNIT.read_text("utf-8")
-    assert text.count("/opt/proton-tf-agent/bin/proton-tf-agent") == 2
+    assert text.count("=/opt/proton-tf-agent/bin/python ") == 2
     if analyse:
         copy = tmp_path / UNIT.name
-        copy.write_text(text.replace("/opt/proton-tf-agent/bin/proton-tf-agent", "/bin/true"))  # it must exist
+        copy.write_text(text.replace("/opt/proton-tf-agent/bin/python", "/bin/true"))  # it must exist
         said = subprocess.run([analyse, "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False)
         assert (said.returncode, said.stdout, said.stderr) == (0, "", "")

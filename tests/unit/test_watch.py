@@ -24,6 +24,15 @@ from proton_tf_agent.sources.watch import Touched, Watch, WatchedRoot
 DEADLINE_S = 20.0
 
 
+def test_every_directory_that_is_walked_is_a_step(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number}" / "net").mkdir(parents=True)
+    steps: list[None] = []
+    watch = Watch([WatchedRoot(str(tmp_path), ("*.log",))], threading.Event(), beat=lambda: steps.append(None))
+    watch.rescan({})
+    assert len(steps) == 41
+
+
 class Watching:
     """A watch over one root, and what it has told so far."""
 

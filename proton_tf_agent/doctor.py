@@ -1,0 +1,263 @@
+"""`doctor`: everything that must be right around the agent, looked at in one go; each finding with what mends it.
+
+Each check looks at one thing, changes nothing and never raises; what cannot be found out is `unknown`, never well. It
+sees what its user sees: run it as the agent's user (`sudo -u proton-tf-agent proton-tf-agent doctor`).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+
+from . import health
+from .assembly import make_sink
+from .domain.errors import AgentError
+from .domain.explanations import EXPLANATIONS
+from .domain.outbox import OutcomeKind
+from .journal_check import Depth, damage
+from .journal_file import is_held, is_marked_full
+from .settings import AwsSettings, Settings, SinkSettings, SpoolSettings, advice
+from .sinks import Reachable
+from .spool_directory import MODE as _SPOOL_MODE
+
+_INOTIFY = "/proc/sys/fs/inotify"
+_MOST_DIRECTORIES = 1_000_000
+_SPARE_BYTES = 64 << 20  # beside the reserve, for a journal to grow
+
+
+class Verdict(StrEnum):
+    """What a check comes to, from best to worst."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check has found. remedy: a command or what else to do; empty when nothing is to be done."""
+
+    check: str
+    verdict: Verdict
+    what: str
+    remedy: str = ""
+
+
+def examine(settings: Settings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Every check, one after the other: settings, user, roots, inotify, spool, journal, agent, sinks."""
+    yield from _settings(settings)
+    yield from _user(settings)
+    yield from _inotify(settings)
+    yield from _spool(settings)
+    yield from _journal(settings)
+    yield from _agent(settings, now())
+    for sink in settings.sink:
+        yield from _sink(sink, settings.aws)
+
+
+# --- settings, users, roots ---------------------------------------------------------------------------------------
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    """The settings have been read, so they are valid. Here are the roots, too."""
+    warnings = advice(settings)
+    for problem in warnings:
+        yield Finding("settings", Verdict.WARNING, f"{problem.where}: {problem.what}", problem.hint)
+    if not warnings:
+        yield Finding("settings", Verdict.OK, f"{settings.path}, {len(settings.watch)} roots that can be read")
+    for watch in settings.watch:
+        yield from _hidden(watch.path)
+
+
+def _hidden(root: str) -> Iterator[Finding]:
+    """Whether the service cannot see a root that we see: the unit has a /tmp of its own."""
+    real = os.path.realpath(root)
+    if any(f"{real}/".startswith(f"{hidden}/") for hidden in ("/tmp", "/var/tmp")):  # noqa: S108 - named, not used
+        remedy = "watch another directory, or `systemctl edit proton-tf-agent` and set PrivateTmp=no"
+        yield Finding("settings", Verdict.WARNING, f"{root}: a service with PrivateTmp=yes does not see it", remedy)
+
+
+def _user(settings: Settings) -> Iterator[Finding]:
+    directory = os.path.dirname(settings.journal.path)
+    try:
+        owner = os.stat(directory).st_uid
+    except OSError:
+        return
+    if owner != os.geteuid():
+        name = _name_of(owner)
+        remedy = f"sudo -u {shlex.quote(name)} proton-tf-agent doctor --config {shlex.quote(settings.path)}"
+        yield Finding("user", Verdict.WARNING, f"the journal is {name}'s, and you see with other eyes", remedy)
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def _inotify(settings: Settings) -> Iterator[Finding]:
+    """One watch for each directory; one instance for the whole agent."""
+    directories = sum(_directories_below(watch.path) for watch in settings.watch)
+    most = _number_in(f"{_INOTIFY}/max_user_watches")
+    if most is None:
+        yield Finding(
+            "inotify", Verdict.UNKNOWN, "its limits cannot be read", f"sysctl fs.inotify; wanted: {directories}"
+        )
+        return
+    what = f"{directories:,} directories to watch, of {most:,} that a user may"
+    if directories <= most // 2:
+        yield Finding("inotify", Verdict.OK, what)
+        return
+    wanted = max(2 * directories, most)
+    line = f"fs.inotify.max_user_watches={wanted}"
+    remedy = f"sysctl -w {line} && echo {line} > /etc/sysctl.d/60-proton-tf-agent.conf"
+    yield Finding("inotify", Verdict.WARNING if directories <= most else Verdict.PROBLEM, what, remedy)
+
+
+def _directories_below(root: str) -> int:
+    """How many there are, as far as they can be seen and counted."""
+    count, pending = 0, [root]
+    while pending and count < _MOST_DIRECTORIES:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                count += 1
+                pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
+    return count
+
+
+def _number_in(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+# --- spool and journal --------------------------------------------------------------------------------------------
+
+
+def _spool(settings: Settings) -> Iterator[Finding]:
+    path = settings.spool.path
+    make = f"install -d -m {_SPOOL_MODE:o} -o proton-tf-agent -g proton-tf-agent {shlex.quote(path)}"
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        is_default = path == SpoolSettings().path
+        remedy = make if is_default else "the agent makes it when it starts"
+        what = f"{path}: {error.strerror}; `exec` leaves no records"
+        yield Finding("spool", Verdict.WARNING, what, remedy)
+        return
+    if not stat.S_ISDIR(mode) or stat.S_IMODE(mode) != _SPOOL_MODE:
+        what = f"{path} has mode {stat.S_IMODE(mode):04o}: jobs could read or remove each other's records"
+        yield Finding("spool", Verdict.PROBLEM, what, make)
+    else:
+        yield Finding("spool", Verdict.OK, path)
+
+
+def _journal(settings: Settings) -> Iterator[Finding]:
+    path = settings.journal.path
+    directory = os.path.dirname(path)
+    if not os.path.exists(path):
+        yield Finding("journal", Verdict.UNKNOWN, f"{path}: there is none yet, or it cannot be seen", "start the agent")
+    else:
+        yield from _content(path)
+    yield from _modes(path)
+    try:
+        room = os.statvfs(directory if os.path.isdir(directory) else os.path.dirname(directory))
+    except OSError as error:
+        yield Finding("disk", Verdict.UNKNOWN, f"{directory}: {error.strerror}")
+        return
+    free = room.f_bavail * room.f_frsize
+    what = f"{free >> 20:,} MiB are free on the journal's disk"
+    if is_marked_full(path) and is_held(path):
+        yield Finding("disk", Verdict.PROBLEM, f"{what}, and the agent waits for more", f"make room below {directory}")
+    elif free < settings.journal.reserve + _SPARE_BYTES:
+        yield Finding("disk", Verdict.WARNING, what, f"make room below {directory}, or lower [journal] keep_bytes")
+    else:
+        yield Finding("disk", Verdict.OK, what)
+
+
+def _content(path: str) -> Iterator[Finding]:
+    try:
+        broken = damage(path, Depth.THOROUGH)
+    except AgentError as error:
+        problem = error.problems[0]
+        yield Finding("journal", Verdict.PROBLEM, f"{problem.where}: {problem.what}", problem.hint)
+        return
+    if broken:
+        remedy = "systemctl restart proton-tf-agent: it salvages what is whole; see `journal verify`"
+        yield Finding("journal", Verdict.PROBLEM, f"{path}: {broken}", remedy)
+    else:
+        yield Finding("journal", Verdict.OK, f"{path}: sound")
+
+
+def _modes(path: str) -> Iterator[Finding]:
+    for each, widest in ((os.path.dirname(path), 0o700), (path, 0o600)):
+        try:
+            mode = stat.S_IMODE(os.stat(each).st_mode)
+        except OSError:
+            continue
+        if mode & ~widest:
+            what = f"{each} has mode {mode:04o}: others may read what is kept"
+            yield Finding("journal", Verdict.PROBLEM, what, f"chmod {widest:04o} {shlex.quote(each)}")
+
+
+# --- agent and sinks ----------------------------------------------------------------------------------------------
+
+
+def _agent(settings: Settings, now: float) -> Iterator[Finding]:
+    if not is_held(settings.journal.path):
+        yield Finding("agent", Verdict.WARNING, "no agent is running", "systemctl start proton-tf-agent")
+        return
+    heard = health.last(settings.journal.path)
+    if heard is None or not health.is_fresh(heard, now):
+        remedy = "systemctl status proton-tf-agent; its last log lines say where it hangs"
+        yield Finding("agent", Verdict.PROBLEM, "an agent is running and says nothing of itself", remedy)
+        return
+    for problem in heard.problems:
+        yield Finding("agent", Verdict.PROBLEM, problem)
+    if not heard.problems:
+        yield Finding("agent", Verdict.OK, f"process {heard.pid}, version {heard.version}")
+
+
+def _sink(settings: SinkSettings, aws: AwsSettings) -> Iterator[Finding]:
+    """One request that changes nothing: when it is answered, name, route, certificate, clock, credentials are right."""
+    check = f"sink {settings.name}"
+    with closing(make_sink(settings, aws)) as sink:
+        if not isinstance(sink, Reachable):
+            yield Finding(check, Verdict.OK, "there is nobody to reach")
+            return
+        outcome = sink.try_out()
+    code = f" ({outcome.code})" if outcome.code else ""
+    if outcome.kind is OutcomeKind.ACCEPTED:
+        yield Finding(check, Verdict.OK, f"it is reached and takes our signature{code}")
+    elif outcome.kind is OutcomeKind.DENIED:
+        yield _denied(check, settings, code)
+    else:
+        why = EXPLANATIONS[outcome.kind]
+        yield Finding(check, Verdict.PROBLEM, f"{why.means}{code}", why.remedy)
+
+
+def _denied(check: str, settings: SinkSettings, code: str) -> Finding:
+    """It knows us, and this question is only asked with `read_back`; whether we may tell nobody can find out dry."""
+    what = f"it is reached and takes our signature; proton:GetDeployment is not allowed{code}"
+    if settings.read_back:
+        return Finding(check, Verdict.PROBLEM, what, "allow proton:GetDeployment, or set read_back = false")
+    return Finding(check, Verdict.OK, f"{what}, nor needed")
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """The worst of them."""
+    order = list(Verdict)
+    return max((finding.verdict for finding in findings), key=order.index, default=Verdict.OK)

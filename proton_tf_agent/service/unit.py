@@ -1,0 +1,42 @@
+"""The unit and its drop-in as text. Touches no file but the package's own copy of the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+NAME = "proton-tf-agent.service"
+USER = "proton-tf-agent"
+_PYTHON = "/opt/proton-tf-agent/bin/python"
+_EXECUTABLE = ("/usr", "/opt/proton-tf-agent")  # below these the unit lets programs be executed anyway
+_PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides; nothing is written there
+
+
+def unit(python: str, prefixes: Iterable[str]) -> str:
+    """The unit for an agent that this Python runs. prefixes: the directories where it and its libraries lie."""
+    text = (files(__package__) / NAME).read_text("utf-8").replace(_PYTHON, python)
+    extra = sorted({prefix for prefix in prefixes if not _is_below(prefix, _EXECUTABLE)})
+    (line,) = [line for line in text.splitlines() if line.startswith("ExecPaths=")]
+    return text.replace(line, " ".join((line, *extra)))
+
+
+def drop_in(groups: Sequence[str], watches: Sequence[str]) -> str:
+    """What a host needs beyond the unit: the groups that may read run directories, and a view of those below /tmp.
+    Empty when it needs nothing."""
+    lines = []
+    if groups:
+        lines += [
+            "# Whose files the agent may read, as far as these groups may.",
+            f"SupplementaryGroups={' '.join(groups)}",
+        ]
+    hidden = [watch for watch in watches if _is_below(watch, _PRIVATE)]
+    if hidden:
+        lines += [f"# Watched: {', '.join(map(ascii, hidden))}. It is read, never written.", "PrivateTmp=no"]
+    if not lines:
+        return ""
+    head = f"# Written by `proton-tf-agent service install`. What is yours belongs beside it: systemctl edit {USER}"
+    return "\n".join((head, "[Service]", *lines)) + "\n"
+
+
+def _is_below(path: str, directories: Iterable[str]) -> bool:
+    return any(f"{path}/".startswith(f"{directory}/") for directory in directories)

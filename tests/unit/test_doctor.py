@@ -1,0 +1,199 @@
+"""`doctor` finds what is wrong around an agent, says what mends it, and calls nothing well that it could not see."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.command_lines import Output, run
+from support.outboxes import STEERING, filled
+from support.proton import clean_environment
+
+from proton_tf_agent import health
+from proton_tf_agent.doctor import Finding, Verdict, examine, worst
+from proton_tf_agent.health import Health
+from proton_tf_agent.journal import Journal
+from proton_tf_agent.receiver import FaultKind, Receiver
+from proton_tf_agent.settings import load
+
+V = Verdict
+
+
+@pytest.fixture
+def proton(tmp_path: Path) -> Iterator[Receiver]:
+    with clean_environment(tmp_path), Receiver() as receiver:
+        yield receiver
+
+
+def found(settings_file: str, check: str) -> list[Finding]:
+    """What one check finds. Everything is looked at; nothing may raise."""
+    return [finding for finding in examine(load(settings_file)) if finding.check == check]
+
+
+def tell(settings_file: str, text: str) -> None:
+    with open(settings_file, "a") as file:
+        file.write(text)
+
+
+def sink_at(url: str, more: str = "") -> str:
+    return f'[[sink]]\ntype = "proton"\nregion = "eu-west-1"\nendpoint_url = "{url}"\n{more}'
+
+
+def test_a_journal_that_is_sound_and_an_agent_that_is_well_are_ok(journal: Journal, settings_file: str) -> None:
+    now = time.time()
+    health.put(journal.path, Health(4711, "1.2.3", now, now))
+    assert found(settings_file, "journal") == [Finding("journal", V.OK, f"{journal.path}: sound")]
+    assert found(settings_file, "agent") == [Finding("agent", V.OK, "process 4711, version 1.2.3")]
+    assert [one.verdict for one in found(settings_file, "disk")] == [V.OK]
+    assert [one.verdict for one in found(settings_file, "sink console")] == [V.OK]
+
+
+def test_an_agent_that_is_silent_or_sees_not_everything_is_a_problem(journal: Journal, settings_file: str) -> None:
+    (silent,) = found(settings_file, "agent")
+    assert (silent.verdict, "says nothing of itself" in silent.what) == (V.PROBLEM, True)
+    now = time.time()
+    health.put(journal.path, Health(1, "1", now, now, problems=("/w cannot be watched", "/v neither")))
+    assert [one.what for one in found(settings_file, "agent")] == ["/w cannot be watched", "/v neither"]
+
+
+def test_with_no_agent_it_says_how_to_start_one(settings_file: str) -> None:
+    (finding,) = found(settings_file, "agent")
+    assert (finding.verdict, finding.remedy) == (V.WARNING, "systemctl start proton-tf-agent")
+    (finding,) = found(settings_file, "journal")
+    assert finding.verdict is V.UNKNOWN
+
+
+@pytest.mark.parametrize("which", ["directory", "file"])
+def test_a_journal_that_others_may_read_comes_with_the_command_that_mends_it(
+    journal_path: str, settings_file: str, which: str
+) -> None:
+    with Journal.open_as_daemon(journal_path) as journal:
+        filled(journal)
+    path, mode = (os.path.dirname(journal_path), "0700") if which == "directory" else (journal_path, "0600")
+    os.chmod(path, 0o755)
+    remedies = [one.remedy for one in found(settings_file, "journal") if one.verdict is V.PROBLEM]
+    assert f"chmod {mode} {path}" in remedies
+
+
+def test_a_journal_that_is_damaged_is_a_problem(journal_path: str, settings_file: str) -> None:
+    with Journal.open_as_daemon(journal_path) as journal:
+        filled(journal)
+    with open(journal_path, "r+b") as file:
+        file.seek(4096)
+        file.write(bytes(8192))
+    (finding, *_) = found(settings_file, "journal")
+    assert (finding.verdict, "salvages" in finding.remedy) == (V.PROBLEM, True)
+
+
+def test_roots_that_are_not_there_or_that_the_service_would_not_see_are_warnings(
+    settings_file: str, tmp_path: Path
+) -> None:
+    tell(settings_file, f'[[watch]]\npath = "{tmp_path}/nowhere"\n[[watch]]\npath = "/tmp/of-all"\n')
+    said = [f"{one.what} {one.remedy}" for one in found(settings_file, "settings") if one.verdict is V.WARNING]
+    assert any("nowhere does not exist yet" in one for one in said)
+    assert any("/tmp/of-all: a service with PrivateTmp=yes does not see it" in one for one in said)
+
+
+def test_a_spool_in_which_jobs_could_read_each_others_records_is_a_problem(settings_file: str, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    tell(settings_file, f'[spool]\npath = "{spool}"\n')
+    (absent,) = found(settings_file, "spool")
+    assert absent.verdict is V.WARNING
+    spool.mkdir()
+    spool.chmod(0o777)
+    (wide,) = found(settings_file, "spool")
+    assert (wide.verdict, wide.remedy) == (
+        V.PROBLEM, f"install -d -m 3733 -o proton-tf-agent -g proton-tf-agent {spool}",
+    )  # fmt: skip
+    spool.chmod(0o3733)
+    assert found(settings_file, "spool") == [Finding("spool", V.OK, str(spool))]
+
+
+def test_directories_are_counted_against_the_kernels_limit(settings_file: str, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / "watched" / str(number) / "below").mkdir(parents=True)
+    (finding,) = found(settings_file, "inotify")
+    assert finding.what.startswith("41 directories to watch")
+
+
+@pytest.mark.parametrize(
+    ("fault", "read_back", "verdict", "said"),
+    [
+        (None, False, V.OK, "takes our signature (ResourceNotFoundException)"),
+        (FaultKind.ACCESS_DENIED, False, V.OK, "nor needed"),
+        (FaultKind.ACCESS_DENIED, True, V.PROBLEM, "proton:GetDeployment is not allowed"),
+        (FaultKind.EXPIRED_TOKEN, False, V.PROBLEM, "no valid credentials"),
+        (FaultKind.HTTP_503, False, V.PROBLEM, "cannot be reached"),
+    ],
+)
+def test_a_sink_is_asked_something_that_changes_nothing(
+    settings_file: str, proton: Receiver, fault: FaultKind | None, read_back: bool, verdict: Verdict, said: str
+) -> None:
+    tell(settings_file, sink_at(proton.url, f"read_back = {str(read_back).lower()}\n"))
+    if fault is not None:
+        proton.fail(fault, operation="GetDeployment")
+    (finding,) = found(settings_file, "sink proton")
+    assert (finding.verdict, said in f"{finding.what}") == (verdict, True), finding
+    assert bool(finding.remedy) == (verdict is V.PROBLEM)
+    assert proton.records() == ()
+    assert proton.requests == 1
+
+
+def test_the_worst_finding_decides() -> None:
+    assert worst([]) is V.OK
+    assert worst([Finding("a", V.UNKNOWN, ""), Finding("b", V.OK, "")]) is V.UNKNOWN
+    assert worst([Finding("a", V.PROBLEM, ""), Finding("b", V.WARNING, "")]) is V.PROBLEM
+
+
+# --- as a command -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_shows_each_finding_with_its_remedy_and_fails_for_a_problem(
+    journal: Journal, settings_file: str, capsys: Output
+) -> None:
+    code, out, _ = run(capsys, "doctor", "--config", settings_file)
+    assert code == 1
+    assert "problem  agent        an agent is running and says nothing of itself" in out
+    assert "→ systemctl status proton-tf-agent" in out
+    now = time.time()
+    health.put(journal.path, Health(1, "1", now, now))
+    code, out, _ = run(capsys, "doctor", "--json", "--config", settings_file)
+    assert code == 0
+    assert {json.loads(line)["check"] for line in out.splitlines()} >= {"settings", "journal", "disk", "sink console"}
+
+
+def test_a_bundle_tells_what_is_known_and_nothing_of_what_was_told(
+    journal: Journal, settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    filled(journal)
+    path = tmp_path / "bundle.tar.gz"
+    _, _, err = run(capsys, "doctor", "--bundle", str(path), "--config", settings_file)
+    assert f"{path}: look into it before you pass it on" in err
+    assert path.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(path) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive}
+        texts = {name: file.read().decode("ascii") for name, file in files.items() if file is not None}
+    assert {name.partition("/")[2] for name in texts} == {
+        "about.json", "agent.toml.txt", "doctor.jsonl", "entries.jsonl", "runs.jsonl", "status.json",
+    }  # fmt: skip
+    together = "".join(texts.values())
+    assert "vpc_id" in together
+    assert "vpc-3" not in together, "the value of an output"
+    assert "number 3" not in together, "a message"
+    assert STEERING not in together
+    code, _, err = run(capsys, "doctor", "--bundle", str(path), "--config", settings_file)
+    assert (code, "is there already" in err) == (1, True)
+
+
+def test_without_a_journal_a_bundle_says_why_it_has_none(settings_file: str, tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / "bundle.tar.gz"
+    run(capsys, "doctor", "--bundle", str(path), "--config", settings_file)
+    with tarfile.open(path) as archive:
+        why = archive.extractfile("proton-tf-agent/journal.txt")
+        assert why is not None
+        assert b"journal" in why.read()
