@@ -11,8 +11,12 @@ DEB_PYTHON ?= 3.11
 # What tests/machine starts: Debian's names.
 MACHINE_PACKAGES := debootstrap e2fsprogs mount strace systemd-container util-linux
 
+# What tests/fuzz/search.py searches: a target is a function of tests/support/fuzz_targets.py.
+FUZZ_TARGETS := json_log log tail state metadata lock exit_record output_json backend settings request redaction
+FUZZ_S ?= 300
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak check docs wheel deb bench clean
+.PHONY: help demo test e2e soak fuzz check docs wheel deb bench clean
 
 help:  ## print this help
 	@echo "proton-tf-agent: make TARGET"
@@ -31,6 +35,12 @@ e2e: $(VENV)/.installed-for-tests  ## run what needs root and programs of the ma
 soak: $(VENV)/.installed-for-tests  ## run every suite that has a long form, for hours
 	@tests/machine/install_packages $(MACHINE_PACKAGES)
 	PTFA_SOAK=1 $(BIN)/python -m pytest -n 2 $$(grep -rl --include='test_*.py' '^from support.soak import' tests)
+
+fuzz: $(VENV)/.installed-for-tests  ## search every reader of foreign input by coverage, FUZZ_S seconds each (needs atheris)
+	@$(PIP) install --only-binary atheris atheris \
+	  || { echo "make fuzz: atheris has no wheel for $$($(BIN)/python -V); nothing was searched" >&2; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "$$target"; $(BIN)/python tests/fuzz/search.py $$target $(FUZZ_S) || exit 1; done
 
 check: $(VENV)/.installed-for-tests  ## style, types and import contracts
 	$(BIN)/ruff check .
@@ -54,7 +64,7 @@ bench: $(VENV)/.installed-for-tests  ## measure against floors and peers in one 
 	$(BIN)/python -m bench --write docs/benchmarks.md
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
