@@ -241,6 +241,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     yield host
     host.close()
     remove_root(host.container.root)
+    shutil.rmtree(base)
 
 
 @pytest.fixture
