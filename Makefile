@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEB_PYTHON ?= 3.11
 
 # What tests/machine starts: Debian's names.
-MACHINE_PACKAGES := debootstrap e2fsprogs mount strace systemd-container util-linux
+MACHINE_PACKAGES := debootstrap e2fsprogs fish mount strace systemd-container util-linux zsh
 
 # What tests/fuzz/search.py searches: a target is a function of tests/support/fuzz_targets.py.
 FUZZ_TARGETS := json_log log tail state metadata lock exit_record output_json backend settings request redaction
@@ -48,8 +48,9 @@ check: $(VENV)/.installed-for-tests  ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/states.md, config/
+docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/states.md, config/, shell/
 	$(BIN)/python docs/generate_states.py > docs/states.md.new && mv docs/states.md.new docs/states.md
+	$(BIN)/python docs/generate_shell.py proton_tf_agent/shell
 	$(BIN)/proton-tf-agent config generate > config/agent.toml
 	$(BIN)/proton-tf-agent config schema > config/agent.schema.json
 

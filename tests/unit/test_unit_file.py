@@ -50,7 +50,7 @@ def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environm
     program, *arguments = unit["Service"][key][0].split()
     assert program == "/opt/proton-tf-agent/bin/python"
     assert arguments[:4] == ["-I", "-B", "-m", "proton_tf_agent"]
-    parsed = cli._parser().parse_args(arguments[4:])
+    parsed = cli.parser().parse_args(arguments[4:])
     assert parsed.command.__name__ == command
     assert parsed.config == command_line.DEFAULT_CONFIG
 
