@@ -5,15 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# The Python of the system a .deb is for.
+DEB_PYTHON ?= 3.11
+
 # What tests/machine starts: Debian's names.
-MACHINE_PACKAGES := e2fsprogs mount strace util-linux
+MACHINE_PACKAGES := debootstrap e2fsprogs fish mount strace systemd-container util-linux zsh
 
 # What tests/fuzz/search.py searches: a target is a function of tests/support/fuzz_targets.py.
 FUZZ_TARGETS := json_log log tail state metadata lock exit_record output_json backend settings request redaction
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak fuzz check docs wheel bench clean
+.PHONY: help demo test e2e soak fuzz check docs wheel deb bench clean
 
 help:  ## print this help
 	@echo "proton-tf-agent: make TARGET"
@@ -27,7 +30,7 @@ test: $(VENV)/.installed-for-tests check  ## install what tests need and run the
 
 e2e: $(VENV)/.installed-for-tests  ## run what needs root and programs of the machine; installs those with apt-get
 	@tests/machine/install_packages $(MACHINE_PACKAGES)
-	$(BIN)/python -m pytest -n 2 tests/machine
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/machine
 
 soak: $(VENV)/.installed-for-tests  ## run every suite that has a long form, for hours
 	@tests/machine/install_packages $(MACHINE_PACKAGES)
@@ -45,13 +48,17 @@ check: $(VENV)/.installed-for-tests  ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/states.md, config/
+docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/states.md, config/, shell/
 	$(BIN)/python docs/generate_states.py > docs/states.md.new && mv docs/states.md.new docs/states.md
+	$(BIN)/python docs/generate_shell.py proton_tf_agent/shell
 	$(BIN)/proton-tf-agent config generate > config/agent.toml
 	$(BIN)/proton-tf-agent config schema > config/agent.schema.json
 
 wheel: $(VENV)/.installed-for-tests  ## build dist/*.whl; the same sources give the same bytes
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+deb: wheel  ## build dist/*.deb for Debian 12 (DEB_PYTHON=3.12: Ubuntu 24.04)
+	packaging/build_deb dist/proton_tf_agent-*.whl $(DEB_PYTHON) $(PIP)
 
 bench: $(VENV)/.installed-for-tests  ## measure against floors and peers in one run, write docs/benchmarks.md
 	$(BIN)/python -m compileall -q proton_tf_agent  # as pip does with what it installs

@@ -217,14 +217,14 @@ class RunDirectories:
             return began
 
 
-def _as_of(reading: StateReading, until: float | None) -> Taint:
-    """What was sensitive in a state as long as a run was on that was over `until`, as far as that is known."""
-    rewritten = until is not None and reading.modified_at > until + _LAST_WORDS_S
-    return reading.taint.not_all() if rewritten and reading.taint else reading.taint
-
-
 def _regions(settings: Settings) -> frozenset[str]:
     """The regions of the resources that can be told at all; empty where a sink takes those of every region."""
     if any(sink.region is None for sink in settings.sink):
         return frozenset()
     return frozenset(sink.region for sink in settings.sink if sink.region is not None)
+
+
+def _as_of(reading: StateReading, until: float | None) -> Taint:
+    """What was sensitive in a state as long as a run was on that was over `until`, as far as that is known."""
+    rewritten = until is not None and reading.modified_at > until + _LAST_WORDS_S
+    return reading.taint.not_all() if rewritten and reading.taint else reading.taint

@@ -48,9 +48,9 @@ def read_state(opener: SafeOpener, path: str) -> StateReading:
     current, secrets = _read_one_state(opener, path)
     backup, previous = _read_one_state(opener, path + ".backup")
     everything = (*secrets, *previous)
-    known = current.taint.known and backup.taint.known
     if len(everything) > _MOST_SENSITIVE or sum(map(len, everything)) > _LONGEST_SENSITIVE:
         return replace(current, taint=Taint(known=False), secrets=everything)  # more than can be looked for
+    known = current.taint.known and backup.taint.known
     return replace(current, taint=Taint(everything, known), secrets=everything)
 
 

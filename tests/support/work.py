@@ -1,4 +1,4 @@
-"""How much work something is: a ratio of CPU seconds measured in turns, so that a busy machine disturbs both sides."""
+"""How much work something is, as a ratio of CPU seconds measured in turns: a busy machine disturbs both sides."""
 
 from __future__ import annotations
 
