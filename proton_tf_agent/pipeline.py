@@ -491,7 +491,8 @@ class _Batch:
         if isinstance(evidence, ev.CommandStarted):
             return replace(fact, evidence=_harmless(evidence))
         if isinstance(evidence, ev.StateWritten):
-            return replace(fact, evidence=replace(evidence, outputs=()))  # outputs are read when they are told
+            lineage = _word(evidence.lineage)  # a UUID where Terraform has written it
+            return replace(fact, evidence=replace(evidence, lineage=lineage, outputs=()))  # those are read when told
         return replace(fact, evidence=_bare(evidence))
 
     def _taint(self, run: Run) -> Taint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -718,6 +719,23 @@ def test_the_key_of_an_instance_is_a_value_and_not_kept(scene: Scene) -> None:
     assert scene.statuses()[-1] == "SUCCEEDED"
     assert b"hunter2-the-key" not in on_disk(scene.journal)
     assert "hunter2-the-key" not in repr(scene.told)
+
+
+def test_of_what_is_one_word_by_terraform_only_a_bounded_word_is_kept(scene: Scene) -> None:
+    """Lineage, versions and who holds a lock are foreign text like any other: no credential, nothing that acts."""
+    foreign = "AKIAIOSFODNN7EXAMPLE \x1b[31m" + "w" * 5000
+    lock = {"ID": "1", "Operation": foreign, "Who": foreign, "Version": foreign, "Created": "2026-11-22T10:00:00Z"}
+    scene.write(".terraform.tfstate.lock.info", json.dumps(lock | {"Operation": "OperationTypeApply"}).encode())
+    scene.absorb(scene.look(".terraform.tfstate.lock.info"))
+    os.unlink(f"{scene.directory}/.terraform.tfstate.lock.info")
+    scene.absorb(scene.look(".terraform.tfstate.lock.info"))
+    scene.write(
+        "terraform.tfstate", json.dumps({"version": 4, "serial": 1, "lineage": foreign, "outputs": {}}).encode()
+    )
+    scene.absorb(scene.look("terraform.tfstate"))
+    found = on_disk(scene.journal)
+    assert b"[REDACTED]" in found
+    assert not re.search(rb"AKIAIOSFODNN7EXAMPLE|\\u001b|w{300}", found)
 
 
 @pytest.mark.parametrize("quoted", [SECRET, "AKIAIOSFODNN7EXAMPLE"])

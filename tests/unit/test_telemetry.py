@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import steering
 from support.outboxes import STEERING
 
 from proton_tf_agent.domain.errors import described
@@ -94,11 +95,17 @@ def test_the_console_format_does_not_let_foreign_text_steer_the_terminal() -> No
     assert stream.getvalue()[:-1].isprintable()
 
 
-@pytest.mark.parametrize("text", ["\x1b[31m", "\u202egnp.exe", "\x9b2J", "a\u2028b", "\ud800", "\x1b]8;;http://x\x07"])
-def test_text_without_blanks_does_not_steer_it_either(text: str) -> None:
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("text", [*steering.STEERING, steering.NOT_UNICODE])
+def test_whatever_would_steer_a_terminal_is_one_printable_line_in_either_format(text: str, form: str) -> None:
+    """In a value with blanks and without, in a list, and in what a library says."""
     stream = io.StringIO()
-    configure("info", "console", stream).tell("source.unreadable", {"path": text, "reason": "E_IO"})
+    log = configure("info", form, stream)
+    log.tell("source.unreadable", {"path": text, "reason": text.replace(" ", ""), "names": [text], "word": text[3:-3]})
+    assert stream.getvalue().count("\n") == 1
     assert stream.getvalue()[:-1].isprintable()
+    if form == "json":
+        assert json.loads(stream.getvalue())["path"] == text
 
 
 @pytest.fixture
