@@ -55,8 +55,8 @@ from .unread import Unread
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
-_BATCH_FULL = 8  # looks that have left something: 4 MiB each
-_BATCHES_AT_ONCE = 4  # of one turn
+_BATCH_FULL = 2  # looks that have left something: a mebibyte each
+_BATCHES_AT_ONCE = 1  # before others have their turn
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 
 
@@ -142,11 +142,12 @@ class Observer:
             self._backlog.pop(look.path, None)
             if not look.closed:
                 self._closed_logs.discard(look.path)
-        self._go_on(looks.values(), [look for look in looks.values() if look.closed])
+        behind = self._begin(looks.values(), [look for look in looks.values() if look.closed])
         found = dict(islice(self._backlog.items(), _BATCH_FILES))
         for path in found:
             del self._backlog[path]
-        self._go_on(found.values(), found.values())
+        behind += self._begin(found.values(), found.values())
+        self._left = [*self._read(self._left, _BATCHES_AT_ONCE), *behind]
         self._probe(None if tick or rescan else looks | found)
         self._absorb_ends()
         # From now on: word of what was written since a closing comes with the next turn.
@@ -233,15 +234,17 @@ class Observer:
         looks = list(touched)
         self._read(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
 
-    def _go_on(self, touched: Iterable[Touched], ended: Iterable[Touched]) -> None:
-        """The same, for a while: what a very large log holds is read from turn to turn, and holds up its own directory
-        alone. ended: those of which it is to be asked whether they are complete."""
+    def _begin(self, touched: Iterable[Touched], ended: Iterable[Touched]) -> list[Touched]:
+        """Read what is new, for a while: a very large log is read on from turn to turn and holds up its own directory
+        alone. ended: those of which it is to be asked whether they are complete. Returns what must wait for such a
+        log."""
         looks = list(touched)
         fresh = {look.path: look for look in self._with_completeness(looks, list(ended))}
-        left = [fresh.pop(look.path, look) for look in self._left]
-        behind = [look for look in fresh.values() if _is_behind(look, left)]
+        self._left = [fresh.pop(look.path, look) for look in self._left]
+        behind = [look for look in fresh.values() if _is_behind(look, self._left)]
         first = [look for look in fresh.values() if look not in behind]
-        self._left = self._read([*first, *left, *behind], _BATCHES_AT_ONCE)
+        self._left += self._read(first, _BATCHES_AT_ONCE)
+        return behind
 
     def _read(self, looks: Sequence[Touched], batches: int | None = None) -> list[Touched]:
         """Returns what is left after so many batches."""

@@ -15,6 +15,8 @@ of them, which overflows it again, for ever. With the filter our own reads are s
 Why an overflow that repeats itself ends the observer: what watchdog does about an overflow, dropping every watch and
 adding it again, makes one IN_IGNORED for each directory. With more directories than the queue has places that is the
 next overflow, for ever. A new inotify instance starts with an empty queue.
+Why a directory in which too much happens is not listened to for a while: hints of all roots come through one queue, and
+one job can make a hundred thousand a second. It is looked through when it is listened to again (`listen_again`).
 Why watches are added by a walk of our own (`tree`): watchdog's follows whatever stands at a path by then, enters mounts
 that never answer and directories nobody wants, knows no limits, and ends in a RecursionError a thousand levels down.
 Why `dispatch` only adds to a set: an exception that leaves it ends watchdog's thread without a word.
@@ -29,10 +31,11 @@ import stat
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -69,6 +72,8 @@ _FILTER: list[type[FileSystemEvent]] = [
 _MAX_DIRECTORIES = 1000  # new directories that are looked at one by one; for more a rescan is less work
 _SETTLED_S = 1.0  # after which a new directory has its watch, or will not get one
 _REBUILD_REST_S = 15.0
+_STORM = 500  # notices of one branch in a second
+_DEAF_S, _LONGEST_DEAF_S = 1.0, 4.0  # how long nobody listens then: twice as long each time, up to that
 _OWN_LOG = "watchdog"
 
 
@@ -119,6 +124,10 @@ class Hints(FileSystemEventHandler):
                 self._directories.clear()
                 self._rescan = True
         self._wake.set()
+
+    def look_through(self, path: str) -> None:
+        """A directory is to be looked through as if it had just appeared."""
+        self._note_directory(path)
 
     def ask_rescan(self) -> None:
         """Somebody has to look at everything."""
@@ -200,6 +209,7 @@ class KernelWatch:
         self._overflows_healed = 0
         self._uncovered: list[str] = []
         self._rebuilt_at: dict[str, float] = {}
+        self._storms = _Storms(time.monotonic)
         self.is_blind = False
         logging.getLogger(_OWN_LOG).addHandler(self._own_log)
 
@@ -230,6 +240,17 @@ class KernelWatch:
         problems = [problem for root in roots if (problem := self._heal_root(root))]
         return problems or self._heal_uncovered()
 
+    def listen_again(self) -> None:
+        """Listen to the directories that were quiet for long enough, or not listened to, and have them looked through.
+        Call at every turn."""
+        for path in self._storms.over():
+            for root, watched in self._watched.items():
+                if path.startswith(f"{watched.real}/"):
+                    group = getattr(self._emitter_of(root), "_inotify", None)
+                    if isinstance(group, _Group):
+                        group.listen_again(os.fsencode(path))
+                    self._hints.look_through(root.rstrip("/") + path[len(watched.real) :])
+
     def uncovered(self, directories: Iterable[str]) -> None:
         """Directories that are there and, when somebody last looked, were not watched."""
         self._uncovered = list(directories)
@@ -241,7 +262,8 @@ class KernelWatch:
         if root is None or watches is None:
             return root is not None
         real = self._watched[root].real + directory[len(root.rstrip("/")) :]
-        return bool(watches.get(os.fsencode(real), -1) != -1)  # -1: inotify said EACCES, and watchdog took it for one
+        # -1: inotify said EACCES, and watchdog took it for one
+        return watches.get(os.fsencode(real), -1) != -1 or self._storms.is_deaf_to(real)
 
     # --- one observer ----------------------------------------------------------------------------------------
 
@@ -253,7 +275,7 @@ class KernelWatch:
         # Said on stderr, with a list of all watches, of a tree that appears faster than it is watched: harmless.
         warnings.filterwarnings("ignore", "Callback with id ", RuntimeWarning)
         try:
-            self._observer = _Observer(self._walk)
+            self._observer = _Observer(self._walk, self._storms)
             self._observer.start()
         except OSError as error:
             self._observer = None
@@ -268,11 +290,11 @@ class KernelWatch:
             observer.stop()
             observer.join(timeout=5)
 
-    def _walk(self, path: str) -> Iterator[Directory]:
+    def _walk(self, path: str, enter: Callable[[str, int], None] = lambda _path, _fd: None) -> Iterator[Directory]:
         """A directory and those below it, by the names they really have; watchdog's threads ask."""
         roots = [root for root in self._real_bounds if f"{path}/".startswith(root.rstrip("/") + "/")]
         for root in sorted(roots, key=len)[-1:]:
-            yield from walk(SafeOpener([self._real_bounds[root]]), root, path, lambda _path, _code: None)
+            yield from walk(SafeOpener([self._real_bounds[root]]), root, path, _tell_nobody, None, enter)
 
     # --- roots -----------------------------------------------------------------------------------------------
 
@@ -351,35 +373,113 @@ class KernelWatch:
         return problems
 
 
-Walk = Callable[[str], Iterator[Directory]]
+class Walk(Protocol):
+    """A directory and those below it; enter(path, descriptor) is called before each is listed."""
+
+    def __call__(self, path: str, enter: Callable[[str, int], None] = ..., /) -> Iterator[Directory]: ...
+
+
+def _tell_nobody(_path: str, _code: str) -> None:
+    """Rescans say what is not looked through."""
+
+
+class _Storms:
+    """Which directories too much happens in to be listened to; by the names they really have. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._second = 0
+        self._counts: Counter[str] = Counter()
+        self._deaf: dict[str, float] = {}
+        self._lasted: dict[str, float] = {}
+
+    def is_too_much(self, root: str, directory: str) -> bool:
+        """Count a notice of a directory below a root; whether it is one too many of its branch. From now on it is not
+        listened to, then."""
+        above = root.rstrip("/") + "/"
+        if not directory.startswith(above):
+            return False  # the root itself is always listened to
+        branch = directory[len(above) :].partition("/")[0]
+        now = self._clock()
+        with self._lock:
+            if int(now) != self._second:
+                self._second = int(now)
+                self._counts.clear()
+            self._counts[above + branch] += 1
+            if self._counts[above + branch] <= _STORM:
+                return False
+            lasts = min(self._lasted.get(directory, _DEAF_S / 2) * 2, _LONGEST_DEAF_S)
+            self._lasted[directory] = lasts
+            self._deaf[directory] = now + lasts
+        return True
+
+    def is_deaf_to(self, directory: str) -> bool:
+        """Whether a directory is not listened to."""
+        return directory in self._deaf
+
+    def over(self) -> list[str]:
+        """The directories to listen to again, each once."""
+        now = self._clock()
+        with self._lock:
+            over = [directory for directory, until in self._deaf.items() if until <= now]
+            for directory in over:
+                del self._deaf[directory]
+            if not self._deaf and not over:
+                self._lasted.clear()
+        return over
 
 
 class _Group(InotifyWatchGroup):
     """The watches of one root; where to add some, our own walk says."""
 
-    def __init__(self, walk: Walk, inotify: InotifyFD, watch: ObservedWatch, mask: Mask) -> None:
+    def __init__(self, walk: Walk, storms: _Storms, inotify: InotifyFD, watch: ObservedWatch, mask: Mask) -> None:
         self._walk = walk
+        self._storms = storms
         super().__init__(inotify, os.fsencode(watch.path), mask, watch.is_recursive)
 
+    def on_event(self, event: InotifyEvent) -> None:
+        """Pass it on, unless too much happens where it has happened."""
+        path = self._active_callbacks_by_watch.get(event.wd)
+        if path is None or not self._storms.is_too_much(os.fsdecode(self.path), os.fsdecode(path)):
+            super().on_event(event)
+            return
+        with self._lock:
+            if event.wd in self._active_callbacks_by_watch:
+                self._remove_callbacks([event.wd])
+
+    def listen_again(self, path: bytes) -> None:
+        """Watch a directory again, and what has appeared in it."""
+        with self._lock:
+            if self.is_active:
+                self._add_all_callbacks(path)
+
     def _add_all_callbacks(self, path: bytes) -> None:
-        for directory in self._walk(os.fsdecode(path)):
-            if len(self._active_callbacks_by_path) >= Limits().directories:
-                break
-            self._add(os.fsencode(directory.path), directory.fd)
+        """Watch first, list then: what comes in between is told twice, and never missed."""
+        asked = os.fsdecode(path)
+        failed: list[OSError] = []
+
+        def enter(directory: str, fd: int) -> None:
+            name = os.fsencode(directory)
+            is_known = name in self._active_callbacks_by_path and directory != asked
+            if not is_known and len(self._active_callbacks_by_path) < Limits().directories:
+                try:
+                    self._add(name, fd)
+                except OSError as error:
+                    failed.append(error)
+
+        for _ in self._walk(asked, enter):
             if not self.is_recursive:
                 break
         if path == self.path and path not in self._active_callbacks_by_path:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise failed[0] if failed else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _add(self, path: bytes, fd: int) -> None:
         """Watch the very directory that is open: its path may lead elsewhere by now."""
-        mask = Mask(self.event_mask & ~InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR)
-        try:
-            wd = self._inotify_fd.add_callback(f"/proc/self/fd/{fd}".encode(), mask, self._callback, self._id)
-        except OSError:
-            if path == self.path:
-                raise
+        if self._storms.is_deaf_to(os.fsdecode(path)):
             return
+        mask = Mask(self.event_mask & ~InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR)
+        wd = self._inotify_fd.add_callback(f"/proc/self/fd/{fd}".encode(), mask, self._callback, self._id)
         self._active_callbacks_by_path[path] = wd
         self._active_callbacks_by_watch[wd] = path
 
@@ -396,12 +496,14 @@ class _Group(InotifyWatchGroup):
 
 
 class _Emitter(InotifyEmitter):
-    def __init__(self, *args: Any, walk: Walk, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, walk: Walk, storms: _Storms, **kwargs: Any) -> None:
         self._walk = walk
+        self._storms = storms
         super().__init__(*args, **kwargs)
 
     def on_thread_start(self) -> None:
-        self._inotify = _Group(self._walk, self._inotify_fd, self.watch, self.get_event_mask_from_filter())
+        mask = self.get_event_mask_from_filter()
+        self._inotify = _Group(self._walk, self._storms, self._inotify_fd, self.watch, mask)
 
     def build_and_queue_event(self, event: GroupedInotifyEvent, *, full_events: bool = False) -> None:
         """Of a directory that was moved, tell of what lies in it now; everything else is watchdog's."""
@@ -421,9 +523,9 @@ class _Emitter(InotifyEmitter):
 
 
 class _Observer(InotifyObserver):
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, storms: _Storms) -> None:
         super().__init__()
-        self._emitter_class = partial(_Emitter, walk=walk)  # type: ignore[assignment]
+        self._emitter_class = partial(_Emitter, walk=walk, storms=storms)  # type: ignore[assignment]
 
 
 def _identity(root: str) -> tuple[int, int] | str:

@@ -75,11 +75,16 @@ class _Spent:
 
 
 def walk(
-    opener: SafeOpener, root: str, start: str, refuse: Refuse, limits: Limits | None = None
+    opener: SafeOpener,
+    root: str,
+    start: str,
+    refuse: Refuse,
+    limits: Limits | None = None,
+    enter: Callable[[str, int], None] = lambda _path, _fd: None,
 ) -> Iterator[Directory]:
     """start and the directories below it, without following links or entering `UNWATCHED_DIRECTORIES`.
 
-    root: the watched root that start is, or lies below.
+    root: the watched root that start is, or lies below. enter(path, descriptor) is called before a directory is listed.
     """
     limits = limits or Limits()
     root, start = (path.rstrip("/") or "/" for path in (root, start))
@@ -100,6 +105,7 @@ def walk(
             continue
         try:
             with opener.directory(path) as fd:
+                enter(path, fd)
                 found, is_cut = _entries(fd, limits.entries)
                 spent.branches[branch].entries += len(found)
                 if is_cut:

@@ -119,6 +119,7 @@ class Watch:
         Logs first: Terraform prints its `version` line before it takes the lock, so a run is known by its log
         whenever it has one.
         """
+        self._kernel.listen_again()
         taken = self._hints.take()
         self._new += taken.directories
         touched = [t for path, closed in taken.files.items() if (t := self._touched(path, closed)) is not None]

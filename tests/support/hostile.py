@@ -52,7 +52,8 @@ class Case:
     number: as in the catalogue ("7", "38b"). plant: puts it there and returns what ends it (a process or thread that
     goes on with it, modes that would keep a directory from being removed), or None. expects: the code with which the
     agent must report it (`source.unreadable`), empty where there is nothing to report; may: further codes that may be
-    seen, where that depends on who is faster. hinted: paths below the run directory that the kernel hints at.
+    seen, where that depends on who is faster. hinted: paths below the run directory that the kernel hints at;
+    only_asked: it does not, the code is for whoever asks for the path.
     succeeds: whether a run that has truly succeeded lies in it: Proton must hear of it all the same, and of no other
     case may it hear SUCCEEDED.
     """
@@ -63,6 +64,7 @@ class Case:
     expects: str = ""
     may: tuple[str, ...] = ()
     hinted: tuple[str, ...] = ()
+    only_asked: bool = False
     succeeds: bool = False
 
     def __str__(self) -> str:

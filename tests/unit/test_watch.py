@@ -137,6 +137,32 @@ def test_a_reader_that_has_died_is_replaced(watching: Watching, root: str) -> No
     watching.hears_of(write(f"{root}/after.log"))
 
 
+# --- storms -----------------------------------------------------------------------------------------------------
+
+
+def test_one_job_that_makes_a_storm_is_not_listened_to_for_a_while_and_nobody_else_notices(
+    watching: Watching, root: str
+) -> None:
+    os.makedirs(f"{root}/stormy/deep")
+    os.makedirs(f"{root}/calm")
+    watching.hears_of(write(f"{root}/stormy/first.log"))
+    storms = watching.watch._kernel._storms
+    until = time.monotonic() + DEADLINE_S
+    while not storms.is_deaf_to(f"{root}/stormy"):
+        assert time.monotonic() < until
+        os.rename(f"{root}/stormy/first.log", f"{root}/stormy/other.log")
+        os.rename(f"{root}/stormy/other.log", f"{root}/stormy/first.log")
+    watching.hears_of(write(f"{root}/calm/apply.log"))
+    path = write(f"{root}/stormy/unheard.log")
+    assert watching.heal() == [], "it counts as watched"
+    found: set[str] = set()
+    while storms.is_deaf_to(f"{root}/stormy") or path not in found:
+        assert time.monotonic() < until
+        found |= {look.path for look in (*watching.watch.take()[0], *watching.watch.scan_new())}
+        watching.wake.wait(0.05)
+    watching.hears_of(write(f"{root}/stormy/heard.log"))
+
+
 # --- the kernel's limits ----------------------------------------------------------------------------------------
 
 
