@@ -26,6 +26,7 @@ from .weight import LIGHT, is_heavy
 WHOLE_LIMIT = 16 << 20
 _FIRST_READ = 16 << 10
 _NEXT_KEY = b'\n  "resources": '
+_BEGINNING = b"{\n  "
 _END = b"\n}\n"
 _MARK = b'"sensitive_attributes"'
 _NOTHING_MARKED = re.compile(rb"\s*:\s*\[\s*\]")
@@ -93,7 +94,8 @@ def objection(read_at: ReadAt, size: int) -> str:
     try:
         document = _head_bytes(read_at, size) if size else b""
         if document is None:
-            large = size > WHOLE_LIMIT and _NEXT_KEY not in read_at(0, WHOLE_LIMIT)
+            is_ours = read_at(0, len(_BEGINNING)) == _BEGINNING
+            large = size > WHOLE_LIMIT and not (is_ours and _NEXT_KEY in read_at(0, WHOLE_LIMIT))
             return "E_TOO_LARGE" if large else "E_PARTIAL"
         if not document.strip():
             return "E_EMPTY"
@@ -163,6 +165,10 @@ def _head_bytes(read_at: ReadAt, size: int) -> bytes | None:
             return block[:at].rstrip().rstrip(b",") + b"}" if whole else None
         if length >= min(size, WHOLE_LIMIT):
             return block if whole_file else None
+        if not block.startswith(_BEGINNING):  # not Terraform's layout: whole or not at all
+            if size > WHOLE_LIMIT:
+                return None
+            length = WHOLE_LIMIT
         length = min(length * 4, size, WHOLE_LIMIT)
 
 
@@ -193,7 +199,7 @@ def _lists_secrets(read_at: ReadAt, size: int) -> bool:
     step, overlap = 1 << 20, len(_MARK) + _AHEAD
     for offset in range(0, size, step):
         block = read_at(offset, step + overlap)
-        if offset == 0 and not block.startswith(b"{\n  "):  # not Terraform's layout: parse and see
+        if offset == 0 and not block.startswith(_BEGINNING):  # not Terraform's layout: parse and see
             return True
         at = block.find(_MARK)
         while 0 <= at < step:  # what begins behind that begins in the next block

@@ -17,7 +17,7 @@ from proton_tf_agent.sources.states import PASSING
 
 from .enactors import moved
 from .facts import LOGS
-from .hostile import DEPLOYMENT_ID, Case, Ground
+from .hostile import DEPLOYMENT_ID, Case, Ground, Undo
 
 METADATA = ".proton/deployment-metadata.json"
 STATE = "terraform.tfstate"
@@ -52,9 +52,12 @@ def put(ground: Ground, name: str, content: bytes) -> Path:
     return path
 
 
-def begin(ground: Ground, log: list[str]) -> None:
-    """A run that is under way."""
-    (ground.directory / LOG).write_text("".join(log[:_OPEN]), "utf-8")
+def begin(ground: Ground, log: list[str]) -> Undo:
+    """A run that is under way; somebody has its log open until that is undone."""
+    file = open(ground.directory / LOG, "w", encoding="utf-8")  # noqa: SIM115
+    file.write("".join(log[:_OPEN]))
+    file.flush()
+    return file.close
 
 
 def go_on(ground: Ground, log: list[str]) -> None:
@@ -80,9 +83,9 @@ class Content(Case):
 def in_metadata(number: str, title: str, content: Callable[[str], bytes], refuses: str = "") -> Content:
     """Metadata of a run that is under way. content: makes them for the right ARN."""
 
-    def plant(ground: Ground) -> None:
+    def plant(ground: Ground) -> Undo:
         put(ground, METADATA, content(ground.resource_arn))
-        begin(ground, whole_log())
+        return begin(ground, whole_log())
 
     return Content(number, title, plant, refuses=refuses, mend=Ground.bind)
 
@@ -95,10 +98,10 @@ def in_document(number: str, title: str, document: Callable[[str], object], refu
 def in_state(number: str, title: str, content: bytes | Callable[[], bytes], expects: str = "") -> Content:
     """The state of a run that is under way."""
 
-    def plant(ground: Ground) -> None:
+    def plant(ground: Ground) -> Undo:
         ground.bind()
         put(ground, STATE, content() if callable(content) else content)
-        begin(ground, whole_log())
+        return begin(ground, whole_log())
 
     def mend(ground: Ground) -> None:
         put(ground, STATE, good_state())
@@ -109,10 +112,10 @@ def in_state(number: str, title: str, content: bytes | Callable[[], bytes], expe
 def in_lock(number: str, title: str, content: bytes, expects: str = "") -> Content:
     """The lock info of a run that is under way."""
 
-    def plant(ground: Ground) -> None:
+    def plant(ground: Ground) -> Undo:
         ground.bind()
         put(ground, LOCK, content)
-        begin(ground, whole_log())
+        return begin(ground, whole_log())
 
     return _reported(number, title, plant, expects, lambda ground: os.unlink(ground.directory / LOCK))
 
@@ -120,7 +123,7 @@ def in_lock(number: str, title: str, content: bytes, expects: str = "") -> Conte
 def _reported(
     number: str,
     title: str,
-    plant: Callable[[Ground], None],
+    plant: Callable[[Ground], Undo],
     code: str,
     mend: Callable[[Ground], object],
     hinted: tuple[str, ...] = (),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 
-from .hostile import DEPLOYMENT_ID, Case, Ground
+from .hostile import DEPLOYMENT_ID, Case, Ground, Undo
 from .hostile_content import Content, begin, in_document, in_metadata, metadata, whole_log
 
 _HERE = "arn:aws:proton:us-east-1:111122223333:"
 
 
-def _nothing(ground: Ground) -> None:
-    begin(ground, whole_log())
+def _nothing(ground: Ground) -> Undo:
+    return begin(ground, whole_log())
 
 
 CASES: tuple[Case, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from .facts import LOGS
-from .hostile import Case, Ground
+from .hostile import Case, Ground, Undo
 from .hostile_content import LOCK, LOG, STATE, Content, begin, good_state, in_state, put, whole_log, with_outputs
 
 _HUMAN = (LOGS.parent / "human" / "apply_creates.log").read_bytes()
@@ -15,11 +15,11 @@ def _changed(**members: object) -> bytes:
     return (json.dumps(json.loads(good_state()) | members, indent=2) + "\n").encode()
 
 
-def _serial_goes_back(ground: Ground) -> None:
+def _serial_goes_back(ground: Ground) -> Undo:
     ground.bind()
     put(ground, STATE + ".backup", _changed(serial=99, lineage="another"))
     put(ground, STATE, _changed(serial=1))
-    begin(ground, whole_log())
+    return begin(ground, whole_log())
 
 
 def _state_and_nothing_else(ground: Ground) -> None:
@@ -28,10 +28,10 @@ def _state_and_nothing_else(ground: Ground) -> None:
     put(ground, STATE, good_state())
 
 
-def _errored(ground: Ground) -> None:
+def _errored(ground: Ground) -> Undo:
     ground.bind()
     put(ground, "errored.tfstate", good_state())
-    begin(ground, whole_log())
+    return begin(ground, whole_log())
 
 
 def _stale_lock(ground: Ground) -> None:
