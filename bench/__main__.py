@@ -13,7 +13,7 @@ from .result import Line, markdown_table, plain_table
 
 ROWS = (
     "disk_to_wire", "state_outputs", "log_reading", "deployment_cost", "many_directories", "long_journal", "delivery",
-    "exec_cost",
+    "redaction", "exec_cost",
 )  # fmt: skip
 
 _HOW_TO_READ = """\

@@ -21,6 +21,7 @@ from .command_line import (
     CONFIG_VARIABLE,
     FAILED,
     INTERRUPTED,
+    SHELLS,
     Command,
     add,
     complain,
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (docs/commands.md)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     command: Command = parsed.command
     try:
         code = command(parsed)
@@ -179,6 +180,13 @@ def _exec(parsed: argparse.Namespace) -> int:
     return wrapper.run([*shim, "--", *parsed.words])
 
 
+def _shell(parsed: argparse.Namespace) -> int:
+    from importlib.resources import files
+
+    print(files("proton_tf_agent").joinpath("shell", parsed.form).read_text("utf-8"), end="")
+    return 0
+
+
 def _version(parsed: argparse.Namespace) -> int:
     print(json.dumps({"version": __version__}) if parsed.json else f"proton-tf-agent {__version__}")
     return 0
@@ -187,13 +195,14 @@ def _version(parsed: argparse.Namespace) -> int:
 # --- the parser ---------------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. Completions and the manual page are made of it, too (`docs/generate_shell.py`)."""
     reading = [with_config(), with_json()]
-    parser = argparse.ArgumentParser(
+    whole = argparse.ArgumentParser(
         prog="proton-tf-agent",
         description="Sees Terraform runs from outside and tells AWS Proton, or any other sink, what became of them.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
 
     add(commands, "run", _run, "the daemon", [with_config()])
     cli_health.add_commands(commands, reading)
@@ -231,8 +240,10 @@ def _parser() -> argparse.ArgumentParser:
 
     shown = add(commands, "demo", _demo, "the main job with a real Terraform, in a minute", [])
     shown.add_argument("--keep", action="store_true", help="leave the demo's directory behind")
+    shell = add(commands, "shell", _shell, "what bash, zsh, fish or man(1) need to know of the commands", [])
+    shell.add_argument("form", choices=SHELLS, metavar="FORM", help=", ".join(SHELLS))
     add(commands, "version", _version, "the version", [with_json()])
-    return parser
+    return whole
 
 
 if __name__ == "__main__":

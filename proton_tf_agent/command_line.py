@@ -26,6 +26,7 @@ CONFIG_VARIABLE = "PROTON_TF_AGENT_CONFIG"
 FAILED = 1
 PARTLY_DONE = 3
 INTERRUPTED = 130
+SHELLS = ("bash", "zsh", "fish", "man")  # for which `make docs` writes a file into shell/
 
 Command = Callable[[argparse.Namespace], int]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

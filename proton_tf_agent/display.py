@@ -75,6 +75,7 @@ def story(story: Story) -> None:
         _say("deployment", run["deployment_id"] or "none is known")
     else:
         _say("not bound", f"{run['unbound_reason']}: nothing is told")
+        _refusal(run["refusal"])
     _say("directory", f"{run['directory']}, workspace {run['workspace'] or 'unknown'}")
     ended = f", ended {clock(run['ended_at'])}" if run["ended_at"] else ", still under way"
     basis = f", by {run['basis']}" if run["basis"] else ""
@@ -95,6 +96,12 @@ def story(story: Story) -> None:
     console.print("  told" if story.entries else "  told         nothing")
     for told in story.entries:
         entry_told(told)
+
+
+def _refusal(refusal: Row | None) -> None:
+    """What a code means, and what to do."""
+    if refusal:
+        _say("", f"{refusal['means']}; {refusal['remedy']}")
 
 
 def _exit(run: Row) -> str:
@@ -163,6 +170,7 @@ def survey(row: Row) -> None:
         _say("deployment", row["deployment_id"] or "none is known")
     else:
         _say("not bound", f"{row['unbound_reason']}: nothing would be told")
+        _refusal(row["refusal"])
     _say("state", f"{row['backend']}, {row['state'] or 'its place is not known'}")
     for number, output in enumerate(row["outputs"]):
         told = f"withheld: {output['withheld']}" if output["withheld"] else f"told as {output['key']}"

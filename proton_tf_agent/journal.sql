@@ -277,11 +277,10 @@ FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
     AND since.seq > outbox.seq AND since.state <> 'superseded' AND since.replay_of IS NULL)
 ORDER BY seq DESC
 -- name: newer_deployment
--- A deployment of the resource that was first told behind the end of this one.
+-- A deployment of the resource that was first told behind the end of this one, whether that end was sent or not.
 SELECT newer.deployment_id FROM outbox AS ended CROSS JOIN outbox AS newer ON newer.resource_arn = ended.resource_arn
 WHERE ended.resource_arn = :resource_arn AND ended.deployment_id = :deployment_id AND ended.status <> 'IN_PROGRESS'
-  AND ended.state <> 'superseded' AND ended.replay_of IS NULL
-  AND newer.seq > ended.seq AND newer.deployment_id <> :deployment_id AND newer.replay_of IS NULL
+  AND ended.replay_of IS NULL AND newer.seq > ended.seq AND newer.deployment_id <> :deployment_id AND newer.replay_of IS NULL
   AND NOT EXISTS (SELECT 1 FROM outbox AS before WHERE before.resource_arn = :resource_arn
     AND before.deployment_id = newer.deployment_id AND before.seq < ended.seq AND before.replay_of IS NULL)
 LIMIT 1

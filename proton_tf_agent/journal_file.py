@@ -145,6 +145,8 @@ def _wide(path: str, *, is_directory: bool) -> Iterator[Problem]:
             yield Problem("what the journal keeps may not be a symbolic link", path, "put the file itself there")
             return
         mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode) and not is_directory:
+        return  # none of ours
     mode = stat.S_IMODE(mode)
     if mode & 0o077:
         what = "the journal's directory" if is_directory else "what the journal keeps"

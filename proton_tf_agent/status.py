@@ -21,6 +21,7 @@ from .domain.evidence import ApprovalAwaited
 from .domain.explanations import explain as explain_failure
 from .domain.notification import remedies
 from .domain.outbox import ACTIVE, EntryState, OutcomeKind
+from .domain.refusals import refusal_row
 from .domain.run import Basis, Run
 from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
@@ -51,6 +52,7 @@ def run_row(journal: Journal, recorded: Recorded) -> Row:
         "resource_arn": bound.resource_arn if bound else None,
         "deployment_id": bound.deployment_id if bound else None,
         "unbound_reason": None if isinstance(binding, Binding) else binding.reason,
+        "refusal": None if isinstance(binding, Binding) else refusal_row(binding.reason),
         "historic": run.historic,
         "silence": recorded.silence or None,
         "would_settle": list(remedies(run)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from .domain.binding import Unbound
 from .domain.outputs import OutputMapping, told_as
-from .domain.refusals import REFUSALS
+from .domain.refusals import REFUSALS, refusal_row
 from .domain.run import Run
 from .run_directories import RunDirectories, opener_of
 from .settings import Settings
@@ -33,7 +33,7 @@ def survey(settings: Settings, directory: str) -> Row:
     """One object of `explain DIRECTORY --json` (docs/commands.md)."""
     row: Row = {
         "directory": directory, "exists": os.path.isdir(directory), "watched_below": None, "logs": [],
-        "resource_arn": None, "deployment_id": None, "bound_by": None, "unbound_reason": None,
+        "resource_arn": None, "deployment_id": None, "bound_by": None, "unbound_reason": None, "refusal": None,
         "backend": None, "state": None, "outputs": [], "not_read": [], "unread": [],
     }  # fmt: skip
     watched = [root for root in settings.watch if f"{directory}/".startswith(root.path.rstrip("/") + "/")]
@@ -44,7 +44,7 @@ def survey(settings: Settings, directory: str) -> Row:
     found = RunDirectories(opener, settings).binding(Run("", directory, 0.0))
     row |= {"watched_below": root.path, "logs": list(root.logs)}
     if isinstance(found, Unbound):
-        row["unbound_reason"] = found.reason
+        row |= {"unbound_reason": found.reason, "refusal": refusal_row(found.reason)}
     else:
         row |= {"resource_arn": found.resource_arn, "deployment_id": found.deployment_id, "bound_by": found.source}
     configuration = configuration_of(opener, directory)

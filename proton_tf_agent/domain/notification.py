@@ -131,7 +131,7 @@ def without_exposed(notification: Notification, taint: Taint) -> Notification:
 
     Whatever was composed before, its status is told. That something is found here is a defect of ours.
     """
-    outputs = tuple(pair for pair in notification.outputs if not exposes(pair, taint))
+    outputs = tuple((key, value) for key, value in notification.outputs if not exposes([value], taint))
     omitted = tuple(pair for pair in notification.omitted if not exposes(pair, taint))
     exposed = exposes([notification.status_message], taint)
     if not exposed and len(outputs) == len(notification.outputs) and len(omitted) == len(notification.omitted):

@@ -89,6 +89,8 @@ REFUSALS: Mapping[str, Explanation] = {
 }
 
 
-def explain(reason: str | None) -> Explanation | None:
-    """The row of the code a reason begins with; None where it begins with none."""
-    return REFUSALS.get(code_in(reason or ""))
+def refusal_row(reason: str | None) -> dict[str, str] | None:
+    """What a reason that begins with a code comes to, as part of a row of the read model; None where it has no code."""
+    code = code_in(reason or "")
+    row = REFUSALS.get(code)
+    return {"code": code, "means": row.means, "remedy": row.remedy} if row else None

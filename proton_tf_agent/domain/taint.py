@@ -7,7 +7,7 @@ several. A value that is split up, hashed or encrypted is not found; nobody can 
 Promise: the work is linear in the length of the text and grows with the logarithm of the number of values. Every
 position is looked up by its next four characters; where a form begins with those, a binary search among such forms
 finds the longest that stands there. No form is longer than _LONGEST: longer ones are looked for in blocks. An automaton
-of all forms (Aho-Corasick) would save the search, and cost some hundred MB for ten thousand values.
+of all forms (Aho-Corasick) would save the search, and hold a node for every character of every form.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONG_ENOUGH = 6
 _MIN_BITS_PER_CHARACTER = 1.5  # a short value is a secret only if it looks like one
 _LONGEST = 512
 _BLOCK = 256
-_MOST_CHARACTERS = 2 << 20  # of all values: more cannot be looked for within the memory an agent has
+_MOST_CHARACTERS = 1 << 20  # of all values: more cannot be looked for within the memory an agent has
 
 # Values that say nothing by themselves: shredding every "true" of a text would protect nobody.
 _COMMON = frozenset({
@@ -49,13 +49,15 @@ class Taint:
     def __init__(self, values: Iterable[str] = (), known: bool = True) -> None:
         forms: set[str] = set()
         room = _MOST_CHARACTERS
-        for value in {value for value in values if _is_secret(value)}:
+        for value in dict.fromkeys(filter(_is_secret, values)):
             room -= len(value)
             if room < 0:
                 known = False
                 break
-            for form in _forms(value):
-                forms.update((form,) if len(form) <= _LONGEST else _blocks(form))
+            forms.update(_forms(value))
+        for form in [form for form in forms if len(form) > _LONGEST]:
+            forms.remove(form)
+            forms.update(_blocks(form))
         self.known = known
         self._buckets, self._reach, self._shorter = _sorted_by_head(forms)
 
@@ -160,8 +162,12 @@ def _sorted_by_head(
         if within:
             shorter[form] = tuple(within)
         within.append(form)
-        buckets.setdefault(form[:_KEY_LENGTH], []).append(form)
-    return buckets, {key: max(map(len, bucket)) for key, bucket in buckets.items()}, shorter
+        key = form[:_KEY_LENGTH]
+        if key in buckets:
+            buckets[key].append(form)
+        else:
+            buckets[key] = [form]
+    return buckets, {key: len(max(bucket, key=len)) for key, bucket in buckets.items()}, shorter
 
 
 def _masked(text: str, spans: Iterator[tuple[int, int]]) -> str:
@@ -211,19 +217,51 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _ESCAPED_IN_JSON = re.compile(r'[^ !#-\[\]-~]|[<>&"]')
 _UNICODE_ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
 
+_IN_URL = re.compile(r"://[^/\s:@]{0,128}+:([^@\s/]{1,256}+)@")
+# What a secret in a store says beside the password, and a policy beside its conditions: outputs tell it all the time.
+_HARMLESS = frozenset({
+    "action", "apiversion", "arn", "database", "dbclusteridentifier", "dbinstanceidentifier", "dbname", "effect",
+    "endpoint", "engine", "host", "hostname", "id", "kind", "name", "port", "principal", "region", "resource", "server",
+    "sid", "type", "url", "user", "username", "version",
+})  # fmt: skip
+
 
 def _forms(value: str) -> Iterator[str]:
     yield from _encoded(value)
     trimmed = value.strip()
     if trimmed != value and len(trimmed) >= _KEY_LENGTH:  # a file's value without its final newline
         yield from _encoded(trimmed)
+    for part in _parts(value):
+        yield from _encoded(part)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """What of a value is secret by itself: each line of a PEM or a script, a password in a URL, and what stands in a
+    document under a name that is not that of something harmless."""
     lines = value.splitlines()
-    if len(lines) < 2:
-        return
-    for line in map(str.strip, lines):  # each line of a PEM or a script gives the rest away
-        if len(line) >= _LONG_ENOUGH and line != value and not line.startswith("-----"):
-            yield line
-            yield json.dumps(line, ensure_ascii=False)[1:-1]
+    if len(lines) > 1:
+        for line in map(str.strip, lines):
+            if len(line) >= _LONG_ENOUGH and line != value and not line.startswith("-----"):
+                yield line
+    if "://" in value:
+        yield from filter(_is_secret, (match[1] for match in _IN_URL.finditer(value)))
+    if value[:1] in ("{", "["):
+        try:
+            yield from filter(_is_secret, _leaves(json.loads(value, parse_int=str, parse_float=str)))
+        except (ValueError, RecursionError):
+            return
+
+
+def _leaves(value: object, name: str = "") -> Iterator[str]:
+    if isinstance(value, str):
+        if name.lower() not in _HARMLESS:
+            yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, name)
 
 
 def _encoded(value: str) -> Iterator[str]:
@@ -249,16 +287,19 @@ def _encoded(value: str) -> Iterator[str]:
 
 def _escaped(value: str) -> Iterator[str]:
     """As strings of JSON; and as strings of a document that is itself a string of one."""
-    for text in (json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]):
-        for form in (text, text.translate(_ESCAPED_BY_GO)):
-            yield form
-            yield _raised(form)
-            yield json.dumps(form, ensure_ascii=False)[1:-1]
+    text = json.dumps(value, ensure_ascii=False)[1:-1]
+    texts = (text,) if value.isascii() else (text, json.dumps(value)[1:-1])
+    for form in {form for text in texts for form in (text, text.translate(_ESCAPED_BY_GO))}:
+        yield form
+        if "\\" in form:
+            yield form.replace("\\", "\\\\").replace('"', '\\"')
+            if "\\u" in form:
+                yield _raised(form)
 
 
 def _raised(text: str) -> str:
     """With the hex digits of its escapes in upper case."""
-    return _UNICODE_ESCAPE.sub(lambda match: "\\u" + match[0][2:].upper(), text) if "\\u" in text else text
+    return _UNICODE_ESCAPE.sub(lambda match: "\\u" + match[0][2:].upper(), text)
 
 
 def _base64(raw: bytes) -> Iterator[str]:

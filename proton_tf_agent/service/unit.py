@@ -8,16 +8,19 @@ from importlib.resources import files
 NAME = "proton-tf-agent.service"
 USER = "proton-tf-agent"
 _PYTHON = "/opt/proton-tf-agent/bin/python"
-_EXECUTABLE = ("/usr", "/opt/proton-tf-agent")  # below these the unit lets programs be executed anyway
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides; nothing is written there
 
 
 def unit(python: str, prefixes: Iterable[str]) -> str:
     """The unit for an agent that this Python runs. prefixes: the directories where it and its libraries lie."""
     text = (files(__package__) / NAME).read_text("utf-8").replace(_PYTHON, python)
-    extra = sorted({prefix for prefix in prefixes if not _is_below(prefix, _EXECUTABLE)})
-    (line,) = [line for line in text.splitlines() if line.startswith("ExecPaths=")]
-    return text.replace(line, " ".join((line, *extra)))
+    lines = text.splitlines(keepends=True)
+    places = [at for at, line in enumerate(lines) if line.startswith("NoExecPaths=")]
+    closed = [word.removeprefix("-") for at in places for word in lines[at].strip().partition("=")[2].split()]
+    opened = sorted({prefix for prefix in prefixes if _is_below(prefix, closed)})
+    if opened:
+        lines.insert(places[-1] + 1, f"ExecPaths={' '.join(opened)}\n")
+    return "".join(lines)
 
 
 def drop_in(groups: Sequence[str], watches: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from .safe_open import OpenFile, SafeOpener, Unreadable
 from .states import MAX_STATE, is_locked
 from .tail import Tail
 from .watch import Touched
-from .weight import is_heavy
+from .weight import LIGHT, is_heavy
 
 MAX_UNREAD = 1 << 30  # bytes of a log that nobody has read: Terraform writes no such log, and reading it takes minutes
 _DAY_S = 86_400.0
@@ -72,7 +72,7 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
 
 def _too_large(new: Tail) -> str:
     """Whether a line was too much to be read; the lines around it are."""
-    return "E_TOO_LARGE" if new.given_up or any(is_heavy(line) for _, line in new.lines) else ""
+    return "E_TOO_LARGE" if new.given_up or any(len(line) > LIGHT and is_heavy(line) for _, line in new.lines) else ""
 
 
 def _said_at(file: OpenFile) -> float | None:

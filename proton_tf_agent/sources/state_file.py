@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from ..domain.evidence import Output
-from .weight import is_heavy
+from .weight import LIGHT, is_heavy
 
 WHOLE_LIMIT = 16 << 20
 _FIRST_READ = 16 << 10
@@ -93,7 +93,8 @@ def objection(read_at: ReadAt, size: int) -> str:
     try:
         document = _head_bytes(read_at, size) if size else b""
         if document is None:
-            return "E_TOO_LARGE" if size > WHOLE_LIMIT and read_at(size - len(_END), len(_END)) == _END else "E_PARTIAL"
+            large = size > WHOLE_LIMIT and _NEXT_KEY not in read_at(0, WHOLE_LIMIT)
+            return "E_TOO_LARGE" if large else "E_PARTIAL"
         if not document.strip():
             return "E_EMPTY"
         if is_heavy(document):
@@ -107,8 +108,17 @@ def objection(read_at: ReadAt, size: int) -> str:
     except msgspec.ValidationError as error:
         return "E_STATE_VERSION" if str(error).endswith("`$.version`") else "E_SCHEMA"
     except msgspec.DecodeError as error:
-        return "E_PARTIAL" if str(error) == _TRUNCATED else "E_JSON"
+        return _end_or_character(document or b"") if str(error) == _TRUNCATED else "E_JSON"
     return "E_PARTIAL" if head.version == 4 else "E_STATE_VERSION"
+
+
+def _end_or_character(document: bytes) -> str:
+    """msgspec takes half of a surrogate pair for the end of the input."""
+    try:
+        json.loads(document if len(document) <= LIGHT else b"")
+        return "E_UTF8"
+    except (ValueError, RecursionError):
+        return "E_PARTIAL"
 
 
 def _head(read_at: ReadAt, size: int) -> _Head | None:

@@ -22,6 +22,7 @@ from support.agents import AgentThread, settings_for
 from support.facts import LOGS
 from support.watching import bind_directory
 
+from proton_tf_agent.environment import drop_what_is_not_taken
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.receiver import Receiver, Record
 
@@ -71,6 +72,12 @@ class Lines:
         return self._lines
 
 
+def _plain_environment() -> dict[str, str]:
+    environ = {k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
+    drop_what_is_not_taken(environ)
+    return environ
+
+
 class Daemon:
     """`proton-tf-agent run` as a process of its own."""
 
@@ -85,8 +92,7 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
-            | {"NOTIFY_SOCKET": "@" + name, "PYTHONFAULTHANDLER": "1"},
+            env=_plain_environment() | {"NOTIFY_SOCKET": "@" + name, "PYTHONFAULTHANDLER": "1"},
         )
         self.told = Lines(self.process.stdout)
         self.log = Lines(self.process.stderr)

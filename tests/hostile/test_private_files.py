@@ -104,6 +104,7 @@ def test_a_link_in_the_place_of_a_file_is_refused_and_not_followed(
 
 def test_the_files_of_others_in_the_directory_are_nobodys_business(journal_path: str) -> None:
     Path(os.path.dirname(journal_path), "notes.txt").write_text("")
+    os.mkdir(journal_path + ".spool")
     Journal.open_as_daemon(journal_path).close()
 
 

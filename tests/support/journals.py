@@ -52,7 +52,12 @@ def taken_up(path: str, told: Told | None = None) -> Journal:
 def rows_in(path: str) -> dict[str, dict[object, Row]]:
     """Every row of every table by its key, read by SQLite whatever it is."""
     with Store.open_to_verify(path) as journal:
-        return {
-            table: {row[0]: tuple(row) for row in journal.query_undecoded(f"verify_{table}", at=first, limit=-1)}
-            for table, first in ((t, -1 if t in ("evidence", "outbox", "attempt") else "") for t in TABLES)
-        }
+        return rows_of(journal)
+
+
+def rows_of(journal: Store) -> dict[str, dict[object, Row]]:
+    """The same of one that is open."""
+    return {
+        table: {row[0]: tuple(row) for row in journal.query_undecoded(f"verify_{table}", at=first, limit=-1)}
+        for table, first in ((t, -1 if t in ("evidence", "outbox", "attempt") else "") for t in TABLES)
+    }

@@ -31,7 +31,8 @@ def began_at(log: bytes) -> float:
 class ObservedRoot:
     """A watched root with one run directory, an observer that turns when the test says so, and a real journal."""
 
-    def __init__(self, base: Path, journal: Journal) -> None:
+    def __init__(self, base: Path, journal: Journal, settings: Settings | None = None) -> None:
+        """settings: what may be spoken for; any ARN unless they say so."""
         self.root = str(base / "watched")
         self.directory = f"{self.root}/net"
         os.makedirs(self.directory)
@@ -43,7 +44,7 @@ class ObservedRoot:
         self.spool = Spool(str(base / "spool"), believes(opener, ()))
         os.mkdir(self.spool.path)
         self.watch = Watch([WatchedRoot(self.root, ("*.log",))], threading.Event())
-        settings = Settings(allow=AllowSettings(("arn:aws:proton:*",)))
+        settings = settings or Settings(allow=AllowSettings(("arn:aws:proton:*",)))
         surroundings = RunDirectories(opener, settings, spool=self.spool)
         proton = Addressee("proton", lambda _notification: True, lambda _notification: "")
         self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)

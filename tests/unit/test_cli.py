@@ -32,7 +32,7 @@ HEAVY = ("boto3", "botocore", "hcl2", "watchdog", "structlog")
 
 def every_command(parser: argparse.ArgumentParser | None = None, words: tuple[str, ...] = ()) -> Iterator[Any]:
     """(words, parser) of every command, groups left out."""
-    parser = parser or cli._parser()
+    parser = parser or cli.parser()
     groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     if not groups:
         yield words, parser

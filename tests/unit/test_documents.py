@@ -89,11 +89,11 @@ def documented_commands() -> dict[tuple[str, ...], str]:
 
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
-    assert {words for words, _ in commands(cli._parser())} == documented_commands().keys()
+    assert {words for words, _ in commands(cli.parser())} == documented_commands().keys()
 
 
 @pytest.mark.parametrize(
-    ("words", "parser"), [pytest.param(*found, id=" ".join(found[0])) for found in commands(cli._parser())]
+    ("words", "parser"), [pytest.param(*found, id=" ".join(found[0])) for found in commands(cli.parser())]
 )
 def test_every_option_is_documented_and_every_documented_one_exists(
     words: tuple[str, ...], parser: argparse.ArgumentParser

@@ -950,3 +950,15 @@ TestOutbox = Outbox.TestCase
 TestOutbox.settings = hypothesis_settings(
     max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_what_is_deleted_is_overwritten_on_disk(tmp_path: Path) -> None:
+    """`secure_delete`: a page that is free again does not keep what it held."""
+    path = tmp_path / "kept" / "journal.db"
+    run = Run("run-1", "/w", 1000.0, error_summary="deleted-long-ago " * 500, log_path="/w/deleted-long-ago.log")
+    with Journal.open_as_daemon(str(path)) as journal, journal.transaction():
+        journal.put_run(Recorded(run, Unbound("")))
+    assert path.read_bytes().count(b"deleted-long-ago") > 100
+    with Journal.open_as_daemon(str(path)) as journal, journal.transaction():
+        journal.delete_run("run-1")
+    assert b"deleted-long-ago" not in path.read_bytes()

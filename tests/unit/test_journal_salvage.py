@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from support.agents import with_journal
-from support.journals import TABLES, Row, Told, directory_in_memory, fill, rows_in, taken_up
+from support.journals import TABLES, Row, Told, directory_in_memory, fill, rows_in, rows_of, taken_up
 from support.outboxes import OTHER_ARN, attempted, enqueued, notification, states
 from support.soak import rounds
 
@@ -32,6 +32,7 @@ from proton_tf_agent.journal_verify import rot
 PAGE = 4096
 SEED = 20261125
 PARTS = rounds(2, 8)  # that may be tried at once
+STEP = rounds(251, 1)  # of the bits of the whole file every so manieth
 FLIPS = rounds(40, 0)  # of each page; 0: every bit of every page
 
 
@@ -162,6 +163,40 @@ def test_no_flipped_bit_changes_data_unnoticed_or_costs_another_row_than_its_own
     bits = bits[part::PARTS]
     salvaged = sum(bool(told_of(judge(specimen, specimen.flipped(*bit)), "journal.salvaged")) for bit in bits)
     assert salvaged >= 1000 // PARTS
+
+
+@pytest.mark.timeout(rounds(300, 7200))
+@pytest.mark.parametrize("part", range(PARTS))
+def test_whatever_bit_of_the_file_is_flipped_no_row_is_read_otherwise_without_verifying_noticing(
+    specimen: Specimen, part: int
+) -> None:
+    """Every bit in a soak, so the file is kept in memory: what an agent then makes of it, the test above asks."""
+    changed = 0
+    for number in range(part, len(specimen.data) * 8, PARTS * STEP):
+        data = specimen.flipped(*divmod(number, 8))
+        with in_memory(data) as journal:
+            is_changed = read_from(journal) != specimen.rows
+        if is_changed:
+            changed += 1
+            with in_memory(data) as journal:
+                assert any(rot(journal)), f"bit {number % 8} of byte {number // 8}"
+    assert changed > len(specimen.data) // (PARTS * STEP) // 4, "hardly any bit is of a row"
+
+
+def in_memory(data: bytearray) -> Store:
+    """A journal of these bytes, opened to be verified."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.deserialize(bytes(data))
+    return Store(":memory:", connection, None, lambda _failure: None)
+
+
+def read_from(journal: Store) -> dict[str, dict[object, Row]] | None:
+    """What SQLite reads; None when it cannot."""
+    try:
+        return rows_of(journal)
+    except AgentError:
+        return None
 
 
 def test_rot_that_only_opening_it_meets_is_salvaged_too(specimen: Specimen) -> None:

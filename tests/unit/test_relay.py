@@ -13,6 +13,7 @@ import pytest
 from support.agents import DEADLINE_S, Heard
 from support.outboxes import ARN, DEPLOYMENT, OTHER_ARN, attempted, enqueued, notification, row_of, states
 
+from proton_tf_agent.aws_client import Access
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.retry import settle
@@ -403,8 +404,7 @@ def test_credentials_that_appear_on_disk_are_used_without_a_restart_and_cost_the
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     file = tmp_path / "credentials"
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    sink = ProtonSink("proton", "eu-west-1", receiver.url)
+    sink = ProtonSink("proton", "eu-west-1", receiver.url, access=Access(credentials_file=str(file)))
     told = [notification(1, FAILED), notification(2, FAILED, OTHER_ARN)]
     try:
         with relaying(journal, sink, told=told, clock=time.time, ticks=time.monotonic, scale=0.2) as (_, log):

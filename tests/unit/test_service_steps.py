@@ -187,9 +187,13 @@ def test_the_unit_that_is_installed_is_the_one_of_the_house() -> None:
     moved = unit.unit("/opt/pipx/venvs/proton-tf-agent/bin/python", ("/opt/pipx/venvs/proton-tf-agent", "/usr"))
     assert "/opt/proton-tf-agent/bin" not in moved
     changed = set(moved.splitlines()) - set(text.splitlines())
-    assert {line.partition("=")[0] for line in changed} == {"ExecStart", "ExecReload", "ExecPaths"}
-    (paths,) = (line for line in moved.splitlines() if line.startswith("ExecPaths="))
-    assert paths.split()[-1] == "/opt/pipx/venvs/proton-tf-agent"
+    assert {line.partition("=")[0] for line in changed} == {"ExecStart", "ExecReload"}
+
+
+def test_a_python_where_nothing_else_may_be_executed_is_let_be_executed() -> None:
+    moved = unit.unit("/srv/tools/agent/bin/python", ("/srv/tools/agent", "/usr", "/srvs"))
+    lines = moved.splitlines()
+    assert lines[lines.index("ExecPaths=/srv/tools/agent") - 1].startswith("NoExecPaths=")
 
 
 @pytest.mark.parametrize(

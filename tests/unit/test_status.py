@@ -49,6 +49,7 @@ def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(jour
         "resource_arn": ARN,
         "deployment_id": DEPLOYMENT,
         "unbound_reason": None,
+        "refusal": None,
         "historic": False,
         "silence": None,
         "would_settle": [],

@@ -40,7 +40,7 @@ def unit() -> Sections:
 def test_it_is_a_unit_of_three_sections(unit: Sections) -> None:
     assert list(unit) == ["Unit", "Service", "Install"]
     repeated = {key for section in unit.values() for key, values in section.items() if len(values) > 1}
-    assert repeated <= {"SystemCallFilter", "ExecReload"}
+    assert repeated <= {"SystemCallFilter", "ExecReload", "NoExecPaths"}
 
 
 @pytest.mark.parametrize(("key", "command"), [("ExecStart", "_run"), ("ExecReload", "_validate")])
@@ -50,7 +50,7 @@ def test_what_it_starts_exists_with_all_its_options_and_python_heeds_no_environm
     program, *arguments = unit["Service"][key][0].split()
     assert program == "/opt/proton-tf-agent/bin/python"
     assert arguments[:4] == ["-I", "-B", "-m", "proton_tf_agent"]
-    parsed = cli._parser().parse_args(arguments[4:])
+    parsed = cli.parser().parse_args(arguments[4:])
     assert parsed.command.__name__ == command
     assert parsed.config == command_line.DEFAULT_CONFIG
 
@@ -97,7 +97,6 @@ def test_it_leaves_time_for_requests_under_way(unit: Sections) -> None:
 def test_its_directories_are_those_of_the_defaults(unit: Sections) -> None:
     service = unit["Service"]
     assert f"/var/lib/{service['StateDirectory'][0]}" == os.path.dirname(JournalSettings().path)
-    assert f"/etc/{service['ConfigurationDirectory'][0]}" == os.path.dirname(command_line.DEFAULT_CONFIG)
     assert (service["StateDirectoryMode"], service["UMask"]) == (["0700"], ["0077"])
 
 
@@ -111,7 +110,11 @@ def test_it_may_do_nothing_it_need_not(unit: Sections) -> None:
     assert (service["ProtectSystem"], service["ProtectHome"], service["ProtectProc"]) == (
         ["strict"], ["read-only"], ["invisible"],
     )  # fmt: skip
-    assert service["NoExecPaths"] == ["/"]
+    unexecutable = " ".join(service["NoExecPaths"]).split()
+    assert {f"-{path}" for path in ("/home", "/tmp", "/var/tmp", os.path.dirname(JournalSettings().path))} < set(
+        unexecutable
+    )
+    assert "ExecPaths" not in service, "it would undo ProtectSystem= there"
     assert "BindPaths" not in service
 
 
