@@ -109,7 +109,16 @@ def _explain(parsed: argparse.Namespace) -> int:
         emit([story.row() for story in stories], True, None)
     else:
         display.stories(stories)
+        if wanted.startswith("/"):
+            _show_unread(parsed, os.path.normpath(wanted))
     return 0
+
+
+def _show_unread(parsed: argparse.Namespace, directory: str) -> None:
+    from . import display
+    from .survey import unread
+
+    display.unread(unread(settings_of(parsed), directory), directory)
 
 
 def _explain_directory(parsed: argparse.Namespace, directory: str) -> int:

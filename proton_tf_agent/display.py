@@ -175,8 +175,9 @@ def survey(row: Row) -> None:
     for number, output in enumerate(row["outputs"]):
         told = f"withheld: {output['withheld']}" if output["withheld"] else f"told as {output['key']}"
         _say("" if number else "outputs", f"{output['name']}, {told}")
-    for unread in row["not_read"]:
-        _say("not read", f"{unread['file']}: {unread['reason']}")
+    for undeclared in row["not_read"]:
+        _say("not read", f"{undeclared['file']}: {undeclared['reason']}")
+    unread(row["unread"], row["directory"])
     if row["exists"]:
         _say(
             "to be seen",
@@ -195,6 +196,13 @@ def bound(row: Row) -> None:
         _say("deployment", row["deployment_id"] or "none is known")
     else:
         _say("not bound", f"{row['unbound_reason']}: nothing would be told")
+
+
+def unread(rows: Sequence[Row], directory: str) -> None:
+    """What is not read in a directory, what that means and what to do."""
+    for row in rows:
+        what = _below(row["path"], directory) or "."
+        _say("unread", f"{what}: {row['code']}, {row['means']}; {row['remedy']}")
 
 
 def _fields(fields: Any, directory: str) -> str:

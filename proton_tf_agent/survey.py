@@ -11,7 +11,7 @@ from typing import Any
 
 from .domain.binding import Unbound
 from .domain.outputs import OutputMapping, told_as
-from .domain.refusals import refusal_row
+from .domain.refusals import REFUSALS, refusal_row
 from .domain.run import Run
 from .run_directories import RunDirectories, opener_of
 from .settings import Settings
@@ -19,6 +19,12 @@ from .sources import backend
 from .sources.backend import Backend
 from .sources.configuration import configuration_of
 from .sources.hcl_config import DeclaredOutput
+from .sources.place import place_of
+from .sources.safe_open import SafeOpener, Unreadable
+from .sources.states import MAX_STATE
+from .sources.tree import walk
+
+_MOST_UNREAD = 50
 
 Row = dict[str, Any]
 
@@ -28,7 +34,7 @@ def survey(settings: Settings, directory: str) -> Row:
     row: Row = {
         "directory": directory, "exists": os.path.isdir(directory), "watched_below": None, "logs": [],
         "resource_arn": None, "deployment_id": None, "bound_by": None, "unbound_reason": None, "refusal": None,
-        "backend": None, "state": None, "outputs": [], "not_read": [],
+        "backend": None, "state": None, "outputs": [], "not_read": [], "unread": [],
     }  # fmt: skip
     watched = [root for root in settings.watch if f"{directory}/".startswith(root.path.rstrip("/") + "/")]
     if not watched:
@@ -47,8 +53,40 @@ def survey(settings: Settings, directory: str) -> Row:
         "state": _place(directory, configuration.effective),
         "outputs": [_output(declared, settings.outputs) for declared in configuration.declared.outputs],
         "not_read": [{"file": name, "reason": reason} for name, reason in configuration.declared.not_read],
+        "unread": unread(settings, directory),
     }
     return row
+
+
+def unread(settings: Settings, directory: str) -> list[Row]:
+    """What is not read in a watched directory and below it, and what to do about it: `path code means remedy` each, by
+    path. As far as whoever asks may look himself; a directory that is watched nowhere has none."""
+    opener = opener_of(settings)
+    root = next((root for root in settings.watch if root.path == opener.root_of(f"{directory}/")), None)
+    if root is None:
+        return []
+    codes: dict[str, str] = {}
+    for found in walk(opener, root.path, directory, codes.__setitem__):
+        for entry in found.entries:
+            path = f"{found.path.rstrip('/')}/{entry.name}"
+            if place_of(path, root.logs) is not None and len(codes) < _MOST_UNREAD:
+                code = _refused(opener, path)
+                if code is not None:
+                    codes[path] = code
+    return [
+        {"path": path, "code": code, "means": REFUSALS[code].means, "remedy": REFUSALS[code].remedy}
+        for path, code in sorted(codes.items())
+    ]
+
+
+def _refused(opener: SafeOpener, path: str) -> str | None:
+    try:
+        with opener.open(path, MAX_STATE):
+            return None
+    except FileNotFoundError:
+        return None
+    except Unreadable as refused:
+        return refused.code
 
 
 def _place(directory: str, found: Backend) -> str | None:

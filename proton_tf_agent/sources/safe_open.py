@@ -17,9 +17,10 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -224,27 +225,49 @@ class SafeOpener:
             if not of_it or os.fstat(above).st_uid != status.st_uid:
                 raise Unreadable("E_OWNER", path)
 
+    @contextmanager
+    def lister(self, root: str) -> Iterator[Callable[[str], int]]:
+        """For a walk through a root: gives a descriptor of a directory by its path relative to it, "." for itself, as
+        `directory` does; whoever asks closes it. The root stays the one that was there at first."""
+        bounds = self._bounds[os.path.normpath(root)]
+        root_fd = _open_root(bounds.path, root)
+        try:
+            yield lambda relative: self._beneath(root_fd, relative, relative, _LIST, bounds.crosses_mounts)
+        finally:
+            os.close(root_fd)
+
     def _below(self, root: str, path: str, flags: int = _LOOK) -> int:
         """A descriptor of what lies at path."""
-        relative = os.path.relpath(path, root)
-        crosses = self._bounds[root].crosses_mounts
+        root_fd = _open_root(root, path)
         try:
-            root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                if self._has_openat2:
-                    try:
-                        return _openat2(root_fd, relative, flags, crosses)
-                    except OSError as error:
-                        if error.errno not in (errno.ENOSYS, errno.EPERM):
-                            raise
-                        self._has_openat2 = False
-                return _walk(root_fd, relative, flags, crosses)
-            finally:
-                os.close(root_fd)
+            relative = os.path.relpath(path, root)
+            return self._beneath(root_fd, relative, path, flags, self._bounds[root].crosses_mounts)
+        finally:
+            os.close(root_fd)
+
+    def _beneath(self, root_fd: int, relative: str, path: str, flags: int, crosses_mounts: bool) -> int:
+        try:
+            if self._has_openat2:
+                try:
+                    return _openat2(root_fd, relative, flags, crosses_mounts)
+                except OSError as error:
+                    if error.errno not in (errno.ENOSYS, errno.EPERM):
+                        raise
+                    self._has_openat2 = False
+            return _walk(root_fd, relative, flags, crosses_mounts)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise _refusal(error, path) from None
+
+
+def _open_root(root: str, path: str) -> int:
+    try:
+        return os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _refusal(error, path) from None
 
 
 def _is_plain(path: str) -> bool:
@@ -283,12 +306,18 @@ def _reopen(seen: int, path: str) -> int:
         raise _refusal(error, path) from None
 
 
-def _openat2(root_fd: int, relative: str, flags: int, crosses_mounts: bool) -> int:
+@cache
+def _how(flags: int, crosses_mounts: bool) -> _OpenHow:
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    how = _OpenHow(flags, 0, resolve if crosses_mounts else resolve | _RESOLVE_NO_XDEV)
-    fd: int = _libc.syscall(
-        _SYS_OPENAT2, root_fd, os.fsencode(relative), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
-    )
+    return _OpenHow(flags, 0, resolve if crosses_mounts else resolve | _RESOLVE_NO_XDEV)
+
+
+_HOW_SIZE = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
+
+
+def _openat2(root_fd: int, relative: str, flags: int, crosses_mounts: bool) -> int:
+    how = ctypes.byref(_how(flags, crosses_mounts))
+    fd: int = _libc.syscall(_SYS_OPENAT2, root_fd, os.fsencode(relative), how, _HOW_SIZE)
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), relative)

@@ -86,17 +86,32 @@ def walk(
 
     root: the watched root that start is, or lies below. enter(path, descriptor) is called before a directory is listed.
     """
-    limits = limits or Limits()
     root, start = (path.rstrip("/") or "/" for path in (root, start))
-    spent = _Spent(limits)
     above = root.rstrip("/") + "/"
     steps = f"{start}/"[len(above) :].split("/")[:-1]
     if not UNWATCHED_DIRECTORIES.isdisjoint(steps):
         return
-    pending = deque([(start, len(steps), above + steps[0] if steps else root)])
+    try:
+        with opener.lister(root) as lists:
+            yield from _walk(lists, root, above, "/".join(steps), refuse, _Spent(limits or Limits()), enter)
+    except FileNotFoundError:
+        return
+    except Unreadable as refused:
+        if refused.code not in _NOT_OURS:
+            refuse(root, refused.code)
+
+
+def _walk(
+    lists: Callable[[str], int], root: str, above: str, start: str, refuse: Refuse, spent: _Spent,
+    enter: Callable[[str, int], None],
+) -> Iterator[Directory]:  # fmt: skip
+    """The same from a path relative to the root, which is empty for the root itself."""
+    limits = spent.limits
+    pending = deque([(start, start.count("/") + 1 if start else 0, above + start.partition("/")[0] if start else root)])
     cut: set[str] = set()
     while pending:
-        path, depth, branch = pending.popleft()
+        relative, depth, branch = pending.popleft()
+        path = above + relative if relative else root
         full = spent.cut(root, branch)
         if full is not None:
             if full not in cut:
@@ -104,28 +119,31 @@ def walk(
                 refuse(full, "E_TOO_MANY")
             continue
         try:
-            with opener.directory(path) as fd:
-                enter(path, fd)
-                found, is_cut = _entries(fd, limits.entries)
-                spent.branches[branch].entries += len(found)
-                if is_cut:
-                    refuse(path, "E_TOO_MANY")
-                yield Directory(path, fd, found, is_cut)
+            fd = lists(relative or ".")
         except FileNotFoundError:
             continue
         except Unreadable as refused:
             if refused.code not in _NOT_OURS:
                 refuse(path, refused.code)
             continue
+        try:
+            enter(path, fd)
+            found, is_cut = _entries(fd, limits.entries)
+            spent.branches[branch].entries += len(found)
+            if is_cut:
+                refuse(path, "E_TOO_MANY")
+            names = [entry.name for entry in found if _is_directory(entry) and entry.name not in UNWATCHED_DIRECTORIES]
+            yield Directory(path, fd, found, is_cut)
         except OSError:
             refuse(path, "E_IO")
             continue
-        below = path.rstrip("/") + "/"
-        names = [entry.name for entry in found if _is_directory(entry) and entry.name not in UNWATCHED_DIRECTORIES]
+        finally:
+            os.close(fd)
+        below = f"{relative}/" if relative else ""
         if depth >= limits.depth and names:
             refuse(path, "E_DEPTH")
         elif depth < limits.depth:
-            pending.extend((below + name, depth + 1, branch if depth else below + name) for name in names)
+            pending.extend((below + name, depth + 1, branch if depth else above + name) for name in names)
 
 
 def _entries(fd: int, limit: int) -> tuple[list[os.DirEntry[str]], bool]:

@@ -62,3 +62,23 @@ def test_what_is_no_plain_file_is_reported_and_harms_nobody(case: Case, observed
 def test_the_numbers_are_those_of_the_catalogue() -> None:
     """Those that are missing here need more of the machine, or are no file: tests/machine, tests/unit."""
     assert {case.number for case in CASES} == {str(n) for n in range(1, 27)} - {"18", "19", "20", "26"}
+
+
+def test_11_a_log_that_is_not_read_to_its_end_yet_holds_up_its_own_directory_alone(
+    observed: ObservedRoot, tmp_path: Path
+) -> None:
+    """Its own runs are told in their order, once its end is reached."""
+    log = (LOGS / "apply_ok.log").read_text("utf-8")
+    bind_directory(observed.directory, _NEIGHBOUR, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+    huge = Path(observed.root, "huge")
+    bind_directory(str(huge), f"{_NEIGHBOUR}-huge", "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+    (huge / "a.log").write_text('{"@level":"info","type":"log"}\n' * 500_000 + moved(log, observed.now), "utf-8")
+    (huge / "b.log").write_text(moved(log, observed.now + 1.0), "utf-8")
+    observed.observer.turn(rescan=True)
+    observed.write("apply.log", moved(log, observed.now).encode())
+    observed.observer.turn(rescan=True)
+    assert observed.observer.has_backlog, "it was read at once: nothing waited"
+    assert [n.resource_arn for n in observed.notifications() if n.status == "SUCCEEDED"] == [_NEIGHBOUR]
+    _turn(observed)
+    told = [n.resource_arn for n in observed.notifications() if n.status == "SUCCEEDED"]
+    assert told == [_NEIGHBOUR, f"{_NEIGHBOUR}-huge", f"{_NEIGHBOUR}-huge"]

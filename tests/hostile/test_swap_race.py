@@ -6,6 +6,7 @@ By openat2 and by the walk that stands in for it; a minute of each in `make soak
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +19,12 @@ from support.soak import rounds
 from proton_tf_agent.sources.observe import observe
 from proton_tf_agent.sources.place import Kind, Place
 from proton_tf_agent.sources.safe_open import SafeOpener, Unreadable
-from proton_tf_agent.sources.states import TORN, read_binding_files, read_state
+from proton_tf_agent.sources.states import read_binding_files, read_state
 from proton_tf_agent.sources.tree import walk
 from proton_tf_agent.sources.watch import Touched
 
 LOOKS = rounds(1_500, 400_000)
+DEADLINE_S = 60.0
 ONLY_OUTSIDE = "only-outside"
 
 Reader = Callable[[SafeOpener, str], str]
@@ -80,7 +82,7 @@ def _reads_states_and_bindings(opener: SafeOpener, directory: str) -> str:
         read_binding_files(opener, f"{directory}/here")
     if reading.state is not None:
         return CANARY  # the file of ours is no state, the one outside is
-    return "mine" if reading.reason == TORN else reading.reason
+    return "mine" if "E_JSON" in reading.reason else reading.reason
 
 
 @pytest.fixture
@@ -103,9 +105,15 @@ def test_4_no_reader_is_led_outside(reader: Reader, way: str, swapped: str) -> N
     opener = SafeOpener([os.path.dirname(swapped)])
     opener._has_openat2 = way == "openat2"
     seen: set[str] = set()
-    for _ in range(LOOKS):
+    looks, until = 0, time.monotonic() + DEADLINE_S
+    while looks < LOOKS or not _was_a_race(seen):  # where processors are rare, the swapper may stand still for long
         found = reader(opener, swapped)
         assert CANARY not in found
         seen.add(found)
-    assert any("mine" in found for found in seen), "nothing was read: there was no race"
-    assert any("E_SYMLINK" in found for found in seen), "nothing was swapped: there was no race"
+        looks += 1
+        assert looks < LOOKS or time.monotonic() < until, f"there was no race: {seen}"
+
+
+def _was_a_race(seen: set[str]) -> bool:
+    """Whether both was met: what is ours, and a link in its place."""
+    return any("mine" in found for found in seen) and any("E_SYMLINK" in found for found in seen)

@@ -102,3 +102,19 @@ def test_a_directory_that_is_gone_is_still_known_by_its_place(
     row = survey(settings_for(directory), f"{directory}/gone")
     assert (row["exists"], row["watched_below"]) == (False, os.path.dirname(directory))
     assert "exists       no" in shown(row, capsys)
+
+
+def test_what_would_not_be_read_there_is_named_with_what_to_do(
+    directory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkdir(f"{directory}/logs")
+    Path(directory, "logs", "apply.log").symlink_to("/var/log/apply.log")
+    os.mkfifo(f"{directory}/plan.log")
+    row = survey(settings_for(directory), directory)
+    assert [(unread["path"], unread["code"]) for unread in row["unread"]] == [
+        (f"{directory}/logs/apply.log", "E_SYMLINK"), (f"{directory}/plan.log", "E_NOT_REGULAR"),
+    ]  # fmt: skip
+    told = " ".join(shown(row, capsys).split())
+    assert "logs/apply.log: E_SYMLINK, a symbolic link lies on the way" in told
+    assert "write the log where it is to be read" in told
+    assert survey(settings_for(directory), "/elsewhere")["unread"] == []
