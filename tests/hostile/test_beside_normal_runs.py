@@ -28,7 +28,7 @@ DEADLINE_S = 60.0
 _UNIT = Path(__file__).parents[2] / "systemd" / "proton-tf-agent.service"
 # A machine that does other things, too, makes single waits long; below these a doubled wait says nothing.
 _MEDIAN_FLOOR_S = 1.0
-_P99_FLOOR_S = 5.0
+_P99_FLOOR_S = 10.0  # one look at a hostile state of many megabytes takes seconds there
 
 
 class Scene:
@@ -75,8 +75,8 @@ def scene(tmp_path: Path, receiver: Receiver) -> Iterator[Scene]:
 
 
 def unreported(rows: Sequence[Row], cases: Sequence[Planted]) -> list[Planted]:
-    """The cases whose code the daemon's log does not have yet. A state that no open run has is nobody's evidence and not
-    looked at: those that hold none open say nothing here."""
+    """The cases whose code the daemon's log does not have yet. A state without an open run is nobody's evidence and not
+    looked at: of those nothing is asked here."""
     seen = [(row["path"], row["reason"]) for row in rows if row["event"] == "source.unreadable"]
     return [
         one for one in cases
