@@ -55,7 +55,7 @@ from .unread import Unread
 _BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
 _BATCH_FACTS = 20_000
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
-_BATCH_FULL = 2  # looks that have left something: a mebibyte each
+_BATCH_FULL = 2  # looks that have left something: a quarter of a mebibyte each
 _BATCHES_AT_ONCE = 1  # before others have their turn
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from ..domain.evidence import Cursor
 
-READ_LIMIT = 1 << 20
+READ_LIMIT = 256 << 10
 MAX_LINE = 16 << 20
 _HEAD = 1024
 _UNFINISHED = 256
