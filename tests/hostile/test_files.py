@@ -20,7 +20,7 @@ from support.watching import bind_directory
 
 from proton_tf_agent.journal import Journal
 
-_TURNS = 50  # a log that grows for ever never lets a turn have nothing to do
+_TURNS = 200  # a log that grows for ever never lets a turn have nothing to do
 _NEIGHBOUR = "arn:aws:proton:us-east-1:111122223333:environment/neighbour"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.binding import Binding
-from proton_tf_agent.domain.evidence import Evidence, Fact, Mark, Operation, Output
+from proton_tf_agent.domain.evidence import Cursor, Evidence, Fact, Mark, Operation, Output
 from proton_tf_agent.domain.notification import Notification, compose
 from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED, Taint
@@ -120,8 +120,14 @@ def a_run() -> Run:
 
 def facts_of(content: bytes, directory: str = "/w") -> tuple[Fact, ...]:
     """The facts in a whole log."""
-    new = tail.read_new(lambda offset, length: content[offset : offset + length], len(content), 1, 1, None)
-    return json_log.read(new.lines, Mark(), directory)[0]
+    facts: tuple[Fact, ...] = ()
+    cursor, mark, more = None, Mark(), True
+    while more:
+        new = tail.read_new(lambda at, length: content[at : at + length], len(content), 1, 1, cursor)
+        found, mark = json_log.read(new.lines, mark, directory)
+        facts, more = (*facts, *found), new.more
+        cursor = Cursor("", 1, 1, new.offset, new.head, new.head_length, end=new.end)
+    return facts
 
 
 def recorded(name: str) -> tuple[Fact, ...]:
