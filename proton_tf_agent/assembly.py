@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from .aws_client import DIRECT, Access
+from .cloud_event import source_of
 from .domain.errors import Problem, UsageInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
@@ -18,6 +19,7 @@ from .domain.run import Patience
 from .journal import Journal, Recorded
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .run_directories import RunDirectories, opener_of
+from .secret_source import read_secret
 from .settings import AwsSettings, Settings, SinkSettings, WatchSettings
 from .sinks import Sink, sink_type
 from .sources.s3_state import Allowed, S3States
@@ -106,6 +108,16 @@ def make_sink(sink: SinkSettings, aws: AwsSettings) -> Sink:
             read_timeout=sink.read_timeout,
             read_back=sink.read_back,
             access=_access(aws, sink.profile),
+        )
+    if sink.type == "webhook":
+        return make(
+            sink.name,
+            sink.url,
+            lambda: [read_secret(reference) for reference in sink.secrets],
+            source_of(),
+            connect_timeout=sink.connect_timeout,
+            read_timeout=sink.read_timeout,
+            ca_bundle=sink.ca_bundle,
         )
     return make(sink.name)
 

@@ -21,6 +21,7 @@ from . import settings as settings_module
 from .domain.errors import AgentError, Problem
 from .journal import Journal
 from .journal_file import is_held, write_private_file
+from .moments import iso
 from .overview import overview
 from .settings import Settings
 
@@ -39,7 +40,7 @@ def write_bundle(path: str, settings: Settings, findings: Iterable[Finding]) -> 
     files: dict[str, Any] = {
         "about.json": {
             "version": __version__, "python": platform.python_version(), "system": platform.platform(),
-            "written_at": status.iso(now),
+            "written_at": iso(now),
         },
         "doctor.jsonl": [asdict(finding) for finding in findings],
     }  # fmt: skip

@@ -174,9 +174,10 @@ def _new_file(parsed: argparse.Namespace) -> str:
 
 
 def _prune(parsed: argparse.Namespace) -> int:
-    from . import display_journal, status
+    from . import display_journal
     from .journal import Journal
     from .journal_upkeep import Pruned
+    from .moments import iso
 
     if parsed.older_than is None and not parsed.vacuum:
         parsed.complain("say what: --older-than, --vacuum or both")
@@ -191,7 +192,7 @@ def _prune(parsed: argparse.Namespace) -> int:
                 kept.vacuum()
             size = kept.size()
     outcome = "would be pruned" if parsed.dry_run else "pruned"
-    row = {"outcome": outcome, "before": status.iso(before), **asdict(gone), "bytes": size, "vacuumed": anew}
+    row = {"outcome": outcome, "before": iso(before), **asdict(gone), "bytes": size, "vacuumed": anew}
     emit([row], parsed.json, lambda rows: display_journal.pruned(rows[0]))
     return 0
 

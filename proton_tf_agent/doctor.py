@@ -25,7 +25,7 @@ from .journal_check import Depth, damage
 from .journal_file import is_held, is_marked_full
 from .settings import AwsSettings, Settings, SinkSettings, SpoolSettings, advice
 from .sinks import Reachable
-from .spool_directory import MODE as _SPOOL_MODE
+from .spool_directory import MODE, refuse_if_unsafe
 
 _INOTIFY = "/proc/sys/fs/inotify"
 _MOST_DIRECTORIES = 1_000_000
@@ -149,18 +149,17 @@ def _number_in(path: str) -> int | None:
 
 def _spool(settings: Settings) -> Iterator[Finding]:
     path = settings.spool.path
-    make = f"install -d -m {_SPOOL_MODE:o} -o proton-tf-agent -g proton-tf-agent {shlex.quote(path)}"
     try:
-        mode = os.stat(path).st_mode
+        os.stat(path)
     except OSError as error:
-        is_default = path == SpoolSettings().path
-        remedy = make if is_default else "the agent makes it when it starts"
-        what = f"{path}: {error.strerror}; `exec` leaves no records"
-        yield Finding("spool", Verdict.WARNING, what, remedy)
+        make = f"install -d -m {MODE:o} -o proton-tf-agent -g proton-tf-agent {shlex.quote(path)}"
+        remedy = make if path == SpoolSettings().path else "the agent makes it when it starts"
+        yield Finding("spool", Verdict.WARNING, f"{path}: {error.strerror}; `exec` leaves no records", remedy)
         return
-    if not stat.S_ISDIR(mode) or stat.S_IMODE(mode) != _SPOOL_MODE:
-        what = f"{path} has mode {stat.S_IMODE(mode):04o}: jobs could read or remove each other's records"
-        yield Finding("spool", Verdict.PROBLEM, what, make)
+    try:
+        refuse_if_unsafe(path)
+    except AgentError as error:
+        yield Finding("spool", Verdict.PROBLEM, f"{path}: {error.problems[0].what}", error.problems[0].hint)
     else:
         yield Finding("spool", Verdict.OK, path)
 

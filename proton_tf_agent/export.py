@@ -8,20 +8,15 @@ no event; what is damaged on disk cannot become one.
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 from . import status
-from .domain.notification import Notification, Status
+from .cloud_event import event, source_of
 from .domain.outbox import EntryState
-from .domain.run import RunStatus
 from .journal import Journal, JournalRow, is_damaged, notification_of
 
 FORMATS = ("jsonl", "cloudevents")
-_TYPE = "dev.proton-tf-agent.deployment."
-_TYPES = {Status.IN_PROGRESS: "in_progress", Status.SUCCEEDED: "succeeded", Status.FAILED: "failed"}
 
 
 class Export:
@@ -30,7 +25,7 @@ class Export:
     def __init__(self, journal: Journal, form: str, host: str | None = None) -> None:
         self._journal = journal
         self._told = self._entry if form == "jsonl" else self._event
-        self._source = f"proton-tf-agent://{quote(host or socket.gethostname(), safe='') or 'localhost'}"
+        self._source = source_of(host)
         self._known: set[str] = set()
         self.damaged = 0
 
@@ -53,29 +48,3 @@ class Export:
             return None
         self._known.add(row["notification_id"])
         return event(notification_of(row["body"]), self._source)
-
-
-def event(told: Notification, source: str) -> dict[str, Any]:
-    """A notification as a CloudEvents 1.0 event in its JSON form; with its source, its id is unique."""
-    destroyed = told.run_status is RunStatus.DESTROYED
-    return {
-        "specversion": "1.0",
-        "id": told.notification_id,
-        "source": source,
-        "type": _TYPE + ("destroyed" if destroyed else _TYPES[told.status]),
-        "subject": told.resource_arn,
-        "time": status.iso(told.created_at),
-        "datacontenttype": "application/json",
-        "data": {
-            "run_id": told.run_id,
-            "directory": told.directory,
-            "workspace": told.workspace,
-            "run_status": told.run_status.value,
-            "resource_arn": told.resource_arn,
-            "deployment_id": told.deployment_id,
-            "status": told.status.value,
-            "status_message": told.status_message,
-            "outputs": dict(told.outputs),
-            "omitted": dict(told.omitted),
-        },
-    }

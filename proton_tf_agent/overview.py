@@ -18,7 +18,8 @@ from .health import Health
 from .journal import Journal
 from .journal_file import JOURNAL_FULL, is_marked_full
 from .journal_memory import recall_of
-from .status import Row, iso, run_row, run_rows
+from .moments import iso
+from .status import Row, run_row, run_rows
 
 RECENT = 5  # ended runs that are shown
 _UNCHECKED_S = 2 * 86_400.0  # the agent checks every row once a day

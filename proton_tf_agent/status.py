@@ -10,7 +10,6 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from .domain.refusals import refusal_row
 from .domain.run import Basis, Run
 from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
+from .moments import iso
 from .selection import Scope, find_entries, select
 
 Row = dict[str, Any]
@@ -235,10 +235,3 @@ def explain(journal: Journal, wanted: str) -> list[Story]:
         hint = "see `runs list` and `journal list`; a directory is named by its absolute path"
         raise UsageInvalid(Problem(f"nothing is known of {wanted!r}", journal.path, hint))
     return stories
-
-
-def iso(seconds: float | None) -> str | None:
-    """A wall-clock second as ISO 8601 in UTC; None stays None."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -2,6 +2,8 @@
 
 Knows values, not keys: `tables` says which key takes which kind. A check complains instead of raising, so
 that one reading finds every mistake; what it returns after complaining is not used. Touches no file.
+
+Over 400 lines because there are so many kinds, each of a few lines.
 """
 
 from __future__ import annotations
@@ -173,12 +175,30 @@ def _endpoint(value: str, complain: Complain) -> str:
     return _url(value, complain, 'for example "http://127.0.0.1:8790"', only_https=True)
 
 
+def _hook(value: str, complain: Complain) -> str:
+    return _url(
+        value, complain, 'for example "https://hooks.example.com/terraform"', only_https=True, instead="`secrets`"
+    )
+
+
+_REFERENCE = r"file:/.+|env:[A-Za-z_][A-Za-z0-9_]*|credential:[A-Za-z0-9._-]+"
+
+
+def _secret(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_REFERENCE, value):
+        complain("must say where the secret is, never the secret itself", 'for example "file:/etc/hook.key"')
+    return value
+
+
 def _proxy(value: str, complain: Complain) -> str:
     """TLS goes through a proxy as it is, so it may be asked without."""
     return _url(value, complain, 'for example "http://proxy.example.com:3128"', only_https=False)
 
 
-def _url(value: str, complain: Complain, hint: str, *, only_https: bool) -> str:
+def _url(
+    value: str, complain: Complain, hint: str, *, only_https: bool, instead: str = "the AWS credential chain"
+) -> str:
+    """instead: where credentials come from."""
     from urllib.parse import urlsplit
 
     try:
@@ -197,7 +217,7 @@ def _url(value: str, complain: Complain, hint: str, *, only_https: bool) -> str:
     elif not re.fullmatch(r"[0-9A-Za-z.:-]+", host) or port == 0:
         complain("names no host and port", hint)
     elif "@" in url.netloc:
-        complain("must not hold credentials", "they come from the AWS credential chain")
+        complain("must not hold credentials", f"they come from {instead}")
     elif "?" in value or "#" in value:
         complain("must not hold a query or a fragment", hint)
     return value
@@ -421,6 +441,8 @@ TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
+HOOK = _text(_hook, pattern="^https?://")
+SECRETS = _array(_text(_secret, pattern=f"^({_REFERENCE})$"))
 LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
 PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")

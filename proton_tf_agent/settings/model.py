@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..domain.outputs import OutputMapping
 
-SinkType = Literal["proton", "console"]
+SinkType = Literal["proton", "webhook", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -98,6 +98,9 @@ class SinkSettings:
     read_timeout: float = 20.0
     read_back: bool = False
     profile: str | None = None
+    url: str | None = None
+    secrets: tuple[str, ...] = ()
+    ca_bundle: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

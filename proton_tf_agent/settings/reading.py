@@ -255,6 +255,10 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
         what = f"{name} is the name of another sink too{mistakes.beside(first)}"
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
     _find_regions(sections, mistakes)
+    for at, values in sections["sink"]:
+        for key in ("url", "secrets") if values.get("type") == "webhook" else ():
+            if not values.get(key) and not mistakes.concern((*at, key)):
+                mistakes.add((*at, key), "is missing", f"for example: {example('sink', key)}")
 
 
 def _repeated(values: Iterable[tuple[At, str | None]]) -> Iterator[tuple[At, str, At]]:

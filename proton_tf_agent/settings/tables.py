@@ -2,6 +2,8 @@
 
 Types and defaults are those of the dataclasses in `model` and `domain.outputs`; this adds the kind of value,
 the meaning in one sentence, the unit and an example. A test holds both sides to the same keys.
+
+Over 400 lines because it is a table: one key, one entry.
 """
 
 from __future__ import annotations
@@ -306,7 +308,7 @@ TABLES = (
                 "How long connecting may take.",
                 '"2s"',
                 unit=_SECONDS,
-                only=("proton",),
+                only=("proton", "webhook"),
             ),
             Key(
                 "read_timeout",
@@ -314,7 +316,7 @@ TABLES = (
                 "How long an answer may take.",
                 '"30s"',
                 unit=_SECONDS,
-                only=("proton",),
+                only=("proton", "webhook"),
             ),
             Key(
                 "read_back",
@@ -331,6 +333,30 @@ TABLES = (
                 '"deployments"',
                 unset="that of [aws]",
                 only=("proton",),
+            ),
+            Key(
+                "url",
+                kinds.HOOK,
+                "Where it is told: https, or http to a literal loopback address; no other is followed to.",
+                '"https://hooks.example.com/terraform"',
+                unset="a webhook needs one",
+                only=("webhook",),
+            ),
+            Key(
+                "secrets",
+                kinds.SECRETS,
+                "Where the secrets are that sign what is told (base64, `whsec_` before it or not): file:PATH, env:NAME "
+                "or credential:NAME, of systemd. Two while one is exchanged for the other, the new one first.",
+                '["credential:hook"]',
+                only=("webhook",),
+            ),
+            Key(
+                "ca_bundle",
+                kinds.PATH,
+                "The certificates that are trusted instead of the system's, PEM.",
+                '"/etc/ssl/certs/internal.pem"',
+                unset="the system's",
+                only=("webhook",),
             ),
         ),
         repeated=True,

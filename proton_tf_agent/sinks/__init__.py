@@ -58,6 +58,7 @@ class Reachable(Protocol):
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+    "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",
 }
 
 

@@ -19,6 +19,7 @@ Why a directory in which too much happens is not listened to for a while: hints 
 one job can make a hundred thousand a second. It is looked through when it is listened to again (`listen_again`).
 Why watches are added by a walk of our own (`tree`): watchdog's follows whatever stands at a path by then, enters mounts
 that never answer and directories nobody wants, knows no limits, and ends in a RecursionError a thousand levels down.
+Over 400 lines because whatever watchdog does not do is one thing: one queue, one set of watches, one walk.
 Why `dispatch` only adds to a set: an exception that leaves it ends watchdog's thread without a word.
 """
 

@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pytest
+from support.hooks import SECRET, STATUSES, HookReceiver, answered, garbled, hung_up
 
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
@@ -99,8 +100,27 @@ def console_rig() -> Iterator[Rig]:
         os.close(descriptor)
 
 
-RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {"console": console_rig, "proton": proton_rig}
+@contextlib.contextmanager
+def webhook_rig() -> Iterator[Rig]:
+    receiver = HookReceiver()
+    sink = sink_type("webhook")("webhook", receiver.url, lambda: [SECRET], "proton-tf-agent://here", read_timeout=2.0)
+    faults: dict[str, Callable[[], object]] = {
+        f"HTTP_{status}": functools.partial(receiver.fail, answered(status, {"Location": "http://127.0.0.1:1/"}))
+        for status in STATUSES
+    }
+    faults |= {"HUNG_UP": lambda: receiver.fail(hung_up), "GARBLED": lambda: receiver.fail(garbled)}
+    faults["NOBODY_LISTENS"] = receiver.close
+    yield Rig(sink, lambda: [event["data"]["status_message"] for event in receiver.events], faults)
+    sink.close()
+    receiver.close()
+
+
+RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {
+    "console": console_rig, "proton": proton_rig, "webhook": webhook_rig,
+}  # fmt: skip
 FAULTS = [
+    *(("webhook", f"HTTP_{status}") for status in STATUSES),
+    *(("webhook", name) for name in ("HUNG_UP", "GARBLED", "NOBODY_LISTENS")),
     *(("proton", kind.name) for kind in FaultKind),
     ("proton", "NOBODY_LISTENS"),
     *(("console", name) for name in ("READER_GONE", "STREAM_CLOSED", "DISK_FULL")),

@@ -107,9 +107,7 @@ def test_a_spool_in_which_jobs_could_read_each_others_records_is_a_problem(setti
     spool.mkdir()
     spool.chmod(0o777)
     (wide,) = found(settings_file, "spool")
-    assert (wide.verdict, wide.remedy) == (
-        V.PROBLEM, f"install -d -m 3733 -o proton-tf-agent -g proton-tf-agent {spool}",
-    )  # fmt: skip
+    assert (wide.verdict, wide.remedy) == (V.PROBLEM, f"chmod 3733 {spool}")
     spool.chmod(0o3733)
     assert found(settings_file, "spool") == [Finding("spool", V.OK, str(spool))]
 

@@ -491,7 +491,12 @@ MISTAKES = [
         'for example: timeout = "1s"',
     ),
     # sinks
-    ('[[sink]]\ntype = "protn"\n', ":2: [[sink]] type", 'must be "proton" or "console"', 'did you mean "proton"?'),
+    (
+        '[[sink]]\ntype = "protn"\n',
+        ":2: [[sink]] type",
+        'must be "proton", "webhook" or "console"',
+        'did you mean "proton"?',
+    ),
     (
         PROTON + PROTON,
         ":4: [[sink]] name",

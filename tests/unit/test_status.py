@@ -19,6 +19,7 @@ from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.retry import ACCEPTANCES
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
 from proton_tf_agent.journal import Journal, Recorded
+from proton_tf_agent.moments import iso
 from proton_tf_agent.overview import overview
 from proton_tf_agent.selection import Scope, find_entries
 
@@ -262,4 +263,4 @@ def test_an_entry_that_is_damaged_on_disk_is_shown_without_what_it_seems_to_say(
     [(None, None), (0.0, "1970-01-01T00:00:00.000Z"), (1_795_401_224.862_242, "2026-11-23T02:33:44.862Z")],
 )
 def test_times_are_iso_8601_in_utc(seconds: float | None, shown: str | None) -> None:
-    assert status.iso(seconds) == shown
+    assert iso(seconds) == shown
