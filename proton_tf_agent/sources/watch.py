@@ -265,8 +265,13 @@ class Watch:
         """Regular files of one directory with their sizes, as many as a look may take time for."""
         for entry in self._entries(directory):
             path = _below(directory) + entry.name
-            if _is_text(path) and entry.is_file(follow_symlinks=False):
-                yield path, entry.stat(follow_symlinks=False).st_size
+            try:
+                if not _is_text(path) or not entry.is_file(follow_symlinks=False):
+                    continue
+                size = entry.stat(follow_symlinks=False).st_size
+            except OSError:  # it has gone since it was listed
+                continue
+            yield path, size
 
     def _entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
         try:

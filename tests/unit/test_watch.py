@@ -169,6 +169,23 @@ def test_one_job_that_makes_a_storm_is_not_listened_to_for_a_while_and_nobody_el
     watching.hears_of(write(f"{root}/stormy/heard.log"))
 
 
+def test_a_log_that_vanishes_between_being_listed_and_looked_at_is_no_error(
+    watching: Watching, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(f"{root}/net")
+    gone, kept = write(f"{root}/net/gone.log"), write(f"{root}/net/kept.log")
+    listed = watching.watch._entries
+
+    def listed_and_removed(directory: str) -> Iterator[os.DirEntry[str]]:
+        for entry in listed(directory):
+            if entry.name == "gone.log":
+                os.unlink(gone)
+            yield entry
+
+    monkeypatch.setattr(watching.watch, "_entries", listed_and_removed)
+    assert [look.path for look in watching.watch.logs_around(f"{root}/net", {})] == [kept]
+
+
 # --- the kernel's limits ----------------------------------------------------------------------------------------
 
 
