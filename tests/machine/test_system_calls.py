@@ -30,15 +30,17 @@ DEPLOYMENT_ID = "00000000-0000-4000-8000-000000000000"
 DEADLINE_S = 60.0
 CONFIGURATION = """
 variable "fails" { default = false }
+variable "rests" { default = 0 }
 resource "terraform_data" "one" { input = "x" }
 resource "terraform_data" "two" {
   depends_on = [terraform_data.one]
-  provisioner "local-exec" { command = var.fails ? "false" : "true" }
+  provisioner "local-exec" { command = var.fails ? "false" : "sleep ${var.rests}" }
 }
 output "one" { value = terraform_data.one.output }
 """
 RUNS = {
-    "json": "terraform apply -json -auto-approve > apply.log",
+    # Long enough at work for the agent to ask, once a second, who holds its lock.
+    "json": "terraform apply -json -auto-approve -var rests=4 > apply.log",
     "human": "terraform apply -no-color -auto-approve > apply.log 2>&1",
     "failing": "terraform apply -json -auto-approve -var fails=true > apply.log || true",
     "destroyed": "terraform apply -auto-approve > /dev/null && terraform destroy -json -auto-approve > destroy.log",
