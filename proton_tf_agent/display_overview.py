@@ -10,13 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .display import note
 from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
 from .drawing import clock, colour_of, draw_columns, draw_table, open_console, resource_of, styled
+from .moments import seconds_of
 
 if TYPE_CHECKING:
     from .status import Row
@@ -144,17 +144,13 @@ def _became(told: Row) -> str:
 
 def _note(row: Row, now: float) -> str:
     heard = row["last_evidence_at"]
-    is_quiet = heard and not row["ended_at"] and now - _seconds(heard) >= QUIET_S
+    is_quiet = heard and not row["ended_at"] and now - seconds_of(heard) >= QUIET_S
     quiet = f"no news for {_age(heard, now)}" if is_quiet else ""
     return "; ".join(filter(None, (quiet, note(row))))
 
 
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()
-
-
 def _age(at: str | None, now: float) -> str:
-    return span(max(0.0, now - _seconds(at))) if at else "never"
+    return span(max(0.0, now - seconds_of(at))) if at else "never"
 
 
 def span(seconds: float) -> str:

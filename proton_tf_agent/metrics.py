@@ -6,11 +6,11 @@ restart, and with the agent down. How they are written is `exposition`'s. Names:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
+from .moments import seconds_of
 from .overview import Verdict
 from .status import Row
 
@@ -59,7 +59,7 @@ def families(row: Row, sinks: Sequence[str]) -> Iterator[Family]:
     yield _one("journal_bytes", "Size of the journal's file.", row["bytes"])
     if row["checked_at"] is not None:
         when = "When every row of the journal was last checked."
-        yield _one("journal_checked_timestamp_seconds", when, _seconds(row["checked_at"]))
+        yield _one("journal_checked_timestamp_seconds", when, seconds_of(row["checked_at"]))
     yield from _of_sinks(row["sinks"], sinks)
     yield from _of_the_agent(row)
 
@@ -84,7 +84,7 @@ def _of_the_agent(row: Row) -> Iterator[Family]:
     for key, (name, kind, what) in _HEARD.items():
         value = row[key]
         if value is not None:
-            number = _seconds(value) if isinstance(value, str) else float(value)
+            number = seconds_of(value) if isinstance(value, str) else float(value)
             yield Family(f"{PREFIX}{name}", kind, what, (({}, number),))  # type: ignore[arg-type]
     yield _one("watch_problems", "What cannot be watched.", len(row["problems"]))
     yield Family(f"{PREFIX}info", "gauge", "The agent's version.", (({"version": row["version"]}, 1.0),))
@@ -92,12 +92,3 @@ def _of_the_agent(row: Row) -> Iterator[Family]:
 
 def _one(name: str, what: str, value: float) -> Family:
     return Family(f"{PREFIX}{name}", "gauge", what, (({}, float(value)),))
-
-
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()
-
-
-def names(found: Iterable[Family]) -> list[str]:
-    """What they are called."""
-    return [family.name for family in found]

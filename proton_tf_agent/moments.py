@@ -10,3 +10,8 @@ def iso(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(at: str) -> float:
+    """The wall-clock second that `iso` has written."""
+    return datetime.fromisoformat(at).timestamp()
