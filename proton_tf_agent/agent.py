@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 
 from . import __version__, health, spool_directory
-from .assembly import assemble_pipeline, make_sink, watched_root
+from .assembly import assemble_pipeline, watched_root
 from .domain.errors import JournalFull, Problem, SettingsInvalid, described
 from .exposition import exposed
 from .health import Health
@@ -33,6 +33,7 @@ from .retention import Limits, Retention
 from .run_directories import opener_of
 from .settings import Settings, SpoolSettings, advice, load
 from .settings.changes import changed_tables, keep_what_cannot_change
+from .sink_assembly import make_sink
 from .sinks import Sink
 from .sources import spool
 from .sources.liveness import Boot, read_boot

@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from .aws_client import DIRECT, Access
-from .cloud_event import source_of
 from .domain.errors import Problem, UsageInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
@@ -19,9 +17,9 @@ from .domain.run import Patience
 from .journal import Journal, Recorded
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .run_directories import RunDirectories, opener_of
-from .secret_source import read_secret
-from .settings import AwsSettings, Settings, SinkSettings, WatchSettings
-from .sinks import Sink, sink_type
+from .settings import Settings, WatchSettings
+from .sink_assembly import access_of, make_sink
+from .sinks import Sink
 from .sources.s3_state import Allowed, S3States
 from .sources.safe_open import SafeOpener
 from .sources.spool import Spool
@@ -63,7 +61,7 @@ def assemble_pipeline(
                 s.endpoint_url,
                 s.dynamodb_table,
                 s.timeout,
-                _access(settings.aws, s.profile),
+                access_of(settings.aws, s.profile),
             )
             for s in settings.s3_state
         ],
@@ -94,42 +92,6 @@ def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
         raise UsageInvalid(Problem(f"no [[sink]] is named {name!r}", settings.path, hint))
     with closing(make_sink(named, settings.aws)) as sink:
         yield _as_addressee(sink, named.type)
-
-
-def make_sink(sink: SinkSettings, aws: AwsSettings) -> Sink:
-    """The sink a table of the settings asks for."""
-    make = sink_type(sink.type)
-    if sink.type == "proton":
-        return make(
-            sink.name,
-            sink.region,
-            sink.endpoint_url,
-            connect_timeout=sink.connect_timeout,
-            read_timeout=sink.read_timeout,
-            read_back=sink.read_back,
-            access=_access(aws, sink.profile),
-        )
-    if sink.type == "webhook":
-        return make(
-            sink.name,
-            sink.url,
-            lambda: [read_secret(reference) for reference in sink.secrets],
-            source_of(),
-            connect_timeout=sink.connect_timeout,
-            read_timeout=sink.read_timeout,
-            ca_bundle=sink.ca_bundle,
-        )
-    return make(sink.name)
-
-
-def _access(aws: AwsSettings, profile: str | None) -> Access:
-    return Access(
-        profile or aws.profile,
-        aws.config_file or DIRECT.config_file,
-        aws.credentials_file or DIRECT.credentials_file,
-        aws.ca_bundle,
-        aws.proxy_url,
-    )
 
 
 def _as_addressee(sink: Sink, type_: str) -> Addressee:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from . import health
-from .assembly import make_sink
 from .domain.errors import AgentError
 from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
 from .journal_check import Depth, damage
 from .journal_file import is_held, is_marked_full
 from .settings import AwsSettings, Settings, SinkSettings, SpoolSettings, advice
+from .sink_assembly import make_sink
 from .sinks import Reachable
 from .spool_directory import MODE, refuse_if_unsafe
 

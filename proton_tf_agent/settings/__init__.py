@@ -22,6 +22,7 @@ from .model import (
     ScanSettings,
     Settings,
     SinkSettings,
+    SinkType,
     SpoolSettings,
     WatchSettings,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "ScanSettings",
     "Settings",
     "SinkSettings",
+    "SinkType",
     "SpoolSettings",
     "WatchSettings",
     "advice",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 
 from ..domain.errors import Problem
+from .keys import Key
 from .kinds import Complain, toml_key
 from .model import At
-from .tables import Key, table_of
+from .tables import table_of
 
 
 class Mistakes:

@@ -16,10 +16,12 @@ from typing import Any
 
 from ..domain.errors import Problem, SettingsInvalid
 from . import lines
+from .keys import Table
 from .kinds import REGION, nearest
 from .mistakes import Mistakes
 from .model import At, JournalSettings, Settings, SpoolSettings
-from .tables import TABLES, Table, example, table_of
+from .sink_keys import SINK_KEYS
+from .tables import TABLES, example, table_of
 
 _MAX_BYTES = 1024 * 1024
 _SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
@@ -256,9 +258,9 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
     _find_regions(sections, mistakes)
     for at, values in sections["sink"]:
-        for key in ("url", "secrets") if values.get("type") == "webhook" else ():
-            if not values.get(key) and not mistakes.concern((*at, key)):
-                mistakes.add((*at, key), "is missing", f"for example: {example('sink', key)}")
+        for key in SINK_KEYS:
+            if values.get("type") in key.needed and not values.get(key.name) and not mistakes.concern((*at, key.name)):
+                mistakes.add((*at, key.name), "is missing", f"for example: {key.name} = {key.example}")
 
 
 def _repeated(values: Iterable[tuple[At, str | None]]) -> Iterator[tuple[At, str, At]]:

@@ -1,67 +1,19 @@
-"""The one description of every key: parsing, the JSON Schema, the sample file and `config show` follow it.
+"""The one description of every table and key: parsing, the JSON Schema, the sample file and `config show` follow it.
 
 Types and defaults are those of the dataclasses in `model` and `domain.outputs`; this adds the kind of value,
-the meaning in one sentence, the unit and an example. A test holds both sides to the same keys.
-
-Over 400 lines because it is a table: one key, one entry.
+the meaning in one sentence, the unit and an example. A test holds both sides to the same keys. The keys of sinks are
+in `sink_keys`.
 """
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, get_args
+from typing import get_args
 
 from ..domain.outputs import OutputMapping
 from . import kinds, model
-from .kinds import Kind, choice, count, duration, size
-
-_BYTES = 'bytes, or a string such as "512KiB" or "8MiB"'
-_SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
-    only names the values of `type` for which the key means anything (empty: all of them)."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    example: str
-    unit: str = ""
-    unset: str = ""
-    only: tuple[str, ...] = ()
-
-    def applies(self, type_: object) -> bool:
-        return not self.only or type_ in self.only
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table of the file. repeated: written [[name]], any number of times; required: at least once."""
-
-    name: str
-    built: type
-    meaning: str
-    keys: tuple[Key, ...]
-    repeated: bool = False
-    required: bool = False
-
-    @property
-    def header(self) -> str:
-        return f"[[{self.name}]]" if self.repeated else f"[{self.name}]"
-
-    def default(self, key: Key) -> Any:
-        """The default of a key; MISSING when the key must be given."""
-        field = next(field for field in fields(self.built) if field.name == key.name)
-        return field.default if field.default_factory is MISSING else field.default_factory()
-
-    def requires(self, key: Key) -> bool:
-        return self.default(key) is MISSING
-
-    def key(self, name: str) -> Key | None:
-        return next((key for key in self.keys if key.name == name), None)
-
+from .keys import BYTES, SECONDS, Key, Table
+from .kinds import choice, count, duration, size
+from .sink_keys import SINK_KEYS
 
 TABLES = (
     Table(
@@ -80,7 +32,7 @@ TABLES = (
                 size(256 << 10, 1 << 30),
                 "Room that the journal keeps for when its disk is full; 24 MiB are enough for 1,000 runs.",
                 '"64MiB"',
-                _BYTES,
+                BYTES,
             ),
             Key(
                 "keep_days",
@@ -102,7 +54,7 @@ TABLES = (
                 size(0, 1 << 50),
                 "How much of the file may be in use before they go. Room that is let go is written over.",
                 '"64MiB"',
-                f"{_BYTES}; 0 for no limit",
+                f"{BYTES}; 0 for no limit",
             ),
         ),
     ),
@@ -267,7 +219,7 @@ TABLES = (
                 duration(0.1, 10.0),
                 "How long connecting, and how long an answer, may take; nothing else is seen meanwhile.",
                 '"1s"',
-                unit=_SECONDS,
+                unit=SECONDS,
             ),
             Key(
                 "profile",
@@ -283,82 +235,7 @@ TABLES = (
         "sink",
         model.SinkSettings,
         "Who is told. Write one [[sink]] for each.",
-        (
-            Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
-            Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
-            Key(
-                "region",
-                kinds.REGION_NAME,
-                "The AWS region it talks to.",
-                '"eu-west-1"',
-                unset="the region of [allow] and [[bind]], if all of them name the same one",
-                only=("proton",),
-            ),
-            Key(
-                "endpoint_url",
-                kinds.ENDPOINT,
-                "Another endpoint than that of AWS: https, or http to a literal loopback address.",
-                '"http://127.0.0.1:8790"',
-                unset="the endpoint of AWS in the region",
-                only=("proton",),
-            ),
-            Key(
-                "connect_timeout",
-                duration(0.1, 300.0),
-                "How long connecting may take.",
-                '"2s"',
-                unit=_SECONDS,
-                only=("proton", "webhook"),
-            ),
-            Key(
-                "read_timeout",
-                duration(0.1, 300.0),
-                "How long an answer may take.",
-                '"30s"',
-                unit=_SECONDS,
-                only=("proton", "webhook"),
-            ),
-            Key(
-                "read_back",
-                kinds.BOOLEAN,
-                "Whether Proton is asked what became of a deployment when a conflict has lasted. Needs the IAM action "
-                "proton:GetDeployment on arn:aws:proton:REGION:ACCOUNT:deployment/*.",
-                "true",
-                only=("proton",),
-            ),
-            Key(
-                "profile",
-                kinds.PROFILE,
-                "The profile its credentials are of.",
-                '"deployments"',
-                unset="that of [aws]",
-                only=("proton",),
-            ),
-            Key(
-                "url",
-                kinds.HOOK,
-                "Where it is told: https, or http to a literal loopback address; no other is followed to.",
-                '"https://hooks.example.com/terraform"',
-                unset="a webhook needs one",
-                only=("webhook",),
-            ),
-            Key(
-                "secrets",
-                kinds.SECRETS,
-                "Where the secrets are that sign what is told (base64, `whsec_` before it or not): file:PATH, env:NAME "
-                "or credential:NAME, of systemd. Two while one is exchanged for the other, the new one first.",
-                '["credential:hook"]',
-                only=("webhook",),
-            ),
-            Key(
-                "ca_bundle",
-                kinds.PATH,
-                "The certificates that are trusted instead of the system's, PEM.",
-                '"/etc/ssl/certs/internal.pem"',
-                unset="the system's",
-                only=("webhook",),
-            ),
-        ),
+        SINK_KEYS,
         repeated=True,
     ),
     Table(
@@ -371,14 +248,14 @@ TABLES = (
                 duration(0.1, 3600.0),
                 "How long a weak verdict waits for stronger evidence while a log or a wrapper is there.",
                 '"30s"',
-                unit=_SECONDS,
+                unit=SECONDS,
             ),
             Key(
                 "grace",
                 duration(0.0, 3600.0),
                 "How long a verdict waits for the last lines of its log.",
                 '"5s"',
-                unit=_SECONDS,
+                unit=SECONDS,
             ),
             Key(
                 "no_changes",
@@ -398,7 +275,7 @@ TABLES = (
                 duration(1.0, 3600.0),
                 "How often everything is looked at again, should the kernel lose a hint; a very large tree less often.",
                 '"1m"',
-                unit=_SECONDS,
+                unit=SECONDS,
             ),
         ),
     ),

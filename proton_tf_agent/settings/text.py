@@ -12,9 +12,10 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .keys import Key, Table
 from .kinds import toml
 from .model import At, Settings
-from .tables import TABLES, Key, Table
+from .tables import TABLES
 
 _WIDTH = 100
 _Sample = tuple[bool, Mapping[str, str]]

@@ -1,34 +1,27 @@
 """What every sink promises, proven for every row of SINKS in the same words.
 
-A new sink joins with one entry in RIGS: how to build it, what it has told, and how to break what stands behind it.
+A new sink joins with one module in `support/rigs`: how to build it, what it has told, and how to break what stands
+behind it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
-import functools
 import gc
 import importlib
-import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import pytest
-from support.hooks import SECRET, STATUSES, HookReceiver, answered, garbled, hung_up
+from support.rigs import TYPES, faults_of, rig_of
 
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
-from proton_tf_agent.receiver import Fault, FaultKind, Receiver
-from proton_tf_agent.sinks import SINKS, Reachable, ReadsBack, Sink, sink_type
+from proton_tf_agent.sinks import SINKS, Reachable, ReadsBack, sink_type
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -49,98 +42,23 @@ WHOLE = Notification(
 BARE = dataclasses.replace(WHOLE, deployment_id=None, status_message="", outputs=(), workspace=None)
 
 
-@dataclass(frozen=True)
-class Rig:
-    """A sink and what stands behind it. told: the status messages that arrived, in order."""
-
-    sink: Sink
-    told: Callable[[], list[str]]
-    faults: dict[str, Callable[[], object]]
-
-
-@contextlib.contextmanager
-def proton_rig() -> Iterator[Rig]:
-    with Receiver() as receiver:
-        sink = sink_type("proton")("proton", "eu-west-1", receiver.url, read_timeout=2.0, read_back=True)
-        faults: dict[str, Callable[[], object]] = {
-            kind.name: functools.partial(receiver.fail, Fault(kind, delay=60)) for kind in FaultKind
-        }
-        faults["NOBODY_LISTENS"] = receiver.close
-        yield Rig(sink, lambda: [record.status_message or "" for record in receiver.records()], faults)
-        sink.close()
-
-
-@contextlib.contextmanager
-def console_rig() -> Iterator[Rig]:
-    reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1024 * 1024)
-    os.set_blocking(reading, False)
-    stream = open(writing, "w", encoding="ascii")  # noqa: SIM115 - some faults close it
-    readers = [reading]
-
-    def told() -> list[str]:
-        return [json.loads(line)["status_message"] for line in os.read(reading, 1024 * 1024).splitlines()]
-
-    def fill_disk() -> None:
-        full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, writing)
-        os.close(full)
-
-    faults: dict[str, Callable[[], object]] = {
-        "READER_GONE": lambda: os.close(readers.pop()),
-        "STREAM_CLOSED": stream.close,
-        "DISK_FULL": fill_disk,
-    }
-    sink = sink_type("console")("console", stream)
-    yield Rig(sink, told, faults)
-    sink.close()
-    with contextlib.suppress(OSError):
-        stream.close()
-    for descriptor in readers:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def webhook_rig() -> Iterator[Rig]:
-    receiver = HookReceiver()
-    sink = sink_type("webhook")("webhook", receiver.url, lambda: [SECRET], "proton-tf-agent://here", read_timeout=2.0)
-    faults: dict[str, Callable[[], object]] = {
-        f"HTTP_{status}": functools.partial(receiver.fail, answered(status, {"Location": "http://127.0.0.1:1/"}))
-        for status in STATUSES
-    }
-    faults |= {"HUNG_UP": lambda: receiver.fail(hung_up), "GARBLED": lambda: receiver.fail(garbled)}
-    faults["NOBODY_LISTENS"] = receiver.close
-    yield Rig(sink, lambda: [event["data"]["status_message"] for event in receiver.events], faults)
-    sink.close()
-    receiver.close()
-
-
-RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {
-    "console": console_rig, "proton": proton_rig, "webhook": webhook_rig,
-}  # fmt: skip
-FAULTS = [
-    *(("webhook", f"HTTP_{status}") for status in STATUSES),
-    *(("webhook", name) for name in ("HUNG_UP", "GARBLED", "NOBODY_LISTENS")),
-    *(("proton", kind.name) for kind in FaultKind),
-    ("proton", "NOBODY_LISTENS"),
-    *(("console", name) for name in ("READER_GONE", "STREAM_CLOSED", "DISK_FULL")),
-]
-every_sink = pytest.mark.parametrize("type_name", sorted(RIGS))
+FAULTS = [(type_name, fault) for type_name in TYPES for fault in faults_of(type_name)]
+every_sink = pytest.mark.parametrize("type_name", TYPES)
 
 
 def test_every_sink_there_is_takes_part() -> None:
-    assert set(RIGS) == set(SINKS)
+    assert set(TYPES) == set(SINKS)
 
 
 @every_sink
 def test_a_sink_has_the_name_it_was_given(type_name: str) -> None:
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         assert rig.sink.name == type_name
 
 
 @every_sink
 def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> None:
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         assert rig.sink.wants(WHOLE) is True
         assert rig.sink.wants(BARE) is True
         assert isinstance(rig.sink.wants(dataclasses.replace(WHOLE, resource_deleted=True)), bool)
@@ -150,7 +68,7 @@ def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("notification", [WHOLE, BARE], ids=["whole", "bare"])
 def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Notification, status: Status) -> None:
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         outcome = rig.sink.send(dataclasses.replace(notification, status=status))
         assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
         assert rig.told() == [notification.status_message]
@@ -158,7 +76,7 @@ def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Noti
 
 @every_sink
 def test_order_is_kept(type_name: str) -> None:
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         texts = [f"text {number}" for number in range(20)]
         for text in texts:
             assert rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind is OutcomeKind.ACCEPTED
@@ -168,7 +86,7 @@ def test_order_is_kept(type_name: str) -> None:
 @pytest.mark.parametrize(("type_name", "fault"), FAULTS)
 def test_every_failure_is_an_outcome_and_what_may_have_arrived_is_called_ambiguous(type_name: str, fault: str) -> None:
     """Never an exception. Twice, because the second attempt starts from what the first one left behind."""
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         rig.faults[fault]()
         for _ in range(2):
             outcome = rig.sink.send(WHOLE)
@@ -183,7 +101,7 @@ def test_every_failure_is_an_outcome_and_what_may_have_arrived_is_called_ambiguo
 )
 def test_a_sink_that_can_be_asked_answers_whatever_has_failed(type_name: str, fault: str) -> None:
     """An outcome of asking, never an exception; asking tells nothing."""
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         assert isinstance(rig.sink, ReadsBack)
         rig.faults[fault]()
         sent = rig.sink.send(WHOLE)
@@ -201,7 +119,7 @@ def test_a_sink_that_can_be_asked_answers_whatever_has_failed(type_name: str, fa
     ("type_name", "fault"), [(name, fault) for name, fault in FAULTS if hasattr(sink_type(name), "try_out")]
 )
 def test_trying_a_sink_out_tells_nothing_and_never_raises_whatever_fails(type_name: str, fault: str) -> None:
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         assert isinstance(rig.sink, Reachable)
         assert rig.sink.try_out().kind is OutcomeKind.ACCEPTED
         rig.faults[fault]()
@@ -210,10 +128,9 @@ def test_trying_a_sink_out_tells_nothing_and_never_raises_whatever_fails(type_na
 
 
 def test_every_fault_of_every_rig_is_tried() -> None:
-    tried = {(type_name, fault) for type_name, fault in FAULTS}
-    for type_name, make in RIGS.items():
-        with make() as rig:
-            assert {fault for name, fault in tried if name == type_name} == set(rig.faults)
+    for type_name in TYPES:
+        with rig_of(type_name) as rig:
+            assert set(faults_of(type_name)) == set(rig.faults)
 
 
 @every_sink
@@ -225,7 +142,7 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
         start.wait(5)
         return [rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind for text in share]
 
-    with RIGS[type_name]() as rig, ThreadPoolExecutor(8) as pool:
+    with rig_of(type_name) as rig, ThreadPoolExecutor(8) as pool:
         kinds = list(pool.map(send, [texts[n::8] for n in range(8)]))
         assert {kind for share in kinds for kind in share} == {OutcomeKind.ACCEPTED}
         assert sorted(rig.told()) == sorted(texts)
@@ -233,11 +150,11 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
 
 @every_sink
 def test_closing_leaves_nothing_open_and_refuses_what_comes_later(type_name: str) -> None:
-    with RIGS[type_name]() as rig:  # what is imported or cached once does not count
+    with rig_of(type_name) as rig:  # what is imported or cached once does not count
         rig.sink.send(WHOLE)
     gc.collect()
     before = (set(os.listdir("/proc/self/fd")), set(threading.enumerate()))
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         rig.sink.send(WHOLE)
         rig.sink.close()
         rig.sink.close()
@@ -249,7 +166,7 @@ def test_closing_leaves_nothing_open_and_refuses_what_comes_later(type_name: str
 
 @every_sink
 def test_a_sink_that_never_sent_can_be_closed(type_name: str) -> None:
-    with RIGS[type_name]() as rig:
+    with rig_of(type_name) as rig:
         rig.sink.close()
 
 

@@ -28,6 +28,7 @@ from proton_tf_agent.pipeline import Pipeline
 from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.relay import Relay
 from proton_tf_agent.settings import AllowSettings, RunSettings, Settings, SinkSettings, WatchSettings
+from proton_tf_agent.sink_assembly import make_sink
 from proton_tf_agent.sinks.console import ConsoleSink
 from proton_tf_agent.sinks.proton import ProtonSink
 from proton_tf_agent.sources.safe_open import SafeOpener
@@ -56,7 +57,7 @@ class Scene:
         self.opener = SafeOpener([f"{base}/watched"])
 
     def daemon(self) -> Pipeline:
-        sinks = {sink.name: assembly.make_sink(sink, self.settings.aws) for sink in self.settings.sink}
+        sinks = {sink.name: make_sink(sink, self.settings.aws) for sink in self.settings.sink}
         return assembly.assemble_pipeline(self.settings, self.journal, self.opener, sinks, lambda _told: None)
 
     def bind(self) -> None:

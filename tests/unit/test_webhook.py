@@ -21,6 +21,7 @@ from support.outboxes import notification
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.http_request import HttpPlace
 from proton_tf_agent.secret_source import SecretMissing, read_secret
 from proton_tf_agent.sinks.webhook import WebhookSink
 
@@ -38,7 +39,7 @@ def receiver() -> Iterator[HookReceiver]:
 
 def sink_for(receiver: HookReceiver, *secrets: str, now: float | None = None) -> WebhookSink:
     clock = {} if now is None else {"clock": lambda: now}
-    return WebhookSink("hook", receiver.url, lambda: secrets or [SECRET], "proton-tf-agent://here", **clock)
+    return WebhookSink("hook", HttpPlace(receiver.url), lambda: secrets or [SECRET], "proton-tf-agent://here", **clock)
 
 
 def test_a_notification_arrives_whole_signed_and_in_its_documented_shape(receiver: HookReceiver) -> None:
@@ -145,7 +146,7 @@ def test_a_host_that_means_nothing_and_a_port_that_nobody_has_are_told_apart(rec
     receiver.close()
     outcome = sink_for(receiver).send(TOLD)
     assert (outcome.kind, outcome.ambiguous) == (OutcomeKind.UNAVAILABLE, False)
-    nowhere = WebhookSink("hook", "https://hooks.invalid/x", lambda: [SECRET], "proton-tf-agent://here")
+    nowhere = WebhookSink("hook", HttpPlace("https://hooks.invalid/x"), lambda: [SECRET], "proton-tf-agent://here")
     assert nowhere.send(TOLD).kind is OutcomeKind.UNRESOLVABLE
     receiver.__init__()  # type: ignore[misc]  # for its fixture to close
 
@@ -180,7 +181,7 @@ def test_a_secret_that_cannot_be_had_holds_the_sink_up_and_says_why(receiver: Ho
         f"file:{odd}": "SecretNotBase64",
     }
     for reference, code in cases.items():
-        sink = WebhookSink("hook", receiver.url, lambda r=reference: [read_secret(r, {})], "x://here")  # type: ignore[misc]
+        sink = WebhookSink("hook", HttpPlace(receiver.url), lambda r=reference: [read_secret(r, {})], "x://here")  # type: ignore[misc]
         outcome = sink.send(TOLD)
         assert (outcome.kind, outcome.code) == (OutcomeKind.UNAUTHENTICATED, code)
     assert receiver.requests == 0

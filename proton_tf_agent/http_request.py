@@ -1,0 +1,110 @@
+"""One HTTP request to one place that the settings name: what a sink sends, and what came back or why nothing did.
+
+Redirects are not followed and no proxy or certificate comes from the environment: who is told is named in the settings
+alone. Whether an answer means that something was accepted, the sink says.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from .domain.outbox import Outcome, OutcomeKind
+
+_MOST_ANSWER = 64 * 1024  # bytes that are read of an answer
+_KINDS = {
+    400: OutcomeKind.INVALID, 401: OutcomeKind.UNAUTHENTICATED, 403: OutcomeKind.DENIED, 404: OutcomeKind.NOT_FOUND,
+    408: OutcomeKind.UNAVAILABLE, 409: OutcomeKind.CONFLICT, 410: OutcomeKind.GONE, 413: OutcomeKind.INVALID,
+    415: OutcomeKind.INVALID, 422: OutcomeKind.INVALID, 425: OutcomeKind.UNAVAILABLE, 429: OutcomeKind.THROTTLED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: at most the first 64 KiB of the body; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpPlace:
+    """A server, as its URL names it: https, or http to a literal loopback address.
+
+    Timeouts are in seconds; ca_bundle is a file of certificates to trust instead of the system's.
+    """
+
+    def __init__(
+        self, url: str, connect_timeout: float = 5.0, read_timeout: float = 20.0, ca_bundle: str | None = None
+    ) -> None:
+        self._url = urlsplit(url)
+        self._timeouts = (connect_timeout, read_timeout)
+        self._ca_bundle = ca_bundle
+        self._context: ssl.SSLContext | None = None
+
+    @property
+    def path(self) -> str:
+        """The URL's own path and query."""
+        return (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Answer | Outcome:
+        """Make one request; an Outcome when no answer came. What may have arrived and was not answered is ambiguous,
+        unless the method only asks."""
+        has_begun = False
+        try:
+            connection = self._connection()
+            try:
+                connection.connect()
+                connection.sock.settimeout(self._timeouts[1])
+                has_begun = True
+                connection.request(method, path, body, dict(headers))
+                answer = connection.getresponse()
+                told = {name.lower(): value for name, value in answer.getheaders()}
+                return Answer(answer.status, told, answer.read(_MOST_ANSWER))
+            finally:
+                connection.close()
+        except socket.gaierror:
+            return Outcome(OutcomeKind.UNRESOLVABLE, "HostUnresolvable")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Outcome(OutcomeKind.UNAVAILABLE, type(error).__name__, ambiguous=has_begun and method != "GET")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self._timeouts[0])
+        if self._context is None:  # twice at worst, by two threads at once
+            self._context = ssl.create_default_context(cafile=self._ca_bundle)
+        return http.client.HTTPSConnection(host, port, timeout=self._timeouts[0], context=self._context)
+
+
+def outcome_of(answer: Answer, now: float) -> Outcome:
+    """What an answer means by its status alone, for a sink whose server adds nothing to it. now: wall-clock seconds."""
+    status = answer.status
+    if 200 <= status < 300:
+        return Outcome(OutcomeKind.ACCEPTED, "", status)
+    if 300 <= status < 400:
+        return Outcome(OutcomeKind.UNAVAILABLE, "ResponseRedirected", status)
+    code, wait = f"Http{status}", retry_after(answer, now)
+    if status >= 500:
+        return Outcome(OutcomeKind.UNAVAILABLE, code, status, ambiguous=True, retry_after=wait)
+    return Outcome(_KINDS.get(status, OutcomeKind.UNKNOWN), code, status, retry_after=wait)
+
+
+def retry_after(answer: Answer, now: float) -> float | None:
+    """What Retry-After asks for, as seconds or as a date (RFC 9110, 10.2.3); None for nothing that makes sense."""
+    asked = answer.headers.get("retry-after")
+    if asked is None:
+        return None
+    if asked.isascii() and asked.isdecimal():
+        return float(asked[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - now)
+    except ValueError:
+        return None

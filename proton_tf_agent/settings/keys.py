@@ -1,0 +1,57 @@
+"""What describes a key and a table of the settings. The keys themselves are in `tables` and `sink_keys`."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from .kinds import Kind
+
+BYTES = 'bytes, or a string such as "512KiB" or "8MiB"'
+SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
+    only names the values of `type` for which the key means anything (empty: all of them), needed those that cannot do
+    without it."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    example: str
+    unit: str = ""
+    unset: str = ""
+    only: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+
+    def applies(self, type_: object) -> bool:
+        return not self.only or type_ in self.only
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the file. repeated: written [[name]], any number of times; required: at least once."""
+
+    name: str
+    built: type
+    meaning: str
+    keys: tuple[Key, ...]
+    repeated: bool = False
+    required: bool = False
+
+    @property
+    def header(self) -> str:
+        return f"[[{self.name}]]" if self.repeated else f"[{self.name}]"
+
+    def default(self, key: Key) -> Any:
+        """The default of a key; MISSING when the key must be given."""
+        field = next(field for field in fields(self.built) if field.name == key.name)
+        return field.default if field.default_factory is MISSING else field.default_factory()
+
+    def requires(self, key: Key) -> bool:
+        return self.default(key) is MISSING
+
+    def key(self, name: str) -> Key | None:
+        return next((key for key in self.keys if key.name == name), None)

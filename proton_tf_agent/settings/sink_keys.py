@@ -1,0 +1,88 @@
+"""The keys of a [[sink]]: one key, one entry, whichever types of sink it means something to."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from . import kinds, model
+from .keys import SECONDS, Key
+from .kinds import choice, duration
+
+SINK_KEYS = (
+    Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
+    Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
+    Key(
+        "region",
+        kinds.REGION_NAME,
+        "The AWS region it talks to.",
+        '"eu-west-1"',
+        unset="the region of [allow] and [[bind]], if all of them name the same one",
+        only=("proton",),
+    ),
+    Key(
+        "endpoint_url",
+        kinds.ENDPOINT,
+        "Another endpoint than that of AWS: https, or http to a literal loopback address.",
+        '"http://127.0.0.1:8790"',
+        unset="the endpoint of AWS in the region",
+        only=("proton",),
+    ),
+    Key(
+        "connect_timeout",
+        duration(0.1, 300.0),
+        "How long connecting may take.",
+        '"2s"',
+        unit=SECONDS,
+        only=("proton", "webhook"),
+    ),
+    Key(
+        "read_timeout",
+        duration(0.1, 300.0),
+        "How long an answer may take.",
+        '"30s"',
+        unit=SECONDS,
+        only=("proton", "webhook"),
+    ),
+    Key(
+        "read_back",
+        kinds.BOOLEAN,
+        "Whether Proton is asked what became of a deployment when a conflict has lasted. Needs the IAM action "
+        "proton:GetDeployment on arn:aws:proton:REGION:ACCOUNT:deployment/*.",
+        "true",
+        only=("proton",),
+    ),
+    Key(
+        "profile",
+        kinds.PROFILE,
+        "The profile its credentials are of.",
+        '"deployments"',
+        unset="that of [aws]",
+        only=("proton",),
+    ),
+    Key(
+        "url",
+        kinds.HOOK,
+        "Where it is told: https, or http to a literal loopback address; no other is followed to.",
+        '"https://hooks.example.com/terraform"',
+        unset="a webhook needs one",
+        only=("webhook",),
+        needed=("webhook",),
+    ),
+    Key(
+        "secrets",
+        kinds.SECRETS,
+        "Where the secrets are that sign what is told (base64, `whsec_` before it or not): file:PATH, env:NAME "
+        "or credential:NAME, of systemd. Two while one is exchanged for the other, the new one first.",
+        '["credential:hook"]',
+        only=("webhook",),
+        needed=("webhook",),
+    ),
+    Key(
+        "ca_bundle",
+        kinds.PATH,
+        "The certificates that are trusted instead of the system's, PEM.",
+        '"/etc/ssl/certs/internal.pem"',
+        unset="the system's",
+        only=("webhook",),
+    ),
+)

@@ -1,0 +1,65 @@
+"""How a [[sink]] of the settings becomes a sink: one function for each type, and the row that names it.
+
+Sinks know no settings: here they get what they need of them, as plain arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .aws_client import DIRECT, Access
+from .cloud_event import source_of
+from .http_request import HttpPlace
+from .secret_source import read_secret
+from .settings import AwsSettings, SinkSettings, SinkType
+from .sinks import Sink, sink_type
+
+
+def make_sink(sink: SinkSettings, aws: AwsSettings) -> Sink:
+    """The sink a table of the settings asks for."""
+    return _MAKERS[sink.type](sink, aws)
+
+
+def access_of(aws: AwsSettings, profile: str | None) -> Access:
+    """As whom AWS is asked: what [aws] says, with another profile if one is named."""
+    return Access(
+        profile or aws.profile,
+        aws.config_file or DIRECT.config_file,
+        aws.credentials_file or DIRECT.credentials_file,
+        aws.ca_bundle,
+        aws.proxy_url,
+    )
+
+
+def _console(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("console")(sink.name)
+
+
+def _proton(sink: SinkSettings, aws: AwsSettings) -> Sink:
+    return sink_type("proton")(
+        sink.name,
+        sink.region,
+        sink.endpoint_url,
+        connect_timeout=sink.connect_timeout,
+        read_timeout=sink.read_timeout,
+        read_back=sink.read_back,
+        access=access_of(aws, sink.profile),
+    )
+
+
+def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    def secrets() -> list[str]:
+        return [read_secret(reference) for reference in sink.secrets]
+
+    return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
+
+
+def _place(sink: SinkSettings) -> HttpPlace:
+    return HttpPlace(sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
+
+
+_MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
+    "console": _console,
+    "proton": _proton,
+    "webhook": _webhook,
+}

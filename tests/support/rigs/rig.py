@@ -1,0 +1,17 @@
+"""What a conformance test needs of a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proton_tf_agent.sinks import Sink
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A sink and what stands behind it. told: the status messages that arrived, in order."""
+
+    sink: Sink
+    told: Callable[[], list[str]]
+    faults: dict[str, Callable[[], object]]
