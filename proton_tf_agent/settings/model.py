@@ -49,11 +49,12 @@ class WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class BindSettings:
-    """A run directory and the resource its runs report for."""
+    """A run directory, and what its runs report for: a resource, or nothing but a name. One of both is there."""
 
     directory: str
-    resource_arn: str
+    resource_arn: str | None = None
     deployment_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources
-    and directories are its route."""
+    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources,
+    directories and unbound are its route."""
 
     type: SinkType
     name: str = ""
@@ -106,6 +107,7 @@ class SinkSettings:
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    unbound: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -94,8 +94,8 @@ SINK_KEYS = (
     ),
     Key(
         "resources",
-        kinds.ARN_GLOBS,
-        "Globs over the ARNs of those it is told about; none: all.",
+        kinds.RESOURCE_GLOBS,
+        "Globs over the ARNs, or over the names that [[bind]] gives, of those it is told about; none: all.",
         '["arn:aws:proton:*:123456789012:environment/prod-*"]',
     ),
     Key(
@@ -103,5 +103,13 @@ SINK_KEYS = (
         kinds.DIRECTORY_GLOBS,
         "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
         '["/srv/infra/*"]',
+    ),
+    Key(
+        "unbound",
+        kinds.BOOLEAN,
+        "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
+        "the run directory.",
+        "true",
+        never=("proton",),
     ),
 )
