@@ -54,12 +54,17 @@ def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
+def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
+
+
 def _place(sink: SinkSettings) -> HttpPlace:
     return HttpPlace(sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
 
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
+    "file": _file,
     "proton": _proton,
     "webhook": _webhook,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from . import kinds, model
-from .keys import SECONDS, Key
-from .kinds import choice, duration
+from .keys import BYTES, SECONDS, Key
+from .kinds import choice, count, duration, size
 
 SINK_KEYS = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
@@ -85,4 +85,22 @@ SINK_KEYS = (
         unset="the system's",
         only=("webhook",),
     ),
+    Key(
+        "path",
+        kinds.PATH,
+        "The file that is written, outside of every watch root; what is rotated lies beside it as path.1 and so on.",
+        '"/var/lib/proton-tf-agent/told.jsonl"',
+        unset="a file needs one",
+        only=("file",),
+        needed=("file",),
+    ),
+    Key(
+        "rotate_at",
+        size(4 << 10, 1 << 40),
+        "How large the file may become before the next one is begun.",
+        '"64MiB"',
+        unit=BYTES,
+        only=("file",),
+    ),
+    Key("keep", count(1, 1000), "How many older files are kept.", "30", only=("file",)),
 )
