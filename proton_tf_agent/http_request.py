@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import socket
 import ssl
 import time
@@ -131,6 +132,23 @@ class _TimedReader(io.RawIOBase):
     def close(self) -> None:
         self._inner.close()
         super().close()
+
+
+def is_trustworthy(url: str) -> bool:
+    """Whether a URL that was found in a secret leads to a server that is certain to be the one it names: https, or http
+    to a literal loopback address."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        split = urlsplit(url)
+        host, _ = split.hostname or "", split.port
+        return bool(host) and (split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)))
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    return "%" not in host and ipaddress.ip_address(host).is_loopback
 
 
 def outcome_of(answer: Answer, now: float) -> Outcome:

@@ -8,6 +8,8 @@ from . import kinds, model
 from .keys import BYTES, SECONDS, Key
 from .kinds import choice, count, duration, size
 
+HTTP = ("webhook", "slack")
+
 SINK_KEYS = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
     Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
@@ -33,7 +35,7 @@ SINK_KEYS = (
         "How long connecting may take.",
         '"2s"',
         unit=SECONDS,
-        only=("proton", "webhook"),
+        only=("proton", *HTTP),
     ),
     Key(
         "read_timeout",
@@ -41,7 +43,7 @@ SINK_KEYS = (
         "How long an answer may take.",
         '"30s"',
         unit=SECONDS,
-        only=("proton", "webhook"),
+        only=("proton", *HTTP),
     ),
     Key(
         "read_back",
@@ -83,7 +85,7 @@ SINK_KEYS = (
         "The certificates that are trusted instead of the system's, PEM.",
         '"/etc/ssl/certs/internal.pem"',
         unset="the system's",
-        only=("webhook",),
+        only=HTTP,
     ),
     Key(
         "path",
@@ -103,4 +105,14 @@ SINK_KEYS = (
         only=("file",),
     ),
     Key("keep", count(1, 1000), "How many older files are kept.", "30", only=("file",)),
+    Key(
+        "secret",
+        kinds.SECRET,
+        "Where the secret is by which it is let in, the URL of a Slack webhook: file:PATH, env:NAME or "
+        "credential:NAME, of systemd.",
+        '"credential:slack"',
+        unset="a slack sink needs one",
+        only=("slack",),
+        needed=("slack",),
+    ),
 )

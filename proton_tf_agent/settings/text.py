@@ -30,6 +30,7 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"proton"'}),
         (False, {"type": '"webhook"'}),
         (False, {"type": '"file"'}),
+        (False, {"type": '"slack"'}),
     ),
 }
 _OPENING = """\
