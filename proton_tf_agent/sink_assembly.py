@@ -54,12 +54,22 @@ def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
-def _place(sink: SinkSettings) -> HttpPlace:
-    return HttpPlace(sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
+def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
+
+
+def _slack(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("slack")(sink.name, lambda: read_secret(sink.secret or ""), lambda url: _place(sink, url))
+
+
+def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
+    return HttpPlace(url or sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
 
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
+    "file": _file,
     "proton": _proton,
+    "slack": _slack,
     "webhook": _webhook,
 }

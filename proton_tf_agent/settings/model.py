@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..domain.outputs import OutputMapping
 
-SinkType = Literal["proton", "webhook", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -101,6 +101,10 @@ class SinkSettings:
     url: str | None = None
     secrets: tuple[str, ...] = ()
     ca_bundle: str | None = None
+    path: str | None = None
+    rotate_at: int = 16 << 20
+    keep: int = 10
+    secret: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -256,6 +256,10 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
     for at, name, first in _repeated(names):
         what = f"{name} is the name of another sink too{mistakes.beside(first)}"
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
+    files = ((at, values.get("path")) for at, values in sections["sink"])
+    for at, path, first in _repeated(files):
+        what = f"{path} is written by another sink too{mistakes.beside(first)}"
+        mistakes.add((*at, "path"), what, "give each a file of its own")
     _find_regions(sections, mistakes)
     for at, values in sections["sink"]:
         for key in SINK_KEYS:
@@ -298,6 +302,10 @@ def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> N
         for key, path in (("textfile", values.get("textfile")), ("listen", socket)):
             if path and path.startswith("/"):
                 _demand_outside(("metrics", key), path, "the agent writes nothing below a watch root", roots, mistakes)
+
+    for at, values in sections["sink"]:
+        if path := values.get("path"):
+            _demand_outside((*at, "path"), path, "the agent writes nothing below a watch root", roots, mistakes)
 
 
 def _demand_outside(at: At, path: str, why: str, roots: dict[str, str], mistakes: Mistakes) -> None:

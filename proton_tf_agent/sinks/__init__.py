@@ -57,7 +57,9 @@ class Reachable(Protocol):
 
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
+    "file": "proton_tf_agent.sinks.file:FileSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+    "slack": "proton_tf_agent.sinks.slack:SlackSink",
     "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",
 }
 
