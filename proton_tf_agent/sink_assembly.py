@@ -54,6 +54,10 @@ def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
+def _exec(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("exec")(sink.name, sink.program or "", sink.arguments, sink.timeout, sink.roots, source_of())
+
+
 def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
 
@@ -68,6 +72,7 @@ def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
+    "exec": _exec,
     "file": _file,
     "proton": _proton,
     "slack": _slack,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..domain.outputs import OutputMapping
 
-SinkType = Literal["proton", "webhook", "file", "slack", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -88,7 +88,10 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
+    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink.
+
+    roots: the watch roots, for a sink that starts a program: it has to lie elsewhere.
+    """
 
     type: SinkType
     name: str = ""
@@ -105,6 +108,10 @@ class SinkSettings:
     rotate_at: int = 16 << 20
     keep: int = 10
     secret: str | None = None
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    timeout: float = 20.0
+    roots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
