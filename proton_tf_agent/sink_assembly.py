@@ -11,13 +11,15 @@ from .aws_client import DIRECT, Access
 from .cloud_event import source_of
 from .http_request import HttpPlace
 from .secret_source import read_secret
-from .settings import AwsSettings, SinkSettings, SinkType
+from .settings import AwsSettings, Settings, SinkSettings, SinkType
 from .sinks import Sink, sink_type
 
 
-def make_sink(sink: SinkSettings, aws: AwsSettings) -> Sink:
+def make_sink(sink: SinkSettings, settings: Settings) -> Sink:
     """The sink a table of the settings asks for."""
-    return _MAKERS[sink.type](sink, aws)
+    if sink.type == "exec":  # the one that must know what is watched: it starts nothing from there
+        return _exec(sink, [watch.path for watch in settings.watch])
+    return _MAKERS[sink.type](sink, settings.aws)
 
 
 def access_of(aws: AwsSettings, profile: str | None) -> Access:
@@ -54,8 +56,8 @@ def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
-def _exec(sink: SinkSettings, _aws: AwsSettings) -> Sink:
-    return sink_type("exec")(sink.name, sink.program or "", sink.arguments, sink.timeout, sink.roots, source_of())
+def _exec(sink: SinkSettings, roots: list[str]) -> Sink:
+    return sink_type("exec")(sink.name, sink.program or "", sink.arguments, sink.timeout, roots, source_of())
 
 
 def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
@@ -72,7 +74,6 @@ def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
-    "exec": _exec,
     "file": _file,
     "proton": _proton,
     "slack": _slack,

@@ -88,10 +88,7 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink.
-
-    roots: the watch roots, for a sink that starts a program: it has to lie elsewhere.
-    """
+    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
 
     type: SinkType
     name: str = ""
@@ -111,7 +108,6 @@ class SinkSettings:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
-    roots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:

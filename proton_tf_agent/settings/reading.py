@@ -314,8 +314,6 @@ def _keep_sinks_out(sinks: list[_Section], roots: dict[str, str], mistakes: Mist
         if program := values.get("program"):
             _demand_outside((*at, "program"), program, "whoever may write there would be the agent", roots, mistakes)
             _demand_closed((*at, "program"), program, mistakes)
-        if values.get("type") == "exec":
-            values["roots"] = tuple(roots)
 
 
 def _demand_outside(at: At, path: str, why: str, roots: dict[str, str], mistakes: Mistakes) -> None:

@@ -19,6 +19,7 @@ from support.rigs.exec import write_program
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.settings import load
+from proton_tf_agent.sink_assembly import make_sink
 from proton_tf_agent.sinks.exec import ExecSink
 
 TOLD = dataclasses.replace(notification(1, Status.SUCCEEDED), deployment_id=None)
@@ -242,9 +243,14 @@ def test_settings_that_cannot_be_meant_are_refused(
     assert (code, said in err) == (78, True), err
 
 
-def test_the_sink_knows_the_watch_roots_of_the_settings(settings_file: str) -> None:
+def test_the_sink_knows_the_watch_roots_of_the_settings(settings_file: str, tmp_path: Path) -> None:
+    """The link is made after the settings were read."""
+    root = Path(load(settings_file).watch[0].path)
+    root.mkdir(exist_ok=True)
     with open(settings_file, "a") as file:
-        file.write('[[sink]]\ntype = "exec"\nprogram = "/bin/true"\n')
+        file.write(f'[[sink]]\ntype = "exec"\nprogram = "{tmp_path}/link"\n')
     settings = load(settings_file)
-    assert settings.sink[-1].roots == tuple(watch.path for watch in settings.watch)
-    assert settings.sink[-1].roots
+    write_program(str(root / "tell"), "exit 0")
+    (tmp_path / "link").symlink_to(root / "tell")
+    outcome = make_sink(settings.sink[-1], settings).send(TOLD)
+    assert outcome == Outcome(OutcomeKind.UNAVAILABLE, "ProgramBelowWatchRoot")
