@@ -22,7 +22,7 @@ from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
 from .journal_check import Depth, damage
 from .journal_file import is_held, is_marked_full
-from .settings import AwsSettings, Settings, SinkSettings, SpoolSettings, advice
+from .settings import Settings, SinkSettings, SpoolSettings, advice
 from .sink_assembly import make_sink
 from .sinks import Reachable
 from .spool_directory import MODE, refuse_if_unsafe
@@ -60,7 +60,7 @@ def examine(settings: Settings, now: Callable[[], float] = time.time) -> Iterato
     yield from _journal(settings)
     yield from _agent(settings, now())
     for sink in settings.sink:
-        yield from _sink(sink, settings.aws)
+        yield from _sink(sink, settings)
 
 
 # --- settings, users, roots ---------------------------------------------------------------------------------------
@@ -168,7 +168,9 @@ def _journal(settings: Settings) -> Iterator[Finding]:
     path = settings.journal.path
     directory = os.path.dirname(path)
     if not os.path.exists(path):
-        yield Finding("journal", Severity.UNKNOWN, f"{path}: there is none yet, or it cannot be seen", "start the agent")
+        yield Finding(
+            "journal", Severity.UNKNOWN, f"{path}: there is none yet, or it cannot be seen", "start the agent"
+        )
     else:
         yield from _content(path)
     yield from _modes(path)
@@ -230,10 +232,10 @@ def _agent(settings: Settings, now: float) -> Iterator[Finding]:
         yield Finding("agent", Severity.OK, f"process {heard.pid}, version {heard.version}")
 
 
-def _sink(settings: SinkSettings, aws: AwsSettings) -> Iterator[Finding]:
+def _sink(named: SinkSettings, settings: Settings) -> Iterator[Finding]:
     """One request that changes nothing: when it is answered, name, route, certificate, clock, credentials are right."""
-    check = f"sink {settings.name}"
-    with closing(make_sink(settings, aws)) as sink:
+    check = f"sink {named.name}"
+    with closing(make_sink(named, settings)) as sink:
         if not isinstance(sink, Reachable):
             yield Finding(check, Severity.OK, "there is nobody to reach")
             return
@@ -242,7 +244,7 @@ def _sink(settings: SinkSettings, aws: AwsSettings) -> Iterator[Finding]:
     if outcome.kind is OutcomeKind.ACCEPTED:
         yield Finding(check, Severity.OK, f"it is reached and takes our signature{code}")
     elif outcome.kind is OutcomeKind.DENIED:
-        yield _denied(check, settings, code)
+        yield _denied(check, named, code)
     else:
         why = EXPLANATIONS[outcome.kind]
         yield Finding(check, Severity.PROBLEM, f"{why.means}{code}", why.remedy)

@@ -13,7 +13,7 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -110,6 +110,9 @@ class SinkSettings:
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    timeout: float = 20.0
 
     def __post_init__(self) -> None:
         if not self.name:

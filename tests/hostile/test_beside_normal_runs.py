@@ -1,7 +1,7 @@
 """Every bad input at once before a real daemon, while fifty normal runs go on: nobody waits for the bad ones.
 
 Latency is from a log that is there to a verdict that Proton has, and is compared within this one run: fifty runs while
-all bad inputs are made, and go on, where nobody watches, for they take most of a machine's CPU by themselves; then fifty
+all bad inputs are made and go on where nobody watches, for they take most of a machine's CPU by themselves; then fifty
 beside them. What is asked of the bad inputs stands in their table (`support.hostile`).
 """
 
