@@ -13,7 +13,7 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -104,6 +104,13 @@ class SinkSettings:
     url: str | None = None
     secrets: tuple[str, ...] = ()
     ca_bundle: str | None = None
+    path: str | None = None
+    rotate_at: int = 16 << 20
+    keep: int = 10
+    secret: str | None = None
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    timeout: float = 20.0
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()

@@ -319,7 +319,12 @@ MISTAKES = [
         f"known are {KNOWN_TABLES}",
     ),
     ('region = "eu-west-1"\n', ":1: region", "stands outside of a table", "it belongs below [[s3_state]] or [[sink]]"),
-    ('path = "/x"\n', ":1: path", "stands outside of a table", "it belongs below [journal] or [[watch]] or [spool]"),
+    (
+        'path = "/x"\n',
+        ":1: path",
+        "stands outside of a table",
+        "it belongs below [journal] or [[watch]] or [[sink]] or [spool]",
+    ),
     ('[journal]\npaht = "/j"\n', ":2: [journal] paht", "unknown key", "did you mean path?"),
     ("[log]\n\nx = 1\n", ":3: [log] x", "unknown key", "known here: level, format"),
     ('[log]\n"a\\u001bb" = 1\n', ':2: [log] "a\\u001bb"', "unknown key", "known here: level, format"),
@@ -520,7 +525,7 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        'must be "proton", "webhook" or "console"',
+        'must be "proton", "webhook", "file", "slack", "exec" or "console"',
         'did you mean "proton"?',
     ),
     (
