@@ -26,7 +26,7 @@ from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
 from .journal_upkeep import Upkeep
 
 __all__ = [
-    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",
+    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Pause", "Recorded", "is_damaged", "notification_of",
 ]  # fmt: skip
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
@@ -63,6 +63,18 @@ class Head:
     sending: bool
     due_at: float | None
     failing: OutcomeKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """That a person has paused a sink: since which wall-clock second, who, and why (may be empty)."""
+
+    since: float
+    who: str
+    reason: str
+
+
+_decode_pause = msgspec.json.Decoder(Pause).decode
 
 
 class Journal(Upkeep):
@@ -425,6 +437,20 @@ class Journal(Upkeep):
                 sink=sink, held_for=circuit.held_for.value, code=circuit.code, since=since, probes=circuit.probes,
                 waited=circuit.waited,
             )  # fmt: skip
+
+    # --- pauses ------------------------------------------------------------------------------------------
+
+    def pauses(self) -> dict[str, Pause]:
+        """The sinks that are paused, by name. Commands write them beside the daemon; it looks at every turn."""
+        return {row["sink"]: _decode_pause(row["value"]) for row in self._all("pauses")}
+
+    def pause(self, sink: str, pause: Pause) -> None:
+        """Let nothing more leave for a sink; what is on its way is finished."""
+        self._do("put_meta", key=f"paused:{sink}", value=_encode(pause).decode())
+
+    def unpause(self, sink: str) -> None:
+        """Let everything go on that waits for a sink."""
+        self._do("unpause", sink=sink)
 
 
 def notification_of(body: bytes) -> Notification:

@@ -394,6 +394,15 @@ ON CONFLICT (sink) DO UPDATE SET held_for = excluded.held_for, code = excluded.c
 -- name: close_circuit
 DELETE FROM circuit WHERE sink = :sink
 
+-- name: pauses
+-- Sinks that a person has paused; ';' is the character behind ':'.
+SELECT substr(key, 8) AS sink, value FROM meta WHERE key >= 'paused:' AND key < 'paused;'
+-- name: unpause
+DELETE FROM meta WHERE key = 'paused:' || :sink
+-- name: last_accepted
+SELECT max(settled_at) AS at FROM (
+  SELECT settled_at FROM outbox WHERE sink = :sink AND state = 'delivered' ORDER BY seq DESC LIMIT 1)
+
 -- name: count_filler
 SELECT count(*) FROM filler
 -- name: add_filler
@@ -480,11 +489,11 @@ SELECT run_id FROM run WHERE ended_at < :before AND NOT EXISTS (
       AND last.status <> 'IN_PROGRESS' AND last.state <> 'superseded')))
 ORDER BY started_at LIMIT :limit
 -- name: prunable_entries_of_nobody
--- The same, of entries whose run is not there any more.
+-- The same, of entries whose run is not there any more, or, of a test, never was.
 SELECT run_id FROM outbox AS entry WHERE run_id NOT IN (SELECT run_id FROM run)
 GROUP BY run_id
 HAVING count(settled_at) = count(*) AND max(settled_at) < :before AND total(state = 'parked') = 0
-  AND total(NOT EXISTS (
+  AND total(run_id NOT GLOB 'test-*' AND NOT EXISTS (
       SELECT 1 FROM outbox AS later WHERE later.sink = entry.sink AND later.resource_arn = entry.resource_arn
       AND later.run_started_at > entry.settled_at AND later.status <> 'IN_PROGRESS' AND later.state <> 'superseded'
       AND later.replay_of IS NULL AND later.run_id <> entry.run_id)) = 0

@@ -22,6 +22,7 @@ from .run import Basis, Counts, Log, Run, RunStatus, Transition
 
 MAX_MESSAGE = 5000
 _CUT = " …"
+_TEST = "test-"
 _WITHHELD = "The text of this message is withheld."
 
 
@@ -67,6 +68,35 @@ class Notification:
         """Whom it is about, and whose order it keeps: the ARN, else the name, else the run directory. No two are the
         same, for names hold neither a colon nor a slash."""
         return self.resource_arn or self.name or self.directory
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is about no run: a person tries out a sink (`trial_of`)."""
+        return self.notification_id.startswith(_TEST)
+
+
+def trial_of(sink: str, who: str, now: float) -> Notification:
+    """What a sink is told when a person tries it out: it says so itself, and its id begins as that of no other.
+
+    It is IN_PROGRESS, so that nobody takes it for an end.
+    """
+    digest = hashlib.sha256("\0".join((sink, who, repr(now))).encode()).hexdigest()[:20]
+    return Notification(
+        notification_id=f"{_TEST}{digest}",
+        run_id=f"{_TEST}{digest}",
+        resource_arn=None,
+        deployment_id=None,
+        status=Status.IN_PROGRESS,
+        status_message=f"This is a test of the sink {sink}, asked for by {who}. No run is behind it.",
+        outputs=(),
+        run_status=RunStatus.PENDING,
+        resource_deleted=False,
+        directory="/",
+        workspace=None,
+        created_at=now,
+        run_started_at=now,
+        name="proton-tf-agent-test",
+    )
 
 
 def under(notification: Notification, subject: str) -> Notification | None:

@@ -20,6 +20,7 @@ SINK_KEYS = (
         '"eu-west-1"',
         unset="the region of [allow] and [[bind]], if all of them name the same one",
         only=("proton",),
+        says_where=True,
     ),
     Key(
         "endpoint_url",
@@ -28,6 +29,7 @@ SINK_KEYS = (
         '"http://127.0.0.1:8790"',
         unset="the endpoint of AWS in the region",
         only=("proton",),
+        says_where=True,
     ),
     Key(
         "connect_timeout",
@@ -69,6 +71,7 @@ SINK_KEYS = (
         unset="a webhook needs one",
         only=("webhook",),
         needed=("webhook",),
+        says_where=True,
     ),
     Key(
         "secrets",
@@ -95,6 +98,7 @@ SINK_KEYS = (
         unset="a file needs one",
         only=("file",),
         needed=("file",),
+        says_where=True,
     ),
     Key(
         "rotate_at",
@@ -114,6 +118,7 @@ SINK_KEYS = (
         unset="a slack sink needs one",
         only=("slack",),
         needed=("slack",),
+        says_where=True,
     ),
     Key(
         "program",
@@ -124,6 +129,7 @@ SINK_KEYS = (
         unset="an exec sink needs one",
         only=("exec",),
         needed=("exec",),
+        says_where=True,
     ),
     Key("arguments", kinds.ARGUMENTS, "What it is given as arguments, as they are.", '["--quiet"]', only=("exec",)),
     Key(
@@ -162,3 +168,9 @@ SINK_KEYS = (
         never=("proton",),
     ),
 )
+
+
+def where(sink: model.SinkSettings) -> str:
+    """Where a sink's notifications go, as the settings name it; a secret by its place."""
+    named = (getattr(sink, key.name) for key in SINK_KEYS if key.says_where and key.applies(sink.type))
+    return ", ".join(str(value) for value in named if value) or "standard output"
