@@ -25,7 +25,14 @@ QUIET_S = 600.0  # without a fact, after which an open run is said to be quiet
 _NAMED = 5
 _WIDE = 120  # columns that a table with notes needs
 _INDENT = 23  # of what belongs to a verdict
-_TOLD = {"delivered": "✓", "parked": "parked", "discarded": "discarded", "sending": "…", "pending": "…"}
+_TOLD = {
+    "delivered": "✓",
+    "parked": "parked",
+    "discarded": "discarded",
+    "shadowed": "(shadow)",
+    "sending": "…",
+    "pending": "…",
+}
 
 
 def overview(row: Row, now: float) -> None:

@@ -24,6 +24,8 @@ def sinks(rows: Sequence[Row]) -> None:
         _say("is told", _route(row))
         waiting = f"{row['waiting']} waiting, for {span(row['waiting_s'])}" if row["waiting"] else "nothing waiting"
         more = ((row["failing"], "failing"), (row["parked"], "parked"), (row["suspect"], "suspect"))
+        if row["shadow"]:
+            _say("shadow", "nothing is sent to it; `journal list` shows what it would be told")
         _say("entries", ", ".join([waiting, *(f"{number} {what}" for number, what in more if number)]))
         accepted = row["last_accepted_at"]
         _say("accepted", f"last at {clock(accepted)} UTC" if accepted else "nothing yet")

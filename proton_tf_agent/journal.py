@@ -30,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
-_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED)
+_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED, EntryState.SHADOWED)
 _LAST_WORDS = (EntryState.DELIVERED, EntryState.PARKED)  # states in which a line's last word may need to be said again
 
 _decode_run = msgspec.json.Decoder(Run).decode
@@ -197,14 +197,16 @@ class Journal(Upkeep):
         now: float,
         objection: str = "",
         was_over: Callable[[str], bool] = lambda _later: True,
+        shadow: bool = False,
     ) -> tuple[int, list[str]]:
         """Add a notification for a sink, unless it is there already; call inside a transaction.
 
         On an idle line the daemon's entry is written as `sending` at once: one commit between disk and wire. objection
         parks it; what is not sent supersedes nothing. was_over: whether the run was over when another began, by its id.
         Once a run that began then has told its end, what the earlier run has to say is kept as superseded; so is what
-        a plan has to say of a deployment whose end was told since the plan began. Returns the seq of an entry that is
-        to be told (0 when there is none) and the notifications that were superseded.
+        a plan has to say of a deployment whose end was told since the plan began. shadow: it is kept as what the sink
+        would have been told, and never sent. Returns the seq of a new entry that was not superseded (0 when there is
+        none) and the notifications that were superseded.
         """
         if self._one("notification_exists", notification_id=notification.notification_id, sink=sink):
             return 0, []
@@ -218,6 +220,8 @@ class Journal(Upkeep):
             superseded = EntryState.SUPERSEDED
             self._insert_entry(notification, sink, superseded, now, "superseded", superseded_by=later["seq"])
             return 0, [notification.notification_id]
+        if shadow:
+            return self._insert_entry(notification, sink, EntryState.SHADOWED, now, objection or "shadow"), []
         # Who does not hold the journal sends nothing: the daemon does, at its next tick or when it starts.
         idle = self._hold is not None and not objection and not self._one("line_is_busy", **line)
         state = EntryState.PARKED if objection else EntryState.SENDING if idle else EntryState.PENDING

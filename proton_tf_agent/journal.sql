@@ -447,9 +447,11 @@ SELECT again.seq, again.sink FROM outbox AS entry JOIN outbox AS again
   AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'
 WHERE entry.seq = :seq ORDER BY again.seq LIMIT 1
 -- name: last_word
--- The terminal status of a line that stands last in its history: a replay stands where its original does.
+-- The terminal status of a line that stands last in its history: a replay stands where its original does. What only a
+-- shadow would have been told nobody knows.
 SELECT seq, status, coalesce(replay_of, seq) AS position FROM outbox
-WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND state <> 'superseded'
+WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS'
+  AND state NOT IN ('superseded', 'shadowed')
 ORDER BY position DESC, seq LIMIT 1
 -- name: accepted_end
 SELECT seq, status FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND deployment_id = :deployment_id
@@ -459,7 +461,7 @@ SELECT seq, state FROM outbox WHERE run_id = :run_id AND replay_of = :seq AND si
   AND state IN ('pending', 'sending', 'retryable') LIMIT 1
 -- name: told_to
 SELECT seq, state FROM outbox WHERE run_id = :run_id AND notification_id = :notification_id AND sink = :sink
-  AND state NOT IN ('superseded', 'discarded') ORDER BY seq LIMIT 1
+  AND state NOT IN ('superseded', 'discarded', 'shadowed') ORDER BY seq LIMIT 1
 -- name: names_sink
 SELECT 1 FROM outbox WHERE sink = :sink LIMIT 1
 -- name: discard
@@ -479,7 +481,7 @@ UPDATE attempt SET seal = seal_of('attempt', id, seq, started_at, finished_at, o
 -- that was let go come back, that it comes too late.
 SELECT run_id FROM run WHERE ended_at < :before AND NOT EXISTS (
   SELECT 1 FROM outbox AS entry WHERE entry.run_id = run.run_id AND (
-    entry.state NOT IN ('delivered', 'superseded', 'discarded') OR entry.created_at >= :before
+    entry.state NOT IN ('delivered', 'superseded', 'discarded', 'shadowed') OR entry.created_at >= :before
     OR NOT EXISTS (
       SELECT 1 FROM outbox AS later WHERE later.sink = entry.sink AND later.resource_arn = entry.resource_arn
       AND later.run_started_at > run.ended_at AND later.status <> 'IN_PROGRESS' AND later.state <> 'superseded'
@@ -587,7 +589,8 @@ SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE state = 's
   AND head.seq < entry.seq AND head.state IN ('pending', 'sending', 'retryable'))
 -- name: verify_state
 SELECT seq AS key, notification_id, run_id FROM outbox
-WHERE state NOT IN ('pending', 'sending', 'retryable', 'delivered', 'superseded', 'parked', 'discarded')
+WHERE state NOT IN ('pending', 'sending', 'retryable', 'delivered', 'superseded', 'parked', 'discarded',
+    'shadowed')
   OR (settled_at IS NULL) <> (state IN ('pending', 'sending', 'retryable'))
 -- name: verify_attempts
 -- As many as are counted; one without an end while the entry is under way, and only then.
@@ -605,6 +608,8 @@ SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE status = '
 -- name: verify_delivered_unheard
 SELECT seq AS key, notification_id, run_id FROM outbox WHERE state = 'delivered' AND NOT EXISTS (
   SELECT 1 FROM attempt WHERE attempt.seq = outbox.seq AND outcome IN ('accepted', 'confirmed'))
+-- name: verify_shadowed
+SELECT seq AS key, notification_id, run_id FROM outbox WHERE state = 'shadowed' AND (attempts <> 0 OR replay_of IS NOT NULL)
 -- name: verify_superseded
 SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE state = 'superseded' AND (
   attempts <> 0 OR superseded_by IS NULL OR superseded_by = seq

@@ -31,7 +31,7 @@ def _row(journal: Journal, sink: SinkSettings, does: Row) -> Row:
     return {
         "sink": sink.name, "type": sink.type, "where": where(sink),
         "only": list(sink.only), "resources": list(sink.resources), "directories": list(sink.directories),
-        "unbound": sink.unbound,
+        "unbound": sink.unbound, "shadow": sink.shadow,
         **{key: value for key, value in does.items() if key != "sink"},
         "last_accepted_at": iso(accepted["at"]),
     }  # fmt: skip

@@ -2,7 +2,8 @@
 
 While an agent runs it is the agent that sends: with its credentials, in its sandbox, beside what else it sends there.
 The entry is told once: whatever is not accepted at the first attempt is discarded. Without an agent it is sent from
-here. A sink that can be told no test (Proton takes everything for a deployment's status) is tried out instead.
+here, and so it is to a shadow, to which the agent sends nothing. A sink that can be told no test (Proton takes
+everything for a deployment's status) is tried out instead.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def try_sink(
     with closing(make_sink(named, settings)) as sink:
         if not sink.wants(told):
             return Trial(None, sink.try_out() if isinstance(sink, Reachable) else None)
-        if not is_held(journal.path):
+        if named.shadow or not is_held(journal.path):
             return Trial(told, sink.send(told))
     if named.name in journal.pauses():
         raise AgentError(Problem(f"{named.name} is paused", hint=f"`sinks resume {named.name}` first"))

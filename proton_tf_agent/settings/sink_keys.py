@@ -167,6 +167,12 @@ SINK_KEYS = (
         "true",
         never=("proton",),
     ),
+    Key(
+        "shadow",
+        kinds.BOOLEAN,
+        "Whether it is only tried: what it would be told is kept in the journal (state shadowed) and never sent.",
+        "true",
+    ),
 )
 
 

@@ -277,3 +277,13 @@ def test_old_tests_are_let_go_of(journal: Journal) -> None:
         attempted(journal, seq, now=1001.0)
     assert journal.prune_all(2000.0).entries == 2
     assert states(journal) == []
+
+
+def test_a_shadow_is_told_a_test_from_here_for_the_agent_sends_it_nothing(
+    journal: Journal, file: str, hook: HookReceiver, capsys: Output
+) -> None:
+    Path(file).write_text(Path(file).read_text("utf-8").replace("unbound = true\n", "unbound = true\nshadow = true\n"))
+    (row,) = rows(capsys, "sinks", "test", "hook", "--config", file)
+    assert (row["ok"], row["by_agent"], states(journal)) == (True, False, [])
+    assert [event["id"] for event in hook.events] == [row["id"]]
+    assert "nothing is sent to it" in run(capsys, "sinks", "list", "--config", file)[1]
