@@ -107,12 +107,12 @@ class SinkSettings:
     rotate_at: int = 16 << 20
     keep: int = 10
     secret: str | None = None
-    only: tuple[Occasion, ...] = ()
-    resources: tuple[str, ...] = ()
-    directories: tuple[str, ...] = ()
     program: str | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
+    only: tuple[Occasion, ...] = ()
+    resources: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
