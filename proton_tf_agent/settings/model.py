@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..domain.outputs import OutputMapping
+from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -88,7 +89,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
+    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources
+    and directories are its route."""
 
     type: SinkType
     name: str = ""
@@ -101,6 +103,16 @@ class SinkSettings:
     url: str | None = None
     secrets: tuple[str, ...] = ()
     ca_bundle: str | None = None
+    path: str | None = None
+    rotate_at: int = 16 << 20
+    keep: int = 10
+    secret: str | None = None
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    timeout: float = 20.0
+    only: tuple[Occasion, ...] = ()
+    resources: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -57,7 +57,10 @@ class Reachable(Protocol):
 
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
+    "exec": "proton_tf_agent.sinks.exec:ExecSink",
+    "file": "proton_tf_agent.sinks.file:FileSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+    "slack": "proton_tf_agent.sinks.slack:SlackSink",
     "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",
 }
 

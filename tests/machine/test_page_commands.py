@@ -118,7 +118,10 @@ def test_a_service_that_is_there_is_made_again_and_looked_at(clean: Host) -> Non
     past, new = found.commands()
     TYPED.update(found.commands())
     assert arn in clean.container.out("sh", "-c", past)
-    clean.container.follow("sh", "-c", new).wait_for(lambda rows: any(row.get("event") for row in rows), "is not shown")
+    shown = clean.container.follow("sh", "-c", new)
+    clean.settle("[[watch]]\n")
+    clean.container.run("kill", "-HUP", clean.show("MainPID"))
+    shown.wait_for(lambda rows: any(row.get("event") == "settings.refused" for row in rows), "is not shown")
 
 
 def test_every_command_that_is_run_on_a_host_was_run_by_these_tests() -> None:

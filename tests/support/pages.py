@@ -49,8 +49,8 @@ def blocks_of(page: str, heading: str) -> list[Block]:
 
 
 def shell_blocks() -> list[Block]:
-    """Those that a person types."""
-    return [block for block in blocks() if block.language == "sh"]
+    """Those that a person types; a script that is to become a file is none."""
+    return [block for block in blocks() if block.language == "sh" and not block.text.startswith("#!")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,14 @@ def test_no_command_hides_in_a_block_that_is_none_of_a_shell() -> None:
     for block in blocks():
         assert block.language in ("sh", "toml", "ini", "json", "python", "mermaid", "yaml", "groovy", ""), block
         assert block.language == "sh" or not programs.search(block.text), block
+
+
+def test_a_script_that_a_page_shows_is_one_to_the_shell() -> None:
+    scripts = [block for block in blocks() if block.text.startswith("#!/bin/sh\n")]
+    assert len(scripts) == sum(block.text.startswith("#!") for block in blocks())
+    for block in scripts:
+        said = subprocess.run(["sh", "-n"], input=block.text, capture_output=True, text=True, check=False)
+        assert (said.returncode, said.stderr) == (0, ""), block
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import pytest
 from support.proton import REGION, WHOLE, Playback, clean_environment, http, refusal
 
+from proton_tf_agent.aws_outcomes import is_unresolvable
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.receiver import REFUSALS, Fault, FaultKind, Receiver
 from proton_tf_agent.sinks.proton import ProtonSink
-from proton_tf_agent.sinks.proton_outcomes import is_unresolvable, outcome_of
+from proton_tf_agent.sinks.proton_outcomes import outcome_of
 
 K = OutcomeKind
 
@@ -354,7 +355,7 @@ def test_a_signature_that_our_clock_has_spoilt_is_called_so(
     expected: str,
 ) -> None:  # fmt: skip
     server, sink = playback
-    monkeypatch.setattr(sink, "_clock", lambda: SERVER_TIME + ahead)
+    monkeypatch.setattr(sink._service, "_clock", lambda: SERVER_TIME + ahead)
     server.answer = refusal(code, "no", "403 Forbidden", date)
     assert sink.send(WHOLE) == Outcome(K.UNAUTHENTICATED, expected, 403)
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from support.proton import BARE, NEWER, REGION, WHOLE, clean_environment
 
+from proton_tf_agent import aws_service
 from proton_tf_agent.aws_client import DIRECT, Access
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.receiver import FaultKind, Receiver
-from proton_tf_agent.sinks import proton
 from proton_tf_agent.sinks.proton import MODELS, ProtonSink
 from proton_tf_agent.sinks.proton_outcomes import GET_DEPLOYMENT, NOTIFY
 
@@ -113,7 +113,7 @@ def test_missing_credentials_are_an_outcome_and_are_found_when_they_come(
         "[default]\naws_access_key_id=AKIDEXAMPLE\naws_secret_access_key=secret\n"
     )
     assert fresh.send(WHOLE).kind is K.UNAUTHENTICATED, "the chain is not walked at every attempt"
-    monkeypatch.setattr(proton, "_RECONNECT_AFTER", 0.0)
+    monkeypatch.setattr(aws_service, "RECONNECT_AFTER", 0.0)
     fresh.send(WHOLE)
     assert fresh.send(WHOLE).kind is K.ACCEPTED
 
@@ -200,7 +200,7 @@ def test_a_planted_service_model_is_not_used(
 
 
 def endpoint_of(sink: ProtonSink) -> str:
-    client = sink._connected()
+    client = sink._service.connected()
     assert client is not None
     url = client.meta.endpoint_url
     sink.close()
@@ -271,7 +271,7 @@ def test_our_rules_lead_to_the_same_endpoints_as_botocores(
 def endpoint_of_first_request(region: str) -> str:
     """Where a request would go; it is stopped before it leaves."""
     sink = ProtonSink("proton", region)
-    client: Any = sink._connected()
+    client: Any = sink._service.connected()
     went: list[str] = []
 
     def stop(request: Any, **_: Any) -> None:
