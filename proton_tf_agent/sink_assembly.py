@@ -6,8 +6,10 @@ Sinks know no settings: here they get what they need of them, as plain arguments
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from .aws_client import DIRECT, Access
+from .aws_service import Place
 from .cloud_event import source_of
 from .http_request import HttpPlace
 from .secret_source import read_secret
@@ -54,12 +56,35 @@ def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
+def _eventbridge(sink: SinkSettings, aws: AwsSettings) -> Sink:
+    return sink_type("eventbridge")(sink.name, _place_at_aws(sink, aws), sink.event_bus or "", source_of())
+
+
+def _sqs(sink: SinkSettings, aws: AwsSettings) -> Sink:
+    queue = urlsplit(sink.queue_url or "")
+    place = _place_at_aws(sink, aws, f"{queue.scheme}://{queue.netloc}")
+    return sink_type("sqs")(sink.name, place, sink.queue_url or "", source_of())
+
+
+def _sns(sink: SinkSettings, aws: AwsSettings) -> Sink:
+    return sink_type("sns")(sink.name, _place_at_aws(sink, aws), sink.topic_arn or "", source_of())
+
+
+def _place_at_aws(sink: SinkSettings, aws: AwsSettings, otherwise: str | None = None) -> Place:
+    """otherwise: where it is asked when the settings name no endpoint; None: where AWS is in the region."""
+    timeouts = (sink.connect_timeout, sink.read_timeout)
+    return Place(sink.region or "", sink.endpoint_url or otherwise, timeouts, access_of(aws, sink.profile))
+
+
 def _place(sink: SinkSettings) -> HttpPlace:
     return HttpPlace(sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
 
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
+    "eventbridge": _eventbridge,
     "proton": _proton,
+    "sns": _sns,
+    "sqs": _sqs,
     "webhook": _webhook,
 }

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..domain.outputs import OutputMapping
 
-SinkType = Literal["proton", "webhook", "console"]
+SinkType = Literal["proton", "webhook", "eventbridge", "sqs", "sns", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -88,7 +88,7 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
+    """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's."""
 
     type: SinkType
     name: str = ""
@@ -101,6 +101,9 @@ class SinkSettings:
     url: str | None = None
     secrets: tuple[str, ...] = ()
     ca_bundle: str | None = None
+    event_bus: str | None = None
+    queue_url: str | None = None
+    topic_arn: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

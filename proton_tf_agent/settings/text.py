@@ -25,7 +25,14 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
     "bind": ((False, {}),),
     "s3_state": ((False, {}),),
     # The file must be safe to start with as it is: this prints what Proton would be told.
-    "sink": ((True, {"type": '"console"'}), (False, {"type": '"proton"'}), (False, {"type": '"webhook"'})),
+    "sink": (
+        (True, {"type": '"console"'}),
+        (False, {"type": '"proton"'}),
+        (False, {"type": '"webhook"'}),
+        (False, {"type": '"eventbridge"'}),
+        (False, {"type": '"sqs"'}),
+        (False, {"type": '"sns"'}),
+    ),
 }
 _OPENING = """\
 #:schema agent.schema.json

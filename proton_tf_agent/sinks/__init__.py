@@ -58,6 +58,9 @@ class Reachable(Protocol):
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+    "eventbridge": "proton_tf_agent.sinks.eventbridge:EventBridgeSink",
+    "sns": "proton_tf_agent.sinks.sns:SnsSink",
+    "sqs": "proton_tf_agent.sinks.sqs:SqsSink",
     "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",
 }
 
