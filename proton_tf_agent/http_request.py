@@ -1,17 +1,22 @@
 """One HTTP request to one place that the settings name: what a sink sends, and what came back or why nothing did.
 
 Redirects are not followed and no proxy or certificate comes from the environment: who is told is named in the settings
-alone. Whether an answer means that something was accepted, the sink says.
+alone. However slowly a server takes and answers, a request ends: `read_timeout` bounds all of it. Whether an answer
+means that something was accepted, the sink says.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
+import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from .domain.outbox import Outcome, OutcomeKind
@@ -36,7 +41,8 @@ class Answer:
 class HttpPlace:
     """A server, as its URL names it: https, or http to a literal loopback address.
 
-    Timeouts are in seconds; ca_bundle is a file of certificates to trust instead of the system's.
+    Timeouts are in seconds: one for connecting to each of its addresses, one for sending a request and having its whole
+    answer. ca_bundle is a file of certificates to trust instead of the system's.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class HttpPlace:
             connection = self._connection()
             try:
                 connection.connect()
-                connection.sock.settimeout(self._timeouts[1])
+                connection.sock = cast("socket.socket", _Timed(connection.sock, self._timeouts[1]))
                 has_begun = True
                 connection.request(method, path, body, dict(headers))
                 answer = connection.getresponse()
@@ -82,6 +88,67 @@ class HttpPlace:
         if self._context is None:  # twice at worst, by two threads at once
             self._context = ssl.create_default_context(cafile=self._ca_bundle)
         return http.client.HTTPSConnection(host, port, timeout=self._timeouts[0], context=self._context)
+
+
+class _Timed:
+    """A connected socket as `http.client` uses one, on which everything together may take so many seconds. A timeout of
+    the socket's own begins anew with each byte that comes."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._sock = sock
+        self._end = time.monotonic() + seconds
+
+    def sendall(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            self._bound()
+            left = left[self._sock.send(left) :]
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock.makefile("rb", buffering=0), self._bound))
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _bound(self) -> None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, inner: io.RawIOBase | Any, bound: Callable[[], None]) -> None:
+        self._inner = inner
+        self._bound = bound
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._bound()
+        return cast("int | None", self._inner.readinto(buffer))
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+def is_trustworthy(url: str) -> bool:
+    """Whether a URL that was found in a secret leads to a server that is certain to be the one it names: https, or http
+    to a literal loopback address."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        split = urlsplit(url)
+        host, _ = split.hostname or "", split.port
+        return bool(host) and (split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)))
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    return "%" not in host and ipaddress.ip_address(host).is_loopback
 
 
 def outcome_of(answer: Answer, now: float) -> Outcome:

@@ -38,6 +38,7 @@ from .domain.evidence import (
     WrapperGone,
 )
 from .domain.run import Lock, Log, Run
+from .hold_ups import Directories, HoldUps
 from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told
 from .sources.known_logs import KnownLogs
@@ -52,11 +53,11 @@ from .sources.states import PASSING
 from .sources.watch import Touched, Watch
 from .unread import Unread
 
-_BATCH_FILES = 256  # looks at the backlog between two looks at live runs: about a quarter of a second
+_BATCH_FILES = 256  # looks that are taken from the backlog at once
 _BATCH_FACTS = 20_000
+_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
+_LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
-_BATCH_FULL = 2  # looks that have left something: a quarter of a mebibyte each
-_BATCHES_AT_ONCE = 1  # before others have their turn
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 
 
@@ -64,7 +65,8 @@ class Observer:
     """Looks at files and processes and hands what it sees to the pipeline. Not thread-safe: one thread owns it.
 
     born(path): when the agent first watched the root that path lies in. stopping(): whether to begin nothing new.
-    beat(): called before every look, for who wants to know that it gets on.
+    beat(): called before every look, for who wants to know that it gets on. ticks() and cpu() are seconds that only go
+    forward, of the clock on the wall and of this thread's work.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class Observer:
         processes: Processes | None = None,
         spool: Spool | None = None,
         beat: Callable[[], None] = lambda: None,
+        ticks: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._opener = opener
         self._watch = watch
@@ -90,6 +94,9 @@ class Observer:
         self._processes = processes or Processes(opener)
         self._spool = spool
         self._beat = beat
+        self._ticks = ticks
+        self._cpu = cpu
+        self._hold_ups = HoldUps(ticks)
         self._names = LogNames(opener, watch, pipeline, clock)
         self._unread = Unread(self._say_unread, opener.branch_of, clock)
         self._left: list[Touched] = []
@@ -132,22 +139,28 @@ class Observer:
             self._overflows = self._watch.overflows
             self._tell(Told("watch.overflowed", {"count": self._overflows}))
         self._rescan_asked |= asked
-        if rescan or (self._rescan_asked and time.monotonic() >= self._rescan_from):
+        new: dict[str, Touched] = {}
+        if rescan or (self._rescan_asked and self._ticks() >= self._rescan_from):
             self._rescan(self._rescan_asked)
         else:
-            self._backlog |= {look.path: look for look in self._watch.scan_new()}
-        looks = {look.path: look for look in (*self._watch.touched(sorted(self._held_back)), *touched)}
+            new = {look.path: look for look in self._watch.scan_new()}
+        if len(new) > _BATCH_FILES:  # no run directory, but a tree of many
+            self._backlog |= new
+            new = {}
+        looks = {look.path: look for look in (*self._watch.touched(sorted(self._held_back)), *new.values(), *touched)}
         self._held_back.clear()
         for look in touched:
             self._backlog.pop(look.path, None)
+            new.pop(look.path, None)
             if not look.closed:
                 self._closed_logs.discard(look.path)
-        behind = self._begin(looks.values(), [look for look in looks.values() if look.closed])
-        found = dict(islice(self._backlog.items(), _BATCH_FILES))
+        behind = self._begin(looks.values(), [look for path, look in looks.items() if look.closed or path in new])
+        found = dict(islice(self._backlog.items(), max(0, _BATCH_FILES - len(self._left))))
         for path in found:
             del self._backlog[path]
         behind += self._begin(found.values(), found.values())
-        self._left = [*self._read(self._left, _BATCHES_AT_ONCE), *behind]
+        self._left = [*self._read(self._left, once=True), *behind]
+        self._hold_ups.keep(self._left)
         self._probe(None if tick or rescan else looks | found)
         self._absorb_ends()
         # From now on: word of what was written since a closing comes with the next turn.
@@ -176,9 +189,11 @@ class Observer:
         runs = [run for run in self._pipeline.open_runs if not directories.isdisjoint(run.directories)]
         known = self._watch.touched(path for run in runs for path in _files_of(run))
         around = [look for each in directories for look in self._watch.logs_around(each, self._pipeline.cursors)]
-        self.read({look.path: look for look in (*around, *known)}.values(), found=True)
+        unread = self._read_last_words(list({look.path: look for look in (*around, *known)}.values()))
         if self._stopping():
             return  # the records stay, and are read again at the next start
+        self._ends = [end for end in ended if unread.hold_up(end.directory)]
+        ended = [end for end in ended if not unread.hold_up(end.directory)]
         self._pipeline.absorb(ended, self._clock(), _always)
         spool_directory.remove(self._spool.files_behind(ended))
         if any(_tells(observation, WrapperGone) for observation in ended):
@@ -201,13 +216,13 @@ class Observer:
         self.read(self._watch.touched(sorted(paths)), found=True)
 
     def _rescan(self, asked: bool) -> None:
-        began = time.thread_time()
+        began = self._cpu()
         refused: dict[str, str] = {}
         found, vanished = self._watch.rescan(self._pipeline.cursors, refused.__setitem__)
         self._unread.rescanned(refused, self._watch.is_there)
-        self.rescan_cost = time.thread_time() - began
+        self.rescan_cost = self._cpu() - began
         self._rescan_asked = False
-        self._rescan_from = time.monotonic() + ASKED_RESCAN_REST * self.rescan_cost
+        self._rescan_from = self._ticks() + ASKED_RESCAN_REST * self.rescan_cost
         if found or asked:
             self._tell(Told("watch.rescanned", {"changed": len(found), "asked": asked or None}))
         # Which file the log of an open run was is still asked for: somebody may write it. And what has vanished may
@@ -234,6 +249,17 @@ class Observer:
         looks = list(touched)
         self._read(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
 
+    def _read_last_words(self, looks: Sequence[Touched]) -> Directories:
+        """Look at what is to be known before an end is told. Returns where that has taken too long and the end must
+        wait: a log may grow faster than it is read."""
+        until = self._cpu() + _LAST_WORDS_S
+        pending = self._with_completeness(looks, looks)
+        while pending and self._cpu() < until and not self._stopping():
+            pending = self._read(pending, once=True)
+        known = {look.path for look in self._left}
+        self._left += [look for look in pending if look.path not in known]
+        return self._hold_ups.of(pending)
+
     def _begin(self, touched: Iterable[Touched], ended: Iterable[Touched]) -> list[Touched]:
         """Read what is new, for a while: a very large log is read on from turn to turn and holds up its own directory
         alone. ended: those of which it is to be asked whether they are complete. Returns what must wait for such a
@@ -241,25 +267,23 @@ class Observer:
         looks = list(touched)
         fresh = {look.path: look for look in self._with_completeness(looks, list(ended))}
         self._left = [fresh.pop(look.path, look) for look in self._left]
-        behind = [look for look in fresh.values() if _is_behind(look, self._left)]
-        first = [look for look in fresh.values() if look not in behind]
-        self._left += self._read(first, _BATCHES_AT_ONCE)
+        first, behind = _parted(fresh.values(), self._hold_ups.of(self._left))
+        self._left += self._read(first, once=True)
         return behind
 
-    def _read(self, looks: Sequence[Touched], batches: int | None = None) -> list[Touched]:
-        """Returns what is left after so many batches."""
+    def _read(self, looks: Sequence[Touched], *, once: bool = False) -> list[Touched]:
+        """Read to the end, or one batch. Returns what is left."""
         pending = deque(looks)
-        while pending and batches != 0 and not self._stopping():
-            batches = None if batches is None else batches - 1
+        while pending and not self._stopping():
             batch = _Batch(self._pipeline.cursors)
             left: list[Touched] = []
-            while pending and batch.facts < _BATCH_FACTS and batch.full < _BATCH_FULL:
+            held_up = self._hold_ups.of()
+            until = self._cpu() + _BATCH_S
+            while pending and batch.facts < _BATCH_FACTS and (self._cpu() < until or not batch.looks):
                 look = pending.popleft()
-                if _is_behind(look, left):
+                if held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
-                elif self._look(look, batch):
-                    left.append(look)
-                    batch.full += 1
+                    held_up.add(look)
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
             left += self._look_behind(batch, held)
             if any(_tells(o, OperationStarted) for o in batch.observations):
@@ -267,13 +291,16 @@ class Observer:
             if batch.observations:
                 locked = {directory for run in held for directory in run.directories}
                 self._pipeline.absorb(in_order(batch.observations, locked), self._clock(), self._born)
-            behind = [look for look in pending if _is_behind(look, left)]
-            pending = deque([*(look for look in pending if look not in behind), *left, *behind])
+            free, behind = _parted(pending, self._hold_ups.of(left))
+            pending = deque([*free, *left, *behind])
+            if once:
+                break
         return list(pending)
 
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
+        batch.looks += 1
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False
@@ -390,9 +417,10 @@ class Observer:
         gone = [o.directory for o in observations if _tells(o, TracesGone)]
         renamed = [look for directory in gone for look in self._watch.logs_around(directory, self._pipeline.cursors)]
         # Their last words come before their end.
-        self.read([*closed, *renamed], found=True)
-        if observations:
-            self._pipeline.absorb([self._as_read(o) for o in observations], now, self._born)
+        unread = self._read_last_words([*closed, *renamed])
+        told = [self._as_read(o) for o in observations if not unread.hold_up(o.directory)]
+        if told:
+            self._pipeline.absorb(told, now, self._born)
 
     def _as_read(self, observation: Observation) -> Observation:
         """What the processes tell, after their logs were read: who writes a log no more may have had another write over
@@ -421,7 +449,7 @@ class _Batch:
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
-        self.full = 0  # looks that found more than one look takes
+        self.looks = 0
 
     def all_cursors(self) -> Iterator[Cursor]:
         """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given
@@ -471,10 +499,13 @@ def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) 
     return [*first, *locks, *rest]
 
 
-def _is_behind(look: Touched, left: Sequence[Touched]) -> bool:
-    """Whether a look must wait for what is left of a log in its directory or above it."""
-    place = f"{look.place.directory}/"
-    return any(place.startswith(f"{other.place.directory}/") for other in left)
+def _parted(looks: Iterable[Touched], held_up: Directories) -> tuple[list[Touched], list[Touched]]:
+    """The looks that may go ahead, and those that must wait."""
+    free: list[Touched] = []
+    behind: list[Touched] = []
+    for look in looks:
+        (behind if held_up.hold_up(look.place.directory) else free).append(look)
+    return free, behind
 
 
 def _is_around(directory: str, run: Run) -> bool:

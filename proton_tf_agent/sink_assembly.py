@@ -76,14 +76,24 @@ def _place_at_aws(sink: SinkSettings, aws: AwsSettings, otherwise: str | None = 
     return Place(sink.region or "", sink.endpoint_url or otherwise, timeouts, access_of(aws, sink.profile))
 
 
-def _place(sink: SinkSettings) -> HttpPlace:
-    return HttpPlace(sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
+def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
+
+
+def _slack(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    return sink_type("slack")(sink.name, lambda: read_secret(sink.secret or ""), lambda url: _place(sink, url))
+
+
+def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
+    return HttpPlace(url or sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
 
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
     "eventbridge": _eventbridge,
+    "file": _file,
     "proton": _proton,
+    "slack": _slack,
     "sns": _sns,
     "sqs": _sqs,
     "webhook": _webhook,

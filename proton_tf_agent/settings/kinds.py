@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from ..domain.binding import is_deployment_id, is_resource_arn
 from ..domain.outputs import MAX_KEY
+from ..domain.routing import Occasion
 
 REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -323,6 +324,12 @@ def _arn_glob(value: str, complain: Complain) -> str:
     return _glob(value, complain)
 
 
+def _directory_glob(value: str, complain: Complain) -> str:
+    if not value.startswith("/"):
+        complain("matches no directory", "write it from / on: jobs choose the names below their own")
+    return _glob(value, complain)
+
+
 # --- what is made of other kinds --------------------------------------------------------------------------
 
 
@@ -338,6 +345,16 @@ def _array(kind: Kind) -> Kind:
         return tuple(kind.read(value, _inside(complain, place)) for place, value in enumerate(values))
 
     return Kind("an array", (list,), check, {"type": "array", "items": dict(kind.schema)})
+
+
+def _occasion() -> Kind:
+    word = choice(*Occasion)
+
+    def check(value: str, complain: Complain) -> Occasion | None:
+        word.check(value, complain)
+        return Occasion(value) if value in list(Occasion) else None
+
+    return Kind(word.takes, word.types, check, word.schema)
 
 
 def _rename(values: dict[str, object], complain: Complain) -> dict[str, Any]:
@@ -472,7 +489,8 @@ QUEUE_URL = _text(_queue, pattern=f"^{_QUEUE}$")
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
 HOOK = _text(_hook, pattern="^https?://")
-SECRETS = _array(_text(_secret, pattern=f"^({_REFERENCE})$"))
+SECRET = _text(_secret, pattern=f"^({_REFERENCE})$")
+SECRETS = _array(SECRET)
 LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
 PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")
@@ -481,6 +499,8 @@ OUTPUT_GLOBS = _array(_text(_output_glob))
 USER_NAMES = _array(_text(_user_name, pattern=f"^{_USER_NAME}$"))
 OWNERS = _array(_text(_owner, pattern=f"^({_OWNER})$"))
 ARN_GLOBS = _array(_text(_arn_glob))
+DIRECTORY_GLOBS = _array(_text(_directory_glob, pattern="^/"))
+OCCASIONS = _array(_occasion())
 RENAMES = Kind(
     "a table of names",
     (dict,),

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..domain.outputs import OutputMapping
+from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "eventbridge", "sqs", "sns", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "eventbridge", "sqs", "sns", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -88,7 +89,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's."""
+    """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
+    resources and directories are its route."""
 
     type: SinkType
     name: str = ""
@@ -101,6 +103,13 @@ class SinkSettings:
     url: str | None = None
     secrets: tuple[str, ...] = ()
     ca_bundle: str | None = None
+    path: str | None = None
+    rotate_at: int = 16 << 20
+    keep: int = 10
+    secret: str | None = None
+    only: tuple[Occasion, ...] = ()
+    resources: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
     event_bus: str | None = None
     queue_url: str | None = None
     topic_arn: str | None = None

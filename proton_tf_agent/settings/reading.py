@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..domain.errors import Problem, SettingsInvalid
+from ..domain.routing import Occasion
 from . import lines
 from .keys import Table
 from .kinds import REGION, nearest
@@ -77,6 +78,11 @@ def advice(settings: Settings) -> tuple[Problem, ...]:
             "nothing will ever be bound to a Proton resource: no ARN is allowed and there is no [[bind]]",
             f"for example: {example('allow', 'resource_arns')}",
         )
+    hears_failures = any(not s.only or {Occasion.FAILED, Occasion.TERMINAL} & {*s.only} for s in settings.sink)
+    for place, sink in enumerate(settings.sink):
+        if Occasion.RECOVERED in sink.only and not hears_failures:
+            what = "nothing ever recovers: no sink is told what has failed"
+            mistakes.add(("sink", place, "only"), what, "name failed, here or for another sink")
     for place, watch in enumerate(settings.watch):
         objection, hint = _objection(watch.path)
         if objection:
@@ -262,6 +268,10 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
     for at, name, first in _repeated(names):
         what = f"{name} is the name of another sink too{mistakes.beside(first)}"
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
+    files = ((at, values.get("path")) for at, values in sections["sink"])
+    for at, path, first in _repeated(files):
+        what = f"{path} is written by another sink too{mistakes.beside(first)}"
+        mistakes.add((*at, "path"), what, "give each a file of its own")
     _find_regions(sections, mistakes)
     for at, values in sections["sink"]:
         for key in SINK_KEYS:
@@ -304,6 +314,10 @@ def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> N
         for key, path in (("textfile", values.get("textfile")), ("listen", socket)):
             if path and path.startswith("/"):
                 _demand_outside(("metrics", key), path, "the agent writes nothing below a watch root", roots, mistakes)
+
+    for at, values in sections["sink"]:
+        if path := values.get("path"):
+            _demand_outside((*at, "path"), path, "the agent writes nothing below a watch root", roots, mistakes)
 
 
 def _demand_outside(at: At, path: str, why: str, roots: dict[str, str], mistakes: Mistakes) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 from . import kinds, model
-from .keys import SECONDS, Key
-from .kinds import choice, duration
+from .keys import BYTES, SECONDS, Key
+from .kinds import choice, count, duration, size
+
+HTTP = ("webhook", "slack")
 
 _AWS = ("proton", "eventbridge", "sqs", "sns")
 
@@ -35,7 +37,7 @@ SINK_KEYS = (
         "How long connecting may take.",
         '"2s"',
         unit=SECONDS,
-        only=(*_AWS, "webhook"),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_timeout",
@@ -43,7 +45,7 @@ SINK_KEYS = (
         "How long an answer may take.",
         '"30s"',
         unit=SECONDS,
-        only=(*_AWS, "webhook"),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_back",
@@ -85,7 +87,54 @@ SINK_KEYS = (
         "The certificates that are trusted instead of the system's, PEM.",
         '"/etc/ssl/certs/internal.pem"',
         unset="the system's",
-        only=("webhook",),
+        only=HTTP,
+    ),
+    Key(
+        "path",
+        kinds.PATH,
+        "The file that is written, outside of every watch root; what is rotated lies beside it as path.1 and so on.",
+        '"/var/lib/proton-tf-agent/told.jsonl"',
+        unset="a file needs one",
+        only=("file",),
+        needed=("file",),
+    ),
+    Key(
+        "rotate_at",
+        size(4 << 10, 1 << 40),
+        "How large the file may become before the next one is begun.",
+        '"64MiB"',
+        unit=BYTES,
+        only=("file",),
+    ),
+    Key("keep", count(1, 1000), "How many older files are kept.", "30", only=("file",)),
+    Key(
+        "secret",
+        kinds.SECRET,
+        "Where the secret is by which it is let in, the URL of a Slack webhook: file:PATH, env:NAME or "
+        "credential:NAME, of systemd.",
+        '"credential:slack"',
+        unset="a slack sink needs one",
+        only=("slack",),
+        needed=("slack",),
+    ),
+    Key(
+        "only",
+        kinds.OCCASIONS,
+        "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
+        "failure, of a resource whose last one was); none named: everything.",
+        '["failed", "recovered"]',
+    ),
+    Key(
+        "resources",
+        kinds.ARN_GLOBS,
+        "Globs over the ARNs of those it is told about; none: all.",
+        '["arn:aws:proton:*:123456789012:environment/prod-*"]',
+    ),
+    Key(
+        "directories",
+        kinds.DIRECTORY_GLOBS,
+        "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
+        '["/srv/infra/*"]',
     ),
     Key(
         "event_bus",

@@ -29,6 +29,8 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (True, {"type": '"console"'}),
         (False, {"type": '"proton"'}),
         (False, {"type": '"webhook"'}),
+        (False, {"type": '"file"'}),
+        (False, {"type": '"slack"'}),
         (False, {"type": '"eventbridge"'}),
         (False, {"type": '"sqs"'}),
         (False, {"type": '"sns"'}),

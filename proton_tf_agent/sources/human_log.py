@@ -107,7 +107,7 @@ def begun_anew(mark: Mark) -> tuple[tuple[Fact, ...], Mark]:
 
 def begins_run(line: bytes) -> bool:
     """Whether a line is one that only a run prints, and that another program does not repeat for the JSON UI."""
-    text = text_of.plain(line)
+    text = text_of.plain(line) if len(line) <= _MAX_LINE else ""
     said = text_of.find(text) if text else None
     if said is None:
         return False

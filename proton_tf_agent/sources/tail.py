@@ -8,13 +8,14 @@ so that a chatty job cannot keep the agent from the others.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from ..domain.evidence import Cursor
 
-READ_LIMIT = 256 << 10
+READ_LIMIT = 64 << 10
 MAX_LINE = 16 << 20
 _HEAD = 1024
 _UNFINISHED = 256
@@ -57,13 +58,13 @@ def read_new(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor | 
 def _read_from(read: ReadAt, size: int, start: int, restarted: bool = False) -> Tail:
     block = read(start, min(READ_LIMIT, size - start))
     end = block.rfind(b"\n") + 1
-    given_up = False
-    if not end and len(block) == READ_LIMIT:
-        block = read(start, min(MAX_LINE, size - start))
-        # A line beyond every limit is given up in pieces; no piece of it is a JSON document.
-        end = block.rfind(b"\n") + 1
-        given_up = not end and len(block) == MAX_LINE
-        end = len(block) if given_up else end
+    length, given_up = READ_LIMIT, False
+    while not end and len(block) == length < MAX_LINE:  # a line of its own look
+        length = min(4 * length, MAX_LINE)
+        block = read(start, min(length, size - start))
+        end = block.find(b"\n") + 1
+    if not end and len(block) == MAX_LINE:
+        end, given_up = len(block), True  # given up in pieces; no piece of it is a JSON document
     lines = []
     position = start
     for line in _split(block[:end]):
@@ -96,9 +97,7 @@ def _part(block: bytes, offset: int, length: int) -> bytes:
 
 def _split(block: bytes) -> list[bytes]:
     """Lines by newline alone: bytes.splitlines would also cut at a lone carriage return."""
-    lines = [line + b"\n" for line in block.split(b"\n")]
-    lines[-1] = lines[-1][:-1]
-    return lines if lines[-1] else lines[:-1]
+    return io.BytesIO(block).readlines()
 
 
 def _is_another(read: ReadAt, size: int, device: int, inode: int, cursor: Cursor) -> bool:

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from .safe_open import SafeOpener, Unreadable
 
@@ -147,13 +148,8 @@ def _walk(
 
 
 def _entries(fd: int, limit: int) -> tuple[list[os.DirEntry[str]], bool]:
-    found: list[os.DirEntry[str]] = []
     with os.scandir(fd) as entries:
-        for entry in entries:
-            if len(found) == limit:
-                return found, True
-            found.append(entry)
-    return found, False
+        return list(islice(entries, limit)), next(entries, None) is not None
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

@@ -15,7 +15,7 @@ from itertools import islice
 from ..domain.binding import METADATA_PATH, TFVARS_PATH
 from ..domain.evidence import Cursor
 from .hints import Hints, KernelWatch
-from .place import Kind, Place, place_of
+from .place import Kind, Place, names, place_of
 from .safe_open import SafeOpener, Unreadable
 from .tree import Refuse, walk
 
@@ -188,12 +188,15 @@ class Watch:
     ) -> Iterator[Touched]:
         """Files below start that are new or changed; adds to `seen` how each looks, to `uncovered` directories that
         have no watch."""
+        is_wanted = names(root.logs)
         for directory in walk(self._opener, root.path, start, refuse):
             self._beat()
             if len(uncovered) < _MAX_UNCOVERED and not self._kernel.covers(directory.path):
                 uncovered.append(directory.path)
             below = _below(directory.path)
             for entry in directory.entries:
+                if not is_wanted(entry.name):
+                    continue
                 path = below + entry.name
                 place = place_of(path, root.logs)
                 if place is None or _is_no_file(entry, place.kind):

@@ -18,9 +18,10 @@ from support.hostile_files import CASES
 from support.observing import ObservedRoot
 from support.watching import bind_directory
 
+from proton_tf_agent.hold_ups import BELOW_S
 from proton_tf_agent.journal import Journal
 
-_TURNS = 200  # a log that grows for ever never lets a turn have nothing to do
+_TURNS = 1000
 _NEIGHBOUR = "arn:aws:proton:us-east-1:111122223333:environment/neighbour"
 
 
@@ -82,3 +83,58 @@ def test_11_a_log_that_is_not_read_to_its_end_yet_holds_up_its_own_directory_alo
     _turn(observed)
     told = [n.resource_arn for n in observed.notifications() if n.status == "SUCCEEDED"]
     assert told == [_NEIGHBOUR, f"{_NEIGHBOUR}-huge", f"{_NEIGHBOUR}-huge"]
+
+
+def test_11_a_log_that_grows_faster_than_it_is_read_holds_up_what_lies_below_it_for_a_while_only(
+    observed: ObservedRoot,
+) -> None:
+    """A run may write its log above its directory, so what lies below waits; but no job may stop the runs of others."""
+    bind_directory(observed.directory, _NEIGHBOUR, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+    chatter = b'{"@level":"info","type":"log"}\n' * 5_000
+
+    def grow() -> None:
+        with open(f"{observed.root}/apply.log", "ab") as file:
+            file.write(chatter)
+
+    grow()
+    observed.at_each_step = grow
+    observed.observer.turn(rescan=True)
+    observed.write("apply.log", moved((LOGS / "apply_ok.log").read_text("utf-8"), observed.now).encode())
+    observed.observer.turn(rescan=True)
+    observed.observer.turn()
+    assert observed.notifications() == []
+    observed.now += BELOW_S
+    observed.observer.turn()
+    observed.observer.turn()
+    assert observed.observer.has_backlog, "the log does not grow any more"
+    assert [n.status for n in observed.notifications()][-1] == "SUCCEEDED"
+
+
+def test_11_the_end_of_a_run_whose_log_grows_for_ever_is_waited_for_but_holds_up_nobody(
+    observed: ObservedRoot,
+) -> None:
+    """Nobody has the log open, so it is read to its end before that is believed, which never comes."""
+    bind_directory(observed.directory, _NEIGHBOUR, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+    chatty = f"{observed.root}/chatty"
+    bind_directory(chatty, f"{_NEIGHBOUR}-chatty", "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+    log = (LOGS / "apply_ok.log").read_text("utf-8")
+    begun = moved(log, observed.now - 0.5).splitlines(keepends=True)[:4]
+    with open(f"{chatty}/apply.log", "w", encoding="utf-8") as file:
+        file.writelines(begun)
+        file.flush()
+        observed.observer.turn(rescan=True)
+    chatter = b'{"@level":"info","type":"log"}\n' * 20_000
+
+    def grow() -> None:
+        with open(f"{chatty}/apply.log", "ab") as file:
+            file.write(chatter)
+
+    observed.at_each_step = grow
+    observed.observer.turn()
+    observed.write("apply.log", moved(log, observed.now).encode())
+    observed.observer.turn(rescan=True)
+    assert observed.observer.has_backlog
+    told = [(n.resource_arn, n.status) for n in observed.notifications()]
+    assert (_NEIGHBOUR, "SUCCEEDED") in told
+    assert (f"{_NEIGHBOUR}-chatty", "IN_PROGRESS") in told
+    assert {arn for arn, status in told if status != "IN_PROGRESS"} == {_NEIGHBOUR}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -40,6 +41,7 @@ class ObservedRoot:
         self.now = began_at((LOGS / "apply_ok.log").read_bytes()) + 1.0
         self.told: list[Told] = []
         self.steps: list[None] = []  # one for each beat of the observer
+        self.at_each_step: Callable[[], object] = lambda: None
         opener = SafeOpener([self.root])
         self.spool = Spool(str(base / "spool"), believes(opener, ()))
         os.mkdir(self.spool.path)
@@ -50,8 +52,12 @@ class ObservedRoot:
         self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)
         self.observer = Observer(
             opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now, spool=self.spool,
-            beat=lambda: self.steps.append(None),
+            beat=self._step, ticks=lambda: self.now,
         )  # fmt: skip
+
+    def _step(self) -> None:
+        self.steps.append(None)
+        self.at_each_step()
 
     def write(self, name: str, content: bytes, mode: str = "wb") -> str:
         path = f"{self.directory}/{name}"

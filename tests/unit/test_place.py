@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from proton_tf_agent.sources.place import Kind, Place, place_of
+from proton_tf_agent.sources.place import Kind, Place, names, place_of
 
 LOGS = ("*.log", "*.jsonl", "*.json")
 
@@ -75,3 +77,25 @@ def test_a_directory_that_only_looks_like_a_workspace_is_a_run_directory() -> No
 def test_no_name_a_job_may_give_breaks_the_reading_of_its_path(name: str) -> None:
     assert place_of(f"/w/{name}/apply.log", LOGS) == Place(Kind.LOG, f"/w/{name}", None)
     assert place_of(f"/w/{name}.log", LOGS) == Place(Kind.LOG, "/w", None)
+
+
+_NAMES = st.sampled_from(
+    [
+        "terraform.tfstate",
+        ".terraform.tfstate.lock.info",
+        "proton.auto.tfvars.json",
+        "deployment-metadata.json",
+        "a.log",
+    ]
+)
+
+
+@given(
+    above=st.sampled_from(["/w", "/w/.proton", "/w/.terraform", "/w/terraform.tfstate.d/blue"]),
+    name=_NAMES | st.builds("".join, st.tuples(_NAMES, st.text(max_size=2))) | st.text(min_size=1, max_size=12),
+    patterns=st.lists(st.sampled_from(["*.log", "*", "[a-c]*", "x?"]) | st.text(max_size=4), max_size=3).map(tuple),
+)
+@example("/w", "line\nbreak.log", ("*.log",))
+def test_a_name_that_is_passed_over_has_no_place(above: str, name: str, patterns: tuple[str, ...]) -> None:
+    if not names(patterns)(name):
+        assert place_of(f"{above}/{name}", patterns) is None
