@@ -13,7 +13,7 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -89,8 +89,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources
-    and directories are its route."""
+    """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
+    resources and directories are its route."""
 
     type: SinkType
     name: str = ""
@@ -113,6 +113,9 @@ class SinkSettings:
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    event_bus: str | None = None
+    queue_url: str | None = None
+    topic_arn: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

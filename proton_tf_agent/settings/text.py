@@ -32,6 +32,9 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"file"'}),
         (False, {"type": '"slack"'}),
         (False, {"type": '"exec"'}),
+        (False, {"type": '"eventbridge"'}),
+        (False, {"type": '"sqs"'}),
+        (False, {"type": '"sns"'}),
     ),
 }
 _OPENING = """\
