@@ -12,7 +12,8 @@ HTTP = ("webhook", "slack")
 
 _AWS = ("proton", "eventbridge", "sqs", "sns")
 
-SINK_KEYS = (
+# Who is told, and how.
+_PLACE = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
     Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
     Key(
@@ -137,25 +138,6 @@ SINK_KEYS = (
         only=("exec",),
     ),
     Key(
-        "only",
-        kinds.OCCASIONS,
-        "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
-        "failure, of a resource whose last one was); none named: everything.",
-        '["failed", "recovered"]',
-    ),
-    Key(
-        "resources",
-        kinds.ARN_GLOBS,
-        "Globs over the ARNs of those it is told about; none: all.",
-        '["arn:aws:proton:*:123456789012:environment/prod-*"]',
-    ),
-    Key(
-        "directories",
-        kinds.DIRECTORY_GLOBS,
-        "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
-        '["/srv/infra/*"]',
-    ),
-    Key(
         "event_bus",
         kinds.EVENT_BUS,
         "The event bus that is told, by name or ARN.",
@@ -183,3 +165,36 @@ SINK_KEYS = (
         needed=("sns",),
     ),
 )
+
+# Which of all notifications: of every type.
+_ROUTE = (
+    Key(
+        "only",
+        kinds.OCCASIONS,
+        "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
+        "failure, of a resource whose last one was); none named: everything.",
+        '["failed", "recovered"]',
+    ),
+    Key(
+        "resources",
+        kinds.RESOURCE_GLOBS,
+        "Globs over the ARNs, or over the names that [[bind]] gives, of those it is told about; none: all.",
+        '["arn:aws:proton:*:123456789012:environment/prod-*"]',
+    ),
+    Key(
+        "directories",
+        kinds.DIRECTORY_GLOBS,
+        "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
+        '["/srv/infra/*"]',
+    ),
+    Key(
+        "unbound",
+        kinds.BOOLEAN,
+        "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
+        "the run directory.",
+        "true",
+        never=("proton",),
+    ),
+)
+
+SINK_KEYS = (*_PLACE, *_ROUTE)
