@@ -19,6 +19,7 @@ from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
+from .workflow import Workflow
 
 MAX_MESSAGE = 5000
 _CUT = " …"
@@ -59,6 +60,7 @@ class Notification:
     created_at: float
     run_started_at: float = 0.0
     omitted: tuple[tuple[str, str], ...] = ()
+    workflow: Workflow | None = None  # of a run that carries one out; for Service Catalog alone, never shown
 
 
 TOLD: dict[RunStatus, Status | None] = {

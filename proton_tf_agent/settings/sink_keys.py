@@ -10,7 +10,7 @@ from .kinds import choice, count, duration, size
 
 HTTP = ("webhook", "slack")
 
-_AWS = ("proton", "eventbridge", "sqs", "sns")
+_AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
 
 SINK_KEYS = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
@@ -162,5 +162,13 @@ SINK_KEYS = (
         unset="an sns sink needs one",
         only=("sns",),
         needed=("sns",),
+    ),
+    Key(
+        "tag_key",
+        kinds.TAG_KEY,
+        "The key of the tag by which Service Catalog finds what was provisioned; its value is the id of that product.",
+        '"ServiceCatalogProvisionedProductId"',
+        unset="that of AWS's reference engine, SERVICE_CATALOG_TERRAFORM_INTEGRATION-DO_NOT_DELETE",
+        only=("service_catalog",),
     ),
 )

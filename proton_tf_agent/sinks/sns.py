@@ -15,14 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..aws_outcomes import REFUSALS, outcome_of
-from ..aws_service import AwsService, Operation, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..cloud_event import event
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind, fitted
 
 MAX_MESSAGE = 255 * 1024  # bytes, of the 256 KiB that message and attributes may have together
 MAX_SUBJECT = 100
-_OPERATIONS = {"Publish": Operation(tells="MessageId"), "GetTopicAttributes": Operation(256 * 1024, tells="Attributes")}
+_OPERATIONS = {"Publish": Call(tells="MessageId"), "GetTopicAttributes": Call(256 * 1024, tells="Attributes")}
 _REFUSALS = {
     **REFUSALS,
     "AuthorizationError": OutcomeKind.DENIED,

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..aws_outcomes import REFUSALS, NoAnswer, outcome_of
-from ..aws_service import AwsService, Operation, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..cloud_event import event
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind, fitted
 
 MAX_BODY = 256 * 1024  # bytes; queues may be set to take more or less, this is what all of them took before 2025
-_OPERATIONS = {"SendMessage": Operation(tells="MD5OfMessageBody"), "GetQueueAttributes": Operation(tells="Attributes")}
+_OPERATIONS = {"SendMessage": Call(tells="MD5OfMessageBody"), "GetQueueAttributes": Call(tells="Attributes")}
 _REFUSALS = {
     **REFUSALS,
     "InvalidAddress": OutcomeKind.UNRESOLVABLE,

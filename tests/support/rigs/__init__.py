@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from .rig import Rig
 
-TYPES = ("console", "eventbridge", "file", "proton", "slack", "sns", "sqs", "webhook")
+TYPES = ("console", "eventbridge", "file", "proton", "service_catalog", "slack", "sns", "sqs", "webhook")
 
 
 def rig_of(type_name: str) -> AbstractContextManager[Rig]:
