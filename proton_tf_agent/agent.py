@@ -126,7 +126,7 @@ class Agent:
         Once the journal has no room, nothing is looked at until it has. Then everything is looked at anew, as at a
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
-        sinks = {sink.name: make_sink(sink, self._settings.aws) for sink in self._settings.sink}
+        sinks = {sink.name: make_sink(sink, self._settings) for sink in self._settings.sink}
         relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")

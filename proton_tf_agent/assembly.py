@@ -75,7 +75,7 @@ def decide(settings: Settings, journal: Journal, run_id: str, decision: Decision
     """Let a person settle a run, beside the daemon or without one; what is told of it waits in the outbox for the
     daemon's next tick. AgentError when there is nothing to decide."""
     opener = opener_of(settings)
-    sinks = {sink.name: make_sink(sink, settings.aws) for sink in settings.sink}
+    sinks = {sink.name: make_sink(sink, settings) for sink in settings.sink}
     try:
         pipeline = assemble_pipeline(settings, journal, opener, sinks, lambda _told: None)
         return pipeline.decide(run_id, decision, now)
@@ -91,7 +91,7 @@ def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
     if named is None:
         hint = f"there is {', '.join(sink.name for sink in settings.sink) or 'none'}"
         raise UsageInvalid(Problem(f"no [[sink]] is named {name!r}", settings.path, hint))
-    with closing(make_sink(named, settings.aws)) as sink:
+    with closing(make_sink(named, settings)) as sink:
         yield _as_addressee(sink, named)
 
 

@@ -13,13 +13,13 @@ from .aws_service import Place
 from .cloud_event import source_of
 from .http_request import HttpPlace
 from .secret_source import read_secret
-from .settings import AwsSettings, SinkSettings, SinkType
+from .settings import AwsSettings, Settings, SinkSettings, SinkType
 from .sinks import Sink, sink_type
 
 
-def make_sink(sink: SinkSettings, aws: AwsSettings) -> Sink:
+def make_sink(sink: SinkSettings, settings: Settings) -> Sink:
     """The sink a table of the settings asks for."""
-    return _MAKERS[sink.type](sink, aws)
+    return _MAKERS[sink.type](sink, settings)
 
 
 def access_of(aws: AwsSettings, profile: str | None) -> Access:
@@ -33,11 +33,11 @@ def access_of(aws: AwsSettings, profile: str | None) -> Access:
     )
 
 
-def _console(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _console(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("console")(sink.name)
 
 
-def _proton(sink: SinkSettings, aws: AwsSettings) -> Sink:
+def _proton(sink: SinkSettings, settings: Settings) -> Sink:
     return sink_type("proton")(
         sink.name,
         sink.region,
@@ -45,29 +45,34 @@ def _proton(sink: SinkSettings, aws: AwsSettings) -> Sink:
         connect_timeout=sink.connect_timeout,
         read_timeout=sink.read_timeout,
         read_back=sink.read_back,
-        access=access_of(aws, sink.profile),
+        access=access_of(settings.aws, sink.profile),
     )
 
 
-def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _webhook(sink: SinkSettings, _settings: Settings) -> Sink:
     def secrets() -> list[str]:
         return [read_secret(reference) for reference in sink.secrets]
 
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
-def _eventbridge(sink: SinkSettings, aws: AwsSettings) -> Sink:
-    return sink_type("eventbridge")(sink.name, _place_at_aws(sink, aws), sink.event_bus or "", source_of())
+def _exec(sink: SinkSettings, settings: Settings) -> Sink:
+    roots = [watch.path for watch in settings.watch]  # it starts nothing from there
+    return sink_type("exec")(sink.name, sink.program or "", sink.arguments, sink.timeout, roots, source_of())
 
 
-def _sqs(sink: SinkSettings, aws: AwsSettings) -> Sink:
+def _eventbridge(sink: SinkSettings, settings: Settings) -> Sink:
+    return sink_type("eventbridge")(sink.name, _place_at_aws(sink, settings.aws), sink.event_bus or "", source_of())
+
+
+def _sqs(sink: SinkSettings, settings: Settings) -> Sink:
     queue = urlsplit(sink.queue_url or "")
-    place = _place_at_aws(sink, aws, f"{queue.scheme}://{queue.netloc}")
+    place = _place_at_aws(sink, settings.aws, f"{queue.scheme}://{queue.netloc}")
     return sink_type("sqs")(sink.name, place, sink.queue_url or "", source_of())
 
 
-def _sns(sink: SinkSettings, aws: AwsSettings) -> Sink:
-    return sink_type("sns")(sink.name, _place_at_aws(sink, aws), sink.topic_arn or "", source_of())
+def _sns(sink: SinkSettings, settings: Settings) -> Sink:
+    return sink_type("sns")(sink.name, _place_at_aws(sink, settings.aws), sink.topic_arn or "", source_of())
 
 
 def _service_catalog(sink: SinkSettings, aws: AwsSettings) -> Sink:
@@ -81,11 +86,11 @@ def _place_at_aws(sink: SinkSettings, aws: AwsSettings, otherwise: str | None = 
     return Place(sink.region or "", sink.endpoint_url or otherwise, timeouts, access_of(aws, sink.profile))
 
 
-def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _file(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
 
 
-def _slack(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _slack(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("slack")(sink.name, lambda: read_secret(sink.secret or ""), lambda url: _place(sink, url))
 
 
@@ -93,9 +98,10 @@ def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
     return HttpPlace(url or sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
 
 
-_MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
+_MAKERS: dict[SinkType, Callable[[SinkSettings, Settings], Sink]] = {
     "console": _console,
     "eventbridge": _eventbridge,
+    "exec": _exec,
     "file": _file,
     "proton": _proton,
     "service_catalog": _service_catalog,

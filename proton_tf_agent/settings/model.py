@@ -13,7 +13,9 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "eventbridge", "sqs", "sns", "service_catalog", "console"]
+SinkType = Literal[
+    "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog", "console"
+]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -107,6 +109,9 @@ class SinkSettings:
     rotate_at: int = 16 << 20
     keep: int = 10
     secret: str | None = None
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    timeout: float = 20.0
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()

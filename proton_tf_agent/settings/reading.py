@@ -315,9 +315,17 @@ def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> N
             if path and path.startswith("/"):
                 _demand_outside(("metrics", key), path, "the agent writes nothing below a watch root", roots, mistakes)
 
-    for at, values in sections["sink"]:
+    _keep_sinks_out(sections["sink"], roots, mistakes)
+
+
+def _keep_sinks_out(sinks: list[_Section], roots: dict[str, str], mistakes: Mistakes) -> None:
+    """No sink writes below a watch root, or runs what lies there."""
+    for at, values in sinks:
         if path := values.get("path"):
             _demand_outside((*at, "path"), path, "the agent writes nothing below a watch root", roots, mistakes)
+        if program := values.get("program"):
+            _demand_outside((*at, "program"), program, "whoever may write there would be the agent", roots, mistakes)
+            _demand_closed((*at, "program"), program, mistakes)
 
 
 def _demand_outside(at: At, path: str, why: str, roots: dict[str, str], mistakes: Mistakes) -> None:
@@ -325,6 +333,16 @@ def _demand_outside(at: At, path: str, why: str, roots: dict[str, str], mistakes
     outer = next((roots[parent] for parent in (place, *_parents(place)) if parent in roots), None)
     if outer:
         mistakes.add(at, f"{path} lies inside the watch root {outer}", f"put it elsewhere: {why}")
+
+
+def _demand_closed(at: At, path: str, mistakes: Mistakes) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return  # it may come later, and is looked at again each time
+    if mode & 0o022:
+        what = f"{path} can be written by others than its owner (mode {stat.S_IMODE(mode):04o})"
+        mistakes.add(at, what, f"chmod go-w {shlex.quote(path)}")
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -118,6 +118,25 @@ SINK_KEYS = (
         needed=("slack",),
     ),
     Key(
+        "program",
+        kinds.PATH,
+        "The program that is run for each notification, which it finds on its standard input. It and everything on the "
+        "way to it must be root's or the agent's, open to nobody else to write, and outside of every watch root.",
+        '"/usr/local/bin/tell"',
+        unset="an exec sink needs one",
+        only=("exec",),
+        needed=("exec",),
+    ),
+    Key("arguments", kinds.ARGUMENTS, "What it is given as arguments, as they are.", '["--quiet"]', only=("exec",)),
+    Key(
+        "timeout",
+        duration(0.1, 300.0),
+        "How long it may run; then its process group is ended.",
+        '"1m"',
+        unit=SECONDS,
+        only=("exec",),
+    ),
+    Key(
         "only",
         kinds.OCCASIONS,
         "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "

@@ -31,6 +31,7 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"webhook"'}),
         (False, {"type": '"file"'}),
         (False, {"type": '"slack"'}),
+        (False, {"type": '"exec"'}),
         (False, {"type": '"eventbridge"'}),
         (False, {"type": '"sqs"'}),
         (False, {"type": '"sns"'}),

@@ -395,7 +395,7 @@ def test_doctor_finds_a_bus_that_is_not_there_and_bears_not_being_let_ask(
             bus.refuse(refused)
         _, out, _ = run(capsys, "doctor", "--json", "--config", settings_file)
         rows = (json.loads(line) for line in out.splitlines())
-        (said[name],) = [(row["verdict"], row["what"]) for row in rows if row["check"] == "sink eventbridge"]
+        (said[name],) = [(row["severity"], row["what"]) for row in rows if row["check"] == "sink eventbridge"]
     assert said["there"] == ("ok", "it is reached and takes our signature")
     assert said["missing"][0] == "problem"
     assert "no such queue, topic or bus (ResourceNotFoundException)" in said["missing"][1]

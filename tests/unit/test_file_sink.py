@@ -21,6 +21,7 @@ from support.rigs.file import size_limit
 
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.settings import load
 from proton_tf_agent.sinks.file import FileSink
 
 TOLD = dataclasses.replace(notification(1, Status.SUCCEEDED), deployment_id=None)
@@ -183,6 +184,7 @@ def test_a_file_that_others_rename_truncate_or_remove_is_begun_anew(tmp_path: Pa
 WRITER = """
 import dataclasses, sys
 from support.outboxes import notification
+from proton_tf_agent.settings import load
 from proton_tf_agent.sinks.file import FileSink
 sink = FileSink("file", sys.argv[1], 1 << 20, 3, "proton-tf-agent://here")
 for number in range(1_000_000):
@@ -230,11 +232,7 @@ def test_whatever_was_accepted_before_a_kill_is_there_whole(tmp_path: Path) -> N
 def test_settings_that_cannot_be_meant_are_refused(
     settings_file: str, tmp_path: Path, capsys: Output, keys: str, said: str
 ) -> None:
-    root = next(
-        line.split('"')[1]
-        for line in Path(settings_file).read_text().splitlines()
-        if line.startswith("path") and "journal" not in line
-    )
+    root = load(settings_file).watch[0].path
     os.symlink(root, tmp_path / "a-link")
     with open(settings_file, "a") as file:
         file.write('[[sink]]\ntype = "file"\n' + keys.format(root=root, link=tmp_path / "a-link") + "\n")

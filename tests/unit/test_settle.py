@@ -57,7 +57,7 @@ class Scene:
         self.opener = SafeOpener([f"{base}/watched"])
 
     def daemon(self) -> Pipeline:
-        sinks = {sink.name: make_sink(sink, self.settings.aws) for sink in self.settings.sink}
+        sinks = {sink.name: make_sink(sink, self.settings) for sink in self.settings.sink}
         return assembly.assemble_pipeline(self.settings, self.journal, self.opener, sinks, lambda _told: None)
 
     def bind(self) -> None:
