@@ -104,7 +104,7 @@ class RunDirectories:
             reason = found
         bind = self._bound.get(directory)
         if bind is not None:
-            return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]")
+            return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]", bind.name)
         if tfvars is not None and reason is None:
             return from_tfvars(tfvars.content, self._allowed, self._regions)
         return reason

@@ -75,9 +75,9 @@ def _sns(sink: SinkSettings, settings: Settings) -> Sink:
     return sink_type("sns")(sink.name, _place_at_aws(sink, settings.aws), sink.topic_arn or "", source_of())
 
 
-def _service_catalog(sink: SinkSettings, aws: AwsSettings) -> Sink:
+def _service_catalog(sink: SinkSettings, settings: Settings) -> Sink:
     tag = [sink.tag_key] if sink.tag_key else []
-    return sink_type("service_catalog")(sink.name, _place_at_aws(sink, aws), *tag)
+    return sink_type("service_catalog")(sink.name, _place_at_aws(sink, settings.aws), *tag)
 
 
 def _place_at_aws(sink: SinkSettings, aws: AwsSettings, otherwise: str | None = None) -> Place:

@@ -1,6 +1,6 @@
 """The outbox: one entry for each notification and sink, the states it goes through, and what one attempt may come to.
 
-An entry's line is its (sink, resource ARN): within a line entries are sent strictly one after the other in the
+An entry's line is its (sink, subject): within a line entries are sent strictly one after the other in the
 order of `seq`; lines know nothing of each other. What becomes of an entry after an attempt is decided in `retry`.
 """
 
@@ -100,7 +100,7 @@ class Entry:
     @property
     def line(self) -> str:
         """Whose order it keeps, among the entries of its sink."""
-        return self.notification.resource_arn
+        return self.notification.subject
 
 
 def reduced(notification: Notification) -> Notification:

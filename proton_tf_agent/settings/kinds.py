@@ -333,6 +333,23 @@ def _arn_glob(value: str, complain: Complain) -> str:
     return _glob(value, complain)
 
 
+_BIND_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+def _bind_name(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_BIND_NAME, value):
+        complain("is no name for a run", "at most 100 letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _resource_glob(value: str, complain: Complain) -> str:
+    if ":" in value:
+        return _arn_glob(value, complain)
+    if re.search(r"[^\w.*?\[\]!-]", value):
+        complain("matches neither the ARN of a Proton resource nor a name of [[bind]]", "an ARN begins with arn:")
+    return _glob(value, complain)
+
+
 def _directory_glob(value: str, complain: Complain) -> str:
     if not value.startswith("/"):
         complain("matches no directory", "write it from / on: jobs choose the names below their own")
@@ -510,6 +527,8 @@ OUTPUT_GLOBS = _array(_text(_output_glob))
 USER_NAMES = _array(_text(_user_name, pattern=f"^{_USER_NAME}$"))
 OWNERS = _array(_text(_owner, pattern=f"^({_OWNER})$"))
 ARN_GLOBS = _array(_text(_arn_glob))
+RESOURCE_GLOBS = _array(_text(_resource_glob))
+BIND_NAME = _text(_bind_name, pattern=f"^{_BIND_NAME}$")
 DIRECTORY_GLOBS = _array(_text(_directory_glob, pattern="^/"))
 OCCASIONS = _array(_occasion())
 RENAMES = Kind(

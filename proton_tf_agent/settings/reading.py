@@ -268,6 +268,14 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
     for at, name, first in _repeated(names):
         what = f"{name} is the name of another sink too{mistakes.beside(first)}"
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
+    for at, values in sections["bind"]:
+        if not {"resource_arn", "name"} & values.keys() and not mistakes.concern((*at, "resource_arn"), (*at, "name")):
+            what = "is missing, and there is no name instead of it"
+            mistakes.add((*at, "resource_arn"), what, f"for example: {example('bind', 'resource_arn')}")
+        elif "deployment_id" in values and "resource_arn" not in values:
+            what = "means nothing without resource_arn"
+            if not mistakes.concern((*at, "resource_arn")):
+                mistakes.add((*at, "deployment_id"), what, "take it out: no Proton resource is deployed")
     files = ((at, values.get("path")) for at, values in sections["sink"])
     for at, path, first in _repeated(files):
         what = f"{path} is written by another sink too{mistakes.beside(first)}"
@@ -363,7 +371,7 @@ def _find_regions(sections: dict[str, list[_Section]], mistakes: Mistakes) -> No
     if mistakes.touch("allow", "bind"):
         return  # what they name is not known: a complaint would be a guess
     named = [pattern for _, values in sections["allow"] for pattern in values.get("resource_arns", ())]
-    named += [values["resource_arn"] for _, values in sections["bind"]]
+    named += [values["resource_arn"] for _, values in sections["bind"] if "resource_arn" in values]
     regions = {match and match[1] for match in map(_REGION_OF.match, named)}
     region = regions.pop() if len(regions) == 1 else None
     for at, values in sections["sink"]:

@@ -137,25 +137,6 @@ SINK_KEYS = (
         only=("exec",),
     ),
     Key(
-        "only",
-        kinds.OCCASIONS,
-        "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
-        "failure, of a resource whose last one was); none named: everything.",
-        '["failed", "recovered"]',
-    ),
-    Key(
-        "resources",
-        kinds.ARN_GLOBS,
-        "Globs over the ARNs of those it is told about; none: all.",
-        '["arn:aws:proton:*:123456789012:environment/prod-*"]',
-    ),
-    Key(
-        "directories",
-        kinds.DIRECTORY_GLOBS,
-        "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
-        '["/srv/infra/*"]',
-    ),
-    Key(
         "event_bus",
         kinds.EVENT_BUS,
         "The event bus that is told, by name or ARN.",
@@ -189,5 +170,32 @@ SINK_KEYS = (
         '"ServiceCatalogProvisionedProductId"',
         unset="that of AWS's reference engine, SERVICE_CATALOG_TERRAFORM_INTEGRATION-DO_NOT_DELETE",
         only=("service_catalog",),
+    ),
+    Key(
+        "only",
+        kinds.OCCASIONS,
+        "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
+        "failure, of a resource whose last one was); none named: everything.",
+        '["failed", "recovered"]',
+    ),
+    Key(
+        "resources",
+        kinds.RESOURCE_GLOBS,
+        "Globs over the ARNs, or over the names that [[bind]] gives, of those it is told about; none: all.",
+        '["arn:aws:proton:*:123456789012:environment/prod-*"]',
+    ),
+    Key(
+        "directories",
+        kinds.DIRECTORY_GLOBS,
+        "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
+        '["/srv/infra/*"]',
+    ),
+    Key(
+        "unbound",
+        kinds.BOOLEAN,
+        "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
+        "the run directory.",
+        "true",
+        never=("proton",),
     ),
 )

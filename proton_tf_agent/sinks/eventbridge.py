@@ -105,7 +105,7 @@ def _entry(notification: Notification, event_bus: str, source: str) -> dict[str,
         "Source": SOURCE,
         "DetailType": told["type"],
         "Detail": json.dumps(detail, separators=(",", ":")),
-        "Resources": [notification.resource_arn],
+        "Resources": [notification.resource_arn] if notification.resource_arn else [],
         "EventBusName": event_bus,
     }
 

@@ -81,9 +81,10 @@ class ProtonSink:
         self._service = AwsService("proton", place, OPERATIONS, outcome_of, clock, [MODELS])
 
     def wants(self, notification: Notification) -> bool:
-        """False once the resource is deleted, for Proton has no record of it any more, and for one of another region:
-        the request goes to our own, whatever an ARN names."""
-        return not notification.resource_deleted and region_of(notification.resource_arn) == self._region
+        """False without a resource; once it is deleted, for Proton has no record of it any more; and for one of another
+        region: the request goes to our own, whatever an ARN names."""
+        arn = notification.resource_arn
+        return arn is not None and not notification.resource_deleted and region_of(arn) == self._region
 
     def send(self, notification: Notification) -> Outcome:
         """Make one request and say what came of it. See `proton_outcomes` for what means what."""
@@ -113,7 +114,7 @@ class ProtonSink:
 
 def request_of(notification: Notification) -> Request:
     """The parameters of the call. What is empty is left out: the model wants it so for outputs' members."""
-    request: Request = {"resourceArn": notification.resource_arn, "status": notification.status.value}
+    request: Request = {"resourceArn": notification.resource_arn or "", "status": notification.status.value}
     if notification.deployment_id is not None:
         request["deploymentId"] = notification.deployment_id
     if notification.status_message:
@@ -160,7 +161,7 @@ def _ask_for_nothing(client: ProtonClient) -> Outcome:
 def _deployment(client: ProtonClient, notification: Notification, deployment_id: str) -> tuple[Any, Any]:
     """What Proton says of a deployment, and botocore of the answer. Raises NoAnswer when it is not about that one."""
     ask: Any = client.get_deployment
-    answer = ask(**question_of(notification.resource_arn, deployment_id))
+    answer = ask(**question_of(notification.resource_arn or "", deployment_id))
     deployment, meta = answer.get("deployment", {}), answer["ResponseMetadata"]
     if deployment.get("id") != deployment_id or not {"deploymentStatus", "createdAt"} <= deployment.keys():
         raise NoAnswer("ResponseUnexpected", meta["HTTPStatusCode"])

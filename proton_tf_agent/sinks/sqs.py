@@ -78,8 +78,8 @@ def request_of(notification: Notification, queue_url: str, source: str) -> dict[
     told = fitted(notification, MAX_BODY, lambda one: len(_body(one, source)))
     request = {"QueueUrl": queue_url, "MessageBody": _body(told, source)}
     if queue_url.endswith(".fifo"):
-        # Whose order it keeps: an ARN may be longer, and hold other characters, than a group may.
-        request["MessageGroupId"] = hashlib.sha256(notification.resource_arn.encode()).hexdigest()
+        # Whose order it keeps: a subject may be longer, and hold other characters, than a group may.
+        request["MessageGroupId"] = hashlib.sha256(notification.subject.encode()).hexdigest()
         request["MessageDeduplicationId"] = notification.notification_id
     return request
 
