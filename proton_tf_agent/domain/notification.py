@@ -19,6 +19,7 @@ from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
+from .workflow import Workflow
 
 MAX_MESSAGE = 5000
 _CUT = " …"
@@ -61,6 +62,7 @@ class Notification:
     run_started_at: float = 0.0
     omitted: tuple[tuple[str, str], ...] = ()
     name: str | None = None
+    workflow: Workflow | None = None  # of a run that carries one out; for Service Catalog alone, never shown
 
     @property
     def subject(self) -> str:

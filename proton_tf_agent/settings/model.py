@@ -13,7 +13,9 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "console"]
+SinkType = Literal[
+    "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog", "console"
+]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -114,6 +116,7 @@ class SinkSettings:
     event_bus: str | None = None
     queue_url: str | None = None
     topic_arn: str | None = None
+    tag_key: str | None = None
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()

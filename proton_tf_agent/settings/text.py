@@ -35,6 +35,7 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"eventbridge"'}),
         (False, {"type": '"sqs"'}),
         (False, {"type": '"sns"'}),
+        (False, {"type": '"service_catalog"', "region": '"eu-west-1"'}),
     ),
 }
 _OPENING = """\
@@ -66,12 +67,13 @@ def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterat
         parts = [f"{mark}{table.header}\n"]
         for key in table.keys:
             again = key.name in explained
-            if not key.applies(_plain(values.get("type", '""'))) or (again and not table.requires(key)):
+            is_needed = table.requires(key) or key.name in values
+            if not key.applies(_plain(values.get("type", '""'))) or (again and not is_needed):
                 continue
             if not again:
                 parts.append("\n" + _comment(key.meaning) + _comment(_limits(table, key)))
             explained.add(key.name)
-            if table.requires(key):
+            if is_needed:
                 parts.append(f"{mark}{key.name} = {values.get(key.name, key.example)}\n")
             else:
                 parts.append(f"#{key.name} = {_sample(key, table.default(key))}\n")

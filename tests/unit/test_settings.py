@@ -525,7 +525,10 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        'must be "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns" or "console"',
+        (
+            'must be "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog" or '
+            '"console"'
+        ),
         'did you mean "proton"?',
     ),
     (
