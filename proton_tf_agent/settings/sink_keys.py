@@ -10,7 +10,10 @@ from .kinds import choice, count, duration, size
 
 HTTP = ("webhook", "slack")
 
-SINK_KEYS = (
+_AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
+
+# Who is told, and how.
+_PLACE = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
     Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
     Key(
@@ -18,8 +21,8 @@ SINK_KEYS = (
         kinds.REGION_NAME,
         "The AWS region it talks to.",
         '"eu-west-1"',
-        unset="the region of [allow] and [[bind]], if all of them name the same one",
-        only=("proton",),
+        unset="that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name",
+        only=_AWS,
     ),
     Key(
         "endpoint_url",
@@ -27,7 +30,7 @@ SINK_KEYS = (
         "Another endpoint than that of AWS: https, or http to a literal loopback address.",
         '"http://127.0.0.1:8790"',
         unset="the endpoint of AWS in the region",
-        only=("proton",),
+        only=_AWS,
     ),
     Key(
         "connect_timeout",
@@ -35,7 +38,7 @@ SINK_KEYS = (
         "How long connecting may take.",
         '"2s"',
         unit=SECONDS,
-        only=("proton", *HTTP),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_timeout",
@@ -43,7 +46,7 @@ SINK_KEYS = (
         "How long an answer may take.",
         '"30s"',
         unit=SECONDS,
-        only=("proton", *HTTP),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_back",
@@ -59,7 +62,7 @@ SINK_KEYS = (
         "The profile its credentials are of.",
         '"deployments"',
         unset="that of [aws]",
-        only=("proton",),
+        only=_AWS,
     ),
     Key(
         "url",
@@ -135,6 +138,45 @@ SINK_KEYS = (
         only=("exec",),
     ),
     Key(
+        "event_bus",
+        kinds.EVENT_BUS,
+        "The event bus that is told, by name or ARN.",
+        '"arn:aws:events:eu-west-1:123456789012:event-bus/deployments"',
+        unset="an eventbridge sink needs one; `default` is the account's own",
+        only=("eventbridge",),
+        needed=("eventbridge",),
+    ),
+    Key(
+        "queue_url",
+        kinds.QUEUE_URL,
+        "The queue that is told. Its host is asked, unless there is an endpoint_url.",
+        '"https://sqs.eu-west-1.amazonaws.com/123456789012/deployments.fifo"',
+        unset="an sqs sink needs one",
+        only=("sqs",),
+        needed=("sqs",),
+    ),
+    Key(
+        "topic_arn",
+        kinds.TOPIC_ARN,
+        "The topic that is told.",
+        '"arn:aws:sns:eu-west-1:123456789012:deployments"',
+        unset="an sns sink needs one",
+        only=("sns",),
+        needed=("sns",),
+    ),
+    Key(
+        "tag_key",
+        kinds.TAG_KEY,
+        "The key of the tag by which Service Catalog finds what was provisioned; its value is the id of that product.",
+        '"ServiceCatalogProvisionedProductId"',
+        unset="that of AWS's reference engine, SERVICE_CATALOG_TERRAFORM_INTEGRATION-DO_NOT_DELETE",
+        only=("service_catalog",),
+    ),
+)
+
+# Which of all notifications: of every type.
+_ROUTE = (
+    Key(
         "only",
         kinds.OCCASIONS,
         "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
@@ -143,8 +185,8 @@ SINK_KEYS = (
     ),
     Key(
         "resources",
-        kinds.ARN_GLOBS,
-        "Globs over the ARNs of those it is told about; none: all.",
+        kinds.RESOURCE_GLOBS,
+        "Globs over the ARNs, or over the names that [[bind]] gives, of those it is told about; none: all.",
         '["arn:aws:proton:*:123456789012:environment/prod-*"]',
     ),
     Key(
@@ -153,4 +195,14 @@ SINK_KEYS = (
         "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
         '["/srv/infra/*"]',
     ),
+    Key(
+        "unbound",
+        kinds.BOOLEAN,
+        "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
+        "the run directory.",
+        "true",
+        never=("proton",),
+    ),
 )
+
+SINK_KEYS = (*_PLACE, *_ROUTE)

@@ -32,6 +32,10 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"file"'}),
         (False, {"type": '"slack"'}),
         (False, {"type": '"exec"'}),
+        (False, {"type": '"eventbridge"'}),
+        (False, {"type": '"sqs"'}),
+        (False, {"type": '"sns"'}),
+        (False, {"type": '"service_catalog"', "region": '"eu-west-1"'}),
     ),
 }
 _OPENING = """\
@@ -64,12 +68,13 @@ def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterat
         parts = [f"{mark}{table.header}\n"]
         for key in table.keys:
             again = key.name in explained
-            if not key.applies(_plain(values.get("type", '""'))) or (again and not table.requires(key)):
+            is_needed = table.requires(key) or key.name in values
+            if not key.applies(_plain(values.get("type", '""'))) or (again and not is_needed):
                 continue
             if not again:
                 parts.append("\n" + _comment(key.meaning) + _comment(_limits(table, key)))
             explained.add(key.name)
-            if table.requires(key):
+            if is_needed:
                 parts.append(f"{mark}{key.name} = {values.get(key.name, key.example)}\n")
             else:
                 parts.append(f"#{key.name} = {_sample(key, table.default(key))}\n")
@@ -156,12 +161,11 @@ def _table_schema(table: Table) -> dict[str, Any]:
         "required": [key.name for key in table.keys if table.requires(key)],
         "additionalProperties": False,
     }
-    limited = [key for key in table.keys if key.only]
-    if limited:
-        one["allOf"] = [
-            {"if": {"required": [key.name]}, "then": {"properties": {"type": {"enum": list(key.only)}}}}
-            for key in limited
-        ]
+    limits: list[tuple[str, dict[str, Any]]]
+    limits = [(key.name, {"enum": list(key.only)}) for key in table.keys if key.only]
+    limits += [(key.name, {"not": {"enum": list(key.never)}}) for key in table.keys if key.never]
+    if limits:
+        one["allOf"] = [{"if": {"required": [name]}, "then": {"properties": {"type": types}}} for name, types in limits]
     if not table.repeated:
         return {"description": table.meaning, **one}
     return {"description": table.meaning, "type": "array", "items": one, "minItems": int(table.required)}

@@ -12,14 +12,16 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.daemons import AgentCommand, write_settings
+from support.daemons import AgentCommand, Row, write_settings
 from support.outboxes import attempted, enqueued, notification
 from support.pages import HERE, ROOT, Ends
-from support.terraform import Terraform
+from support.terraform import Gate, Terraform
 from support.watching import bind_directory
 
 from proton_tf_agent.domain.binding import Binding
@@ -34,6 +36,10 @@ ARN = "arn:aws:proton:us-east-1:111122223333:environment/"
 DEPLOYMENT = "00000000-0000-4000-8000-000000000000"
 OF_THE_HOST = re.compile(r"(?<=[ =])/(?=(?:opt|etc|usr)/)")
 CONFIGURATION = 'resource "terraform_data" "net" {}\noutput "vpc_id" { value = "vpc-1" }\n'
+WAITS = """resource "terraform_data" "net" {{
+  provisioner "local-exec" {{ command = "cat '{}'" }}
+}}
+"""
 SPAWN = "deploy:\n\tterraform apply -auto-approve\n"  # what `make deploy` does in some job
 
 
@@ -61,6 +67,7 @@ class Scene:
         self.agent.wait_until_ready()
         self.directory = self._ran("first", "terraform apply -json -auto-approve > apply.log", "delivered")
         self._ran("accessdenied", "terraform apply -json -auto-approve -var no=such > apply.log", "parked")
+        self._settled: list[str] = []
         self._unknown = [self._unknown_run(name) for name in ("unknown", "unknown-too")]
         with self._settings.open("a") as file:
             file.write('\n[[sink]]\ntype = "console"\nname = "audit"\n')
@@ -105,14 +112,35 @@ class Scene:
     def _unknown_run(self, name: str) -> str:
         """A run without a log, of which nobody can tell how it ended; its id."""
         directory = self.run_directory(name)
-        self._terraform.run("terraform apply -auto-approve > /dev/null", str(directory))
-        row = self.agent.wait_for(
-            lambda rows: [
-                r for r in rows if r.get("directory") == str(directory) and r.get("status") == "undetermined"
-            ],
-            f"knows how {name} has ended",
-        )[0]
+        gate = Gate(self._base / f"gate of {name}")
+        (directory / "main.tf").write_text(WAITS.format(gate.path))
+        job = self._terraform.start("terraform apply -auto-approve > /dev/null", str(directory))
+        with closing(gate):
+            gate.reached()  # its lock is all that there is to see of it
+            self._wait_for(directory, lambda _row: True, f"sees {name}")
+            gate.let_pass()
+        assert job.wait(DEADLINE_S) == 0
+        row = self._wait_for(directory, lambda row: row["status"] == "undetermined", f"knows how {name} has ended")
         return str(row["run_id"])
+
+    def _wait_for(self, directory: Path, met: Callable[[Row], bool], otherwise: str) -> Row:
+        """Wait until the run of a directory takes such a status."""
+
+        def found(rows: list[Row]) -> list[Row]:
+            moved = (row for row in rows if row["event"] == "run.transitioned" and row["directory"] == str(directory))
+            return [row for row in moved if met(row)]
+
+        return self.agent.wait_for(found, otherwise)[0]
+
+    def wait_until_settled_runs_are_told(self) -> None:
+        """Wait until both sinks have heard of the runs that a person has settled: the next command may ask for them."""
+
+        def all_are_told(rows: list[Row]) -> bool:
+            delivered = (row for row in rows if row["event"] == "notification.delivered")
+            told = {(row["run_id"], row["sink"]) for row in delivered if row["status"] == "SUCCEEDED"}
+            return all({(run_id, "proton"), (run_id, "audit")} <= told for run_id in self._settled)
+
+        self.agent.wait_for(all_are_told, "does not tell what was settled")
 
     # --- what a person types ------------------------------------------------------------------------------------
 
@@ -122,7 +150,12 @@ class Scene:
         resource_arn = f"{ARN}{'old' if '2026-11-23' in command else 'first'}"
         for word, meant in (("DIRECTORY", str(self.directory)), ("ARN", resource_arn)):
             command = re.sub(rf"\b{word}\b", meant, command)
-        return re.sub(r"\bRUN\b|\brun-5eecf983c3f2e64b\b", lambda _: self._unknown.pop(), command)
+        return re.sub(r"\bRUN\b|\brun-5eecf983c3f2e64b\b", lambda _: self._settle(), command)
+
+    def _settle(self) -> str:
+        """A run that is to be settled."""
+        self._settled.append(self._unknown.pop())
+        return self._settled[-1]
 
     def environment(self, ends: Ends) -> dict[str, str]:
         """That of a person whose terminal is wide, and who may find every program."""
@@ -169,6 +202,7 @@ def test_every_command_of_a_page_ends_as_it_should_and_shows_what_it_says(
         for command, ends in HERE.items():
             if not command.startswith("make "):
                 code, shown = scene.run(command, ends)
+                scene.wait_until_settled_runs_are_told()
                 if code != ends.code or not re.search(ends.shows, shown):
                     wrong.append(f"{command}: exit code {code}\n{shown}")
         assert not wrong, "\n".join(wrong)
