@@ -219,7 +219,7 @@ class RunDirectories:
 
 def _regions(settings: Settings) -> frozenset[str]:
     """The regions of the resources that can be told at all; empty where a sink takes those of every region."""
-    if any(sink.region is None for sink in settings.sink):
+    if any(sink.type != "proton" or sink.region is None for sink in settings.sink):
         return frozenset()
     return frozenset(sink.region for sink in settings.sink if sink.region is not None)
 

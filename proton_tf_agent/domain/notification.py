@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .binding import Binding, is_deployment_id, is_resource_arn
-from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
+from .terms import Form
+from .workflow import Workflow
 
 MAX_MESSAGE = 5000
 _CUT = " …"
@@ -62,6 +63,7 @@ class Notification:
     run_started_at: float = 0.0
     omitted: tuple[tuple[str, str], ...] = ()
     name: str | None = None
+    workflow: Workflow | None = None  # of a run that carries one out; for Service Catalog alone, never shown
 
     @property
     def subject(self) -> str:

@@ -6,6 +6,7 @@ order of `seq`; lines know nothing of each other. What becomes of an entry after
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,7 +37,7 @@ class OutcomeKind(StrEnum):
     OVERTAKEN = "overtaken"  # asked back, the sink says that it has gone on without us: canceled, or a newer deployment
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"  # 5xx, network, an answer that is none
-    UNRESOLVABLE = "unresolvable"  # its host name means nothing to the DNS
+    UNRESOLVABLE = "unresolvable"  # where it should be there is nothing: no such host, queue, topic or bus
     GONE = "gone"  # it says itself that the service has ended: 410, or the words of a retired service
     UNAUTHENTICATED = "unauthenticated"  # no, expired or wrong credentials; clock skew
     DENIED = "denied"
@@ -106,3 +107,27 @@ class Entry:
 def reduced(notification: Notification) -> Notification:
     """What is left of a notification whose details the sink refuses: whose, which deployment, which status."""
     return replace(notification, status_message="", outputs=(), omitted=())
+
+
+MAX_LISTED = 100  # of the omitted, once there is no room for all
+
+
+def fitted(notification: Notification, room: int, size: Callable[[Notification], int]) -> Notification:
+    """What of a notification a sink has room for, with as little loss as can be; itself when that is all of it.
+
+    size: how many of the room's bytes a notification takes. Names of the omitted go first, but for a hundred; then
+    outputs, the largest first, each named among the omitted with the reason. Status and message stay. The same
+    notification always comes to the same.
+    """
+    if size(notification) <= room:
+        return notification
+    if len(notification.omitted) > MAX_LISTED:
+        rest = len(notification.omitted) - MAX_LISTED
+        listed = (*notification.omitted[:MAX_LISTED], (f"(and {rest:,} more)", "no room to name them"))
+        notification = replace(notification, omitted=listed)
+    while size(notification) > room and notification.outputs:
+        largest = max(notification.outputs, key=lambda pair: len(pair[0]) + len(pair[1]))
+        kept = tuple(pair for pair in notification.outputs if pair is not largest)
+        why = (largest[0], f"no room: the sink takes {room:,} bytes in all")
+        notification = replace(notification, outputs=kept, omitted=(*notification.omitted, why))
+    return notification

@@ -136,6 +136,42 @@ def _table_name(value: str, complain: Complain) -> str:
     return value
 
 
+_PLACE = rf"(?:{REGION}):\d{{12}}"
+_EVENT_BUS = rf"(?:arn:aws(?:-[a-z]+)*:events:{_PLACE}:event-bus/)?[A-Za-z0-9._-]{{1,256}}"
+_TOPIC = rf"arn:aws(?:-[a-z]+)*:sns:{_PLACE}:[A-Za-z0-9_-]{{1,251}}(?:\.fifo)?"
+_QUEUE = r"https?://[^/]+/\d{12}/[A-Za-z0-9_-]{1,75}(?:\.fifo)?"
+
+
+_TAG_KEY = r"[A-Za-z0-9 _.:/=+@-]{1,128}"
+
+
+def _tag_key(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_TAG_KEY, value):
+        complain("is no key of a tag", "at most 128 letters, digits, spaces and _ . : / = + @ -")
+    return value
+
+
+def _event_bus(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_EVENT_BUS, value, re.ASCII):
+        complain("is not an event bus", 'its name or its ARN, for example "default"')
+    return value
+
+
+def _topic(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_TOPIC, value, re.ASCII):
+        complain("is not the ARN of a topic", 'for example "arn:aws:sns:eu-west-1:123456789012:deployments"')
+    return value
+
+
+def _queue(value: str, complain: Complain) -> str:
+    hint = 'as `aws sqs get-queue-url` prints it: "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"'
+    if not re.fullmatch(_QUEUE, value, re.ASCII):
+        complain("is not the URL of a queue", hint)
+    else:
+        _url(value, complain, hint, only_https=True)
+    return value
+
+
 _SINK_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
@@ -473,6 +509,10 @@ REGION_NAME = _text(_region, pattern=f"^{REGION}$")
 BUCKET = _text(_bucket, pattern=f"^{_BUCKET}$")
 TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
+TAG_KEY = _text(_tag_key, pattern=f"^{_TAG_KEY}$")
+EVENT_BUS = _text(_event_bus, pattern=f"^{_EVENT_BUS}$")
+TOPIC_ARN = _text(_topic, pattern=f"^{_TOPIC}$")
+QUEUE_URL = _text(_queue, pattern=f"^{_QUEUE}$")
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
 HOOK = _text(_hook, pattern="^https?://")

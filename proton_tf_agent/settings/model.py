@@ -13,13 +13,26 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
+SinkType = Literal[
+    "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog", "console"
+]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
 
 At = tuple[str | int, ...]
 """Where in the file: table, position among tables of that name (if repeated), key, position in its array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something stands: a file, and its line from 1; 0 where that is not known."""
+
+    path: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.path and self.line else self.path or str(self.line or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +103,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources,
-    directories and unbound are its route. shadow: it is told nothing, and what it would be told is kept."""
+    """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
+    resources, directories and unbound are its route. shadow: it is told nothing, and what it would be told is kept."""
 
     type: SinkType
     name: str = ""
@@ -111,6 +124,10 @@ class SinkSettings:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
+    event_bus: str | None = None
+    queue_url: str | None = None
+    topic_arn: str | None = None
+    tag_key: str | None = None
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
@@ -166,8 +183,8 @@ class LogSettings:
 class Settings:
     """Everything the agent was told.
 
-    path is the absolute path of the file; origins gives the line of each key that stands in it, 0 where the
-    line is not known. Neither takes part in comparisons.
+    path is the absolute path of the file; origins gives the place of each key that stands in it or in its conf.d.
+    Neither takes part in comparisons.
     """
 
     journal: JournalSettings = field(default_factory=JournalSettings)
@@ -184,4 +201,4 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     path: str = field(default="", compare=False)
-    origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)
+    origins: Mapping[At, Origin] = field(default_factory=dict, compare=False, repr=False)

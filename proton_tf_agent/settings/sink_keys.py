@@ -10,7 +10,10 @@ from .kinds import choice, count, duration, size
 
 HTTP = ("webhook", "slack")
 
-SINK_KEYS = (
+_AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
+
+# Who is told, and how.
+_PLACE = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
     Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
     Key(
@@ -18,8 +21,8 @@ SINK_KEYS = (
         kinds.REGION_NAME,
         "The AWS region it talks to.",
         '"eu-west-1"',
-        unset="the region of [allow] and [[bind]], if all of them name the same one",
-        only=("proton",),
+        unset="that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name",
+        only=_AWS,
         says_where=True,
     ),
     Key(
@@ -28,7 +31,7 @@ SINK_KEYS = (
         "Another endpoint than that of AWS: https, or http to a literal loopback address.",
         '"http://127.0.0.1:8790"',
         unset="the endpoint of AWS in the region",
-        only=("proton",),
+        only=_AWS,
         says_where=True,
     ),
     Key(
@@ -37,7 +40,7 @@ SINK_KEYS = (
         "How long connecting may take.",
         '"2s"',
         unit=SECONDS,
-        only=("proton", *HTTP),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_timeout",
@@ -45,7 +48,7 @@ SINK_KEYS = (
         "How long an answer may take.",
         '"30s"',
         unit=SECONDS,
-        only=("proton", *HTTP),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_back",
@@ -61,7 +64,7 @@ SINK_KEYS = (
         "The profile its credentials are of.",
         '"deployments"',
         unset="that of [aws]",
-        only=("proton",),
+        only=_AWS,
     ),
     Key(
         "url",
@@ -141,6 +144,48 @@ SINK_KEYS = (
         only=("exec",),
     ),
     Key(
+        "event_bus",
+        kinds.EVENT_BUS,
+        "The event bus that is told, by name or ARN.",
+        '"arn:aws:events:eu-west-1:123456789012:event-bus/deployments"',
+        unset="an eventbridge sink needs one; `default` is the account's own",
+        only=("eventbridge",),
+        needed=("eventbridge",),
+        says_where=True,
+    ),
+    Key(
+        "queue_url",
+        kinds.QUEUE_URL,
+        "The queue that is told. Its host is asked, unless there is an endpoint_url.",
+        '"https://sqs.eu-west-1.amazonaws.com/123456789012/deployments.fifo"',
+        unset="an sqs sink needs one",
+        only=("sqs",),
+        needed=("sqs",),
+        says_where=True,
+    ),
+    Key(
+        "topic_arn",
+        kinds.TOPIC_ARN,
+        "The topic that is told.",
+        '"arn:aws:sns:eu-west-1:123456789012:deployments"',
+        unset="an sns sink needs one",
+        only=("sns",),
+        needed=("sns",),
+        says_where=True,
+    ),
+    Key(
+        "tag_key",
+        kinds.TAG_KEY,
+        "The key of the tag by which Service Catalog finds what was provisioned; its value is the id of that product.",
+        '"ServiceCatalogProvisionedProductId"',
+        unset="that of AWS's reference engine, SERVICE_CATALOG_TERRAFORM_INTEGRATION-DO_NOT_DELETE",
+        only=("service_catalog",),
+    ),
+)
+
+# Which of all notifications: of every type.
+_ROUTE = (
+    Key(
         "only",
         kinds.OCCASIONS,
         "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
@@ -174,6 +219,8 @@ SINK_KEYS = (
         "true",
     ),
 )
+
+SINK_KEYS = (*_PLACE, *_ROUTE)
 
 
 def where(sink: model.SinkSettings) -> str:

@@ -57,10 +57,14 @@ class Reachable(Protocol):
 
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
+    "eventbridge": "proton_tf_agent.sinks.eventbridge:EventBridgeSink",
     "exec": "proton_tf_agent.sinks.exec:ExecSink",
     "file": "proton_tf_agent.sinks.file:FileSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+    "service_catalog": "proton_tf_agent.sinks.service_catalog:ServiceCatalogSink",
     "slack": "proton_tf_agent.sinks.slack:SlackSink",
+    "sns": "proton_tf_agent.sinks.sns:SnsSink",
+    "sqs": "proton_tf_agent.sinks.sqs:SqsSink",
     "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",
 }
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..aws_client import DIRECT, Access
 from ..aws_outcomes import NoAnswer, request_id_of
-from ..aws_service import AwsService, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..domain.binding import is_deployment_id, region_of
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mypy_boto3_proton.type_defs import NotifyResourceDeploymentStatusChangeInputTypeDef as Request
 
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
-# Bytes read of an answer. Proton's to a notification are below 1 KiB; a deployment's come with templates and specs.
-MAX_ANSWER = {NOTIFY: 64 * 1024, GET_DEPLOYMENT: 1024 * 1024}
+# Proton's answers to a notification are below 1 KiB; a deployment's come with templates and specs.
+OPERATIONS = {NOTIFY: Call(), GET_DEPLOYMENT: Call(1024 * 1024)}
 
 # Deployment statuses after which no notification counts any more, whatever it says.
 _GONE_ON = ("CANCELLING", "CANCELLED", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE")
@@ -78,7 +78,7 @@ class ProtonSink:
         self._may_ask = read_back
         place = Place(region, endpoint_url, (connect_timeout, read_timeout), access)
         # botocore's own model of Proton goes before ours while it exists.
-        self._service = AwsService("proton", place, MAX_ANSWER, outcome_of, clock, [MODELS])
+        self._service = AwsService("proton", place, OPERATIONS, outcome_of, clock, [MODELS])
 
     def wants(self, notification: Notification) -> bool:
         """False without a resource; once it is deleted, for Proton has no record of it any more; and for one of another

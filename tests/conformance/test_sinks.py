@@ -60,8 +60,8 @@ def test_a_sink_has_the_name_it_was_given(type_name: str) -> None:
 @every_sink
 def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> None:
     with rig_of(type_name) as rig:
-        assert rig.sink.wants(WHOLE) is True
-        assert rig.sink.wants(BARE) is True
+        assert rig.sink.wants(rig.fits(WHOLE)) is True
+        assert rig.sink.wants(rig.fits(BARE)) is True
         assert isinstance(rig.sink.wants(dataclasses.replace(WHOLE, resource_deleted=True)), bool)
 
 
@@ -70,7 +70,7 @@ def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> 
 @pytest.mark.parametrize("notification", [WHOLE, BARE], ids=["whole", "bare"])
 def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Notification, status: Status) -> None:
     with rig_of(type_name) as rig:
-        outcome = rig.sink.send(dataclasses.replace(notification, status=status))
+        outcome = rig.sink.send(rig.fits(dataclasses.replace(notification, status=status)))
         assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
         assert rig.told() == [notification.status_message]
 
@@ -81,9 +81,9 @@ def test_a_run_of_no_resource_is_told_where_the_settings_may_ask_for_it(type_nam
     (key,) = (key for key in SINK_KEYS if key.name == "unbound")
     unbound = dataclasses.replace(BARE, resource_arn=None, status_message="of nobody")
     with rig_of(type_name) as rig:
-        assert rig.sink.wants(unbound) == key.applies(type_name)
+        assert rig.sink.wants(rig.fits(unbound)) == key.applies(type_name)
         for told in (unbound, dataclasses.replace(unbound, name="network")) if key.applies(type_name) else ():
-            assert rig.sink.send(told).kind is OutcomeKind.ACCEPTED
+            assert rig.sink.send(rig.fits(told)).kind is OutcomeKind.ACCEPTED
             assert rig.told()[-1] == "of nobody"
 
 
@@ -92,7 +92,7 @@ def test_order_is_kept(type_name: str) -> None:
     with rig_of(type_name) as rig:
         texts = [f"text {number}" for number in range(20)]
         for text in texts:
-            assert rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind is OutcomeKind.ACCEPTED
+            assert rig.sink.send(rig.fits(dataclasses.replace(WHOLE, status_message=text))).kind is OutcomeKind.ACCEPTED
         assert rig.told() == texts
 
 
@@ -102,7 +102,7 @@ def test_every_failure_is_an_outcome_and_what_may_have_arrived_is_called_ambiguo
     with rig_of(type_name) as rig:
         rig.faults[fault]()
         for _ in range(2):
-            outcome = rig.sink.send(WHOLE)
+            outcome = rig.sink.send(rig.fits(WHOLE))
             assert isinstance(outcome, Outcome)
             assert outcome.kind is not OutcomeKind.ACCEPTED
             assert outcome.code
@@ -117,7 +117,7 @@ def test_a_sink_that_can_be_asked_answers_whatever_has_failed(type_name: str, fa
     with rig_of(type_name) as rig:
         assert isinstance(rig.sink, ReadsBack)
         rig.faults[fault]()
-        sent = rig.sink.send(WHOLE)
+        sent = rig.sink.send(rig.fits(WHOLE))
         told = rig.told()
         outcome = rig.sink.read_back(WHOLE)
         assert outcome.code
@@ -153,7 +153,7 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
 
     def send(share: list[str]) -> list[OutcomeKind]:
         start.wait(5)
-        return [rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind for text in share]
+        return [rig.sink.send(rig.fits(dataclasses.replace(WHOLE, status_message=text))).kind for text in share]
 
     with rig_of(type_name) as rig, ThreadPoolExecutor(8) as pool:
         kinds = list(pool.map(send, [texts[n::8] for n in range(8)]))
@@ -164,14 +164,14 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
 @every_sink
 def test_closing_leaves_nothing_open_and_refuses_what_comes_later(type_name: str) -> None:
     with rig_of(type_name) as rig:  # what is imported or cached once does not count
-        rig.sink.send(WHOLE)
+        rig.sink.send(rig.fits(WHOLE))
     gc.collect()
     before = (set(os.listdir("/proc/self/fd")), set(threading.enumerate()))
     with rig_of(type_name) as rig:
-        rig.sink.send(WHOLE)
+        rig.sink.send(rig.fits(WHOLE))
         rig.sink.close()
         rig.sink.close()
-        late = rig.sink.send(WHOLE)
+        late = rig.sink.send(rig.fits(WHOLE))
         assert (late.kind, late.code, late.ambiguous) == (OutcomeKind.UNAVAILABLE, "SinkClosed", False)
         assert len(rig.told()) == 1
     assert (set(os.listdir("/proc/self/fd")), set(threading.enumerate())) == before

@@ -525,7 +525,10 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        'must be "proton", "webhook", "file", "slack", "exec" or "console"',
+        (
+            'must be "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog" or '
+            '"console"'
+        ),
         'did you mean "proton"?',
     ),
     (
@@ -1084,7 +1087,7 @@ resource_arns = ["arn:aws:proton:eu-west-1:*"]  # {file.path}:6
 [[sink]]
 type = "proton"  # {file.path}:4
 name = "proton"  # default: its type
-region = "eu-west-1"  # default: the region of [allow] and [[bind]], if all of them name the same one
+region = "eu-west-1"  # default: that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name
 # endpoint_url is not set  # default: the endpoint of AWS in the region
 connect_timeout = "5s"  # default
 read_timeout = "20s"  # default

@@ -22,7 +22,7 @@ from proton_tf_agent.http_request import HttpPlace, is_trustworthy
 from proton_tf_agent.secret_source import read_secret
 from proton_tf_agent.sinks.slack import SlackSink, text_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "slack.md"
+PAGE = Path(__file__).parents[2] / "docs" / "sinks" / "slack.md"
 TOLD = notification(
     1, Status.FAILED, text="Apply failed: it is on fire at aws_vpc.main. 1 of 2 applied.\nGitHub Actions: by me"
 )

@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager
 
 from .rig import Rig
 
-TYPES = ("console", "exec", "file", "proton", "slack", "webhook")
+TYPES = (
+    "console", "eventbridge", "exec", "file", "proton", "service_catalog", "slack", "sns", "sqs", "webhook",
+)  # fmt: skip
 
 
 def rig_of(type_name: str) -> AbstractContextManager[Rig]:
