@@ -64,8 +64,17 @@ def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
     return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
 
 
+def _github(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+    place = _place(sink, sink.url or "https://api.github.com")
+    return sink_type("github")(sink.name, place, _secret(sink), sink.repository, sink.ref, sink.environment)
+
+
 def _slack(sink: SinkSettings, _aws: AwsSettings) -> Sink:
-    return sink_type("slack")(sink.name, lambda: read_secret(sink.secret or ""), lambda url: _place(sink, url))
+    return sink_type("slack")(sink.name, _secret(sink), lambda url: _place(sink, url))
+
+
+def _secret(sink: SinkSettings) -> Callable[[], str]:
+    return lambda: read_secret(sink.secret or "")
 
 
 def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
@@ -75,6 +84,7 @@ def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
 _MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
     "console": _console,
     "file": _file,
+    "github": _github,
     "proton": _proton,
     "slack": _slack,
     "webhook": _webhook,

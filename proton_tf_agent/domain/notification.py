@@ -10,6 +10,7 @@ Source of the limits: botocore `proton/2020-07-20/service-2.json`, NotifyResourc
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,6 +23,7 @@ from .run import Basis, Counts, Log, Run, RunStatus, Transition
 
 MAX_MESSAGE = 5000
 _CUT = " …"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _WITHHELD = "The text of this message is withheld."
 
 
@@ -43,6 +45,7 @@ class Notification:
     run_status is for sinks that tell more.
 
     run_started_at (wall-clock seconds) orders the runs of one resource: the last word is the last run's.
+    commit: what the run's CI job was started for, as its environment said; empty where no wrapper saw one.
     """
 
     notification_id: str
@@ -59,6 +62,12 @@ class Notification:
     created_at: float
     run_started_at: float = 0.0
     omitted: tuple[tuple[str, str], ...] = ()
+    commit: str = ""
+
+    @property
+    def whose(self) -> str:
+        """Whose run it is, in short: the ARN behind its account, or the directory where there is none."""
+        return self.resource_arn.split(":", 5)[-1] or self.directory
 
 
 TOLD: dict[RunStatus, Status | None] = {
@@ -123,6 +132,7 @@ def compose(
         created_at=transition.at,
         run_started_at=run.started_at,
         omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
+        commit=_commit(run),
     )
 
 
@@ -231,6 +241,12 @@ def _job(run: Run) -> str:
     )
     said = " ".join(filter(None, told))
     return f"{job.system}: {', '.join(filter(None, (said, job.url)))}"
+
+
+def _commit(run: Run) -> str:
+    """The CI job's commit; a job may have written anything there."""
+    job = run.wrapped.job if run.wrapped else None
+    return job.commit if job is not None and _COMMIT.fullmatch(job.commit) else ""
 
 
 def _started(run: Run, _transition: Transition, _taint: Taint) -> str:

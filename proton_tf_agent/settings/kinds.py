@@ -144,6 +144,21 @@ def _sink_name(value: str, complain: Complain) -> str:
     return value
 
 
+_REPOSITORY = r"[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}"
+
+
+def _repository(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_REPOSITORY, value) or set(value.split("/")) & {".", ".."}:
+        complain("is not the name of a repository", "its owner and its name alone: acme/infra")
+    return value
+
+
+def _name(value: str, complain: Complain) -> str:
+    if len(value) > 255:
+        complain("is longer than 255 characters")
+    return value
+
+
 _PROFILE = r"[A-Za-z0-9_.@/+-]{1,64}"
 
 
@@ -445,6 +460,8 @@ HOOK = _text(_hook, pattern="^https?://")
 SECRET = _text(_secret, pattern=f"^({_REFERENCE})$")
 SECRETS = _array(SECRET)
 ARGUMENTS = _array(_text(lambda value, _complain: value))
+REPOSITORY = _text(_repository, pattern=f"^{_REPOSITORY}$")
+NAME = _text(_name)
 LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
 PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..domain.outputs import OutputMapping
 
-SinkType = Literal["proton", "webhook", "file", "slack", "exec", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "github", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -108,6 +108,9 @@ class SinkSettings:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
+    repository: str | None = None
+    ref: str | None = None
+    environment: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -8,7 +8,8 @@ from . import kinds, model
 from .keys import BYTES, SECONDS, Key
 from .kinds import choice, count, duration, size
 
-HTTP = ("webhook", "slack")
+HTTP = ("webhook", "slack", "github")
+FORGES = ("github",)
 
 SINK_KEYS = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
@@ -64,10 +65,11 @@ SINK_KEYS = (
     Key(
         "url",
         kinds.HOOK,
-        "Where it is told: https, or http to a literal loopback address; no other is followed to.",
+        "Where it is told: https, or http to a literal loopback address; no other is followed to. Of github its API: "
+        "https://HOST/api/v3 of an Enterprise Server.",
         '"https://hooks.example.com/terraform"',
-        unset="a webhook needs one",
-        only=("webhook",),
+        unset="a webhook needs one; https://api.github.com",
+        only=("webhook", *FORGES),
         needed=("webhook",),
     ),
     Key(
@@ -108,12 +110,12 @@ SINK_KEYS = (
     Key(
         "secret",
         kinds.SECRET,
-        "Where the secret is by which it is let in, the URL of a Slack webhook: file:PATH, env:NAME or "
+        "Where the secret is by which it is let in (a token, the URL of a Slack webhook): file:PATH, env:NAME or "
         "credential:NAME, of systemd.",
         '"credential:slack"',
-        unset="a slack sink needs one",
-        only=("slack",),
-        needed=("slack",),
+        unset="it needs one",
+        only=("slack", *FORGES),
+        needed=("slack", *FORGES),
     ),
     Key(
         "program",
@@ -133,5 +135,31 @@ SINK_KEYS = (
         '"1m"',
         unit=SECONDS,
         only=("exec",),
+    ),
+    Key(
+        "repository",
+        kinds.REPOSITORY,
+        "The repository whose deployments the runs are.",
+        '"acme/infra"',
+        unset="a github sink needs one",
+        only=("github",),
+        needed=("github",),
+    ),
+    Key(
+        "ref",
+        kinds.NAME,
+        "The branch or tag that is deployed, where the CI job of a run names no commit that the repository has.",
+        '"main"',
+        unset="it needs one",
+        only=FORGES,
+        needed=FORGES,
+    ),
+    Key(
+        "environment",
+        kinds.NAME,
+        "The environment that is deployed to.",
+        '"production"',
+        unset="one for each resource: the last part of its ARN, or of the directory of a run that has none",
+        only=FORGES,
     ),
 )

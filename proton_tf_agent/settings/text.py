@@ -32,6 +32,7 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"file"'}),
         (False, {"type": '"slack"'}),
         (False, {"type": '"exec"'}),
+        (False, {"type": '"github"'}),
     ),
 }
 _OPENING = """\
@@ -61,9 +62,10 @@ def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterat
     for active, values in samples.get(table.name, ((True, {}),)):
         mark = "" if active else "#"
         parts = [f"{mark}{table.header}\n"]
+        type_ = _plain(values.get("type", '""'))
         for key in table.keys:
             again = key.name in explained
-            if not key.applies(_plain(values.get("type", '""'))) or (again and not table.requires(key)):
+            if not key.applies(type_) or (again and not table.requires(key) and type_ not in key.needed):
                 continue
             if not again:
                 parts.append("\n" + _comment(key.meaning) + _comment(_limits(table, key)))

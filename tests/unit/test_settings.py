@@ -499,7 +499,7 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        'must be "proton", "webhook", "file", "slack", "exec" or "console"',
+        'must be "proton", "webhook", "file", "slack", "exec", "github" or "console"',
         'did you mean "proton"?',
     ),
     (
