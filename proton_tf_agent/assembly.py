@@ -13,11 +13,12 @@ from contextlib import closing, contextmanager
 from .domain.errors import Problem, UsageInvalid
 from .domain.evidence import DecisionTaken
 from .domain.notification import Notification
+from .domain.routing import Route
 from .domain.run import Patience
 from .journal import Journal, Recorded
 from .pipeline import Addressee, Pipeline, Rules, Told, proton_objection
 from .run_directories import RunDirectories, opener_of
-from .settings import Settings, WatchSettings
+from .settings import Settings, SinkSettings, WatchSettings
 from .sink_assembly import access_of, make_sink
 from .sinks import Sink
 from .sources.s3_state import Allowed, S3States
@@ -45,8 +46,8 @@ def assemble_pipeline(
     records: Spool | None = None,
 ) -> Pipeline:
     """The pipeline these settings ask for."""
-    types = {sink.name: sink.type for sink in settings.sink}
-    addressees = [_as_addressee(sink, types[name]) for name, sink in sinks.items()]
+    asked = {sink.name: sink for sink in settings.sink}
+    addressees = [_as_addressee(sink, asked[name]) for name, sink in sinks.items()]
     rules = Rules(
         Patience(settings.run.settle, settings.run.grace),
         settings.outputs,
@@ -91,11 +92,17 @@ def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
         hint = f"there is {', '.join(sink.name for sink in settings.sink) or 'none'}"
         raise UsageInvalid(Problem(f"no [[sink]] is named {name!r}", settings.path, hint))
     with closing(make_sink(named, settings)) as sink:
-        yield _as_addressee(sink, named.type)
+        yield _as_addressee(sink, named)
 
 
-def _as_addressee(sink: Sink, type_: str) -> Addressee:
-    return Addressee(sink.name, sink.wants, proton_objection if type_ == "proton" else _no_objection)
+def _as_addressee(sink: Sink, asked: SinkSettings) -> Addressee:
+    objection = proton_objection if asked.type == "proton" else _no_objection
+    return Addressee(sink.name, sink.wants, objection, route_of(asked))
+
+
+def route_of(asked: SinkSettings) -> Route:
+    """What a sink of the settings is told."""
+    return Route(asked.only, asked.resources, asked.directories)
 
 
 def _no_objection(_notification: Notification) -> str:

@@ -82,7 +82,7 @@ def _metrics(parsed: argparse.Namespace) -> int:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     from . import display_overview
-    from .doctor import Verdict, examine, worst
+    from .doctor import Severity, examine, worst
 
     settings, found = settings_of(parsed), []
     for finding in examine(settings):
@@ -94,7 +94,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
         write_bundle(os.path.abspath(parsed.bundle), settings, found)
         complain(f"{parsed.bundle}: look into it before you pass it on")
-    return FAILED if worst(found) is Verdict.PROBLEM else 0
+    return FAILED if worst(found) is Severity.PROBLEM else 0
 
 
 # --- the parser ---------------------------------------------------------------------------------------------------

@@ -90,6 +90,8 @@ def story(story: Story) -> None:
         _say("historic", "over before the agent first watched this root: recorded, not told")
     elif run["silence"]:
         _say("not told", run["silence"])
+    for number, one in enumerate(run["left_out"]):
+        _say("" if number else "left out", f"{one['sink']}: {one['reason']}")
     for number, remedy in enumerate(run["would_settle"]):
         _say("" if number else "settle by", remedy)
     _evidence(story.evidence, run["directory"])

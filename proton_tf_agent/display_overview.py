@@ -98,7 +98,7 @@ def _held(sink: Row) -> str:
 
 def finding(row: Row) -> None:
     """One finding of `doctor`, and below it what mends it."""
-    draw_columns((f"{row['verdict']:<8}", colour_of(row["verdict"])), (f"{row['check']:<12}", ""), (row["what"], ""))
+    draw_columns((f"{row['severity']:<8}", colour_of(row["severity"])), (f"{row['check']:<12}", ""), (row["what"], ""))
     if row["remedy"]:
         draw_columns((" " * 21, ""), ("→", "bright_black"), (row["remedy"], ""))
 

@@ -32,7 +32,7 @@ _MOST_DIRECTORIES = 1_000_000
 _SPARE_BYTES = 64 << 20  # beside the reserve, for a journal to grow
 
 
-class Verdict(StrEnum):
+class Severity(StrEnum):
     """What a check comes to, from best to worst."""
 
     OK = "ok"
@@ -46,7 +46,7 @@ class Finding:
     """What one check has found. remedy: a command or what else to do; empty when nothing is to be done."""
 
     check: str
-    verdict: Verdict
+    severity: Severity
     what: str
     remedy: str = ""
 
@@ -70,9 +70,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     """The settings have been read, so they are valid. Here are the roots, too."""
     warnings = advice(settings)
     for problem in warnings:
-        yield Finding("settings", Verdict.WARNING, f"{problem.where}: {problem.what}", problem.hint)
+        yield Finding("settings", Severity.WARNING, f"{problem.where}: {problem.what}", problem.hint)
     if not warnings:
-        yield Finding("settings", Verdict.OK, f"{settings.path}, {len(settings.watch)} roots that can be read")
+        yield Finding("settings", Severity.OK, f"{settings.path}, {len(settings.watch)} roots that can be read")
     for watch in settings.watch:
         yield from _hidden(watch.path)
 
@@ -82,7 +82,7 @@ def _hidden(root: str) -> Iterator[Finding]:
     real = os.path.realpath(root)
     if any(f"{real}/".startswith(f"{hidden}/") for hidden in ("/tmp", "/var/tmp")):  # noqa: S108 - named, not used
         remedy = "watch another directory, or `systemctl edit proton-tf-agent` and set PrivateTmp=no"
-        yield Finding("settings", Verdict.WARNING, f"{root}: a service with PrivateTmp=yes does not see it", remedy)
+        yield Finding("settings", Severity.WARNING, f"{root}: a service with PrivateTmp=yes does not see it", remedy)
 
 
 def _user(settings: Settings) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ def _user(settings: Settings) -> Iterator[Finding]:
     if owner != os.geteuid():
         name = _name_of(owner)
         remedy = f"sudo -u {shlex.quote(name)} proton-tf-agent doctor --config {shlex.quote(settings.path)}"
-        yield Finding("user", Verdict.WARNING, f"the journal is {name}'s, and you see with other eyes", remedy)
+        yield Finding("user", Severity.WARNING, f"the journal is {name}'s, and you see with other eyes", remedy)
 
 
 def _name_of(uid: int) -> str:
@@ -110,17 +110,17 @@ def _inotify(settings: Settings) -> Iterator[Finding]:
     most = _number_in(f"{_INOTIFY}/max_user_watches")
     if most is None:
         yield Finding(
-            "inotify", Verdict.UNKNOWN, "its limits cannot be read", f"sysctl fs.inotify; wanted: {directories}"
+            "inotify", Severity.UNKNOWN, "its limits cannot be read", f"sysctl fs.inotify; wanted: {directories}"
         )
         return
     what = f"{directories:,} directories to watch, of {most:,} that a user may"
     if directories <= most // 2:
-        yield Finding("inotify", Verdict.OK, what)
+        yield Finding("inotify", Severity.OK, what)
         return
     wanted = max(2 * directories, most)
     line = f"fs.inotify.max_user_watches={wanted}"
     remedy = f"sysctl -w {line} && echo {line} > /etc/sysctl.d/60-proton-tf-agent.conf"
-    yield Finding("inotify", Verdict.WARNING if directories <= most else Verdict.PROBLEM, what, remedy)
+    yield Finding("inotify", Severity.WARNING if directories <= most else Severity.PROBLEM, what, remedy)
 
 
 def _directories_below(root: str) -> int:
@@ -154,37 +154,39 @@ def _spool(settings: Settings) -> Iterator[Finding]:
     except OSError as error:
         make = f"install -d -m {MODE:o} -o proton-tf-agent -g proton-tf-agent {shlex.quote(path)}"
         remedy = make if path == SpoolSettings().path else "the agent makes it when it starts"
-        yield Finding("spool", Verdict.WARNING, f"{path}: {error.strerror}; `exec` leaves no records", remedy)
+        yield Finding("spool", Severity.WARNING, f"{path}: {error.strerror}; `exec` leaves no records", remedy)
         return
     try:
         refuse_if_unsafe(path)
     except AgentError as error:
-        yield Finding("spool", Verdict.PROBLEM, f"{path}: {error.problems[0].what}", error.problems[0].hint)
+        yield Finding("spool", Severity.PROBLEM, f"{path}: {error.problems[0].what}", error.problems[0].hint)
     else:
-        yield Finding("spool", Verdict.OK, path)
+        yield Finding("spool", Severity.OK, path)
 
 
 def _journal(settings: Settings) -> Iterator[Finding]:
     path = settings.journal.path
     directory = os.path.dirname(path)
     if not os.path.exists(path):
-        yield Finding("journal", Verdict.UNKNOWN, f"{path}: there is none yet, or it cannot be seen", "start the agent")
+        yield Finding(
+            "journal", Severity.UNKNOWN, f"{path}: there is none yet, or it cannot be seen", "start the agent"
+        )
     else:
         yield from _content(path)
     yield from _modes(path)
     try:
         room = os.statvfs(directory if os.path.isdir(directory) else os.path.dirname(directory))
     except OSError as error:
-        yield Finding("disk", Verdict.UNKNOWN, f"{directory}: {error.strerror}")
+        yield Finding("disk", Severity.UNKNOWN, f"{directory}: {error.strerror}")
         return
     free = room.f_bavail * room.f_frsize
     what = f"{free >> 20:,} MiB are free on the journal's disk"
     if is_marked_full(path) and is_held(path):
-        yield Finding("disk", Verdict.PROBLEM, f"{what}, and the agent waits for more", f"make room below {directory}")
+        yield Finding("disk", Severity.PROBLEM, f"{what}, and the agent waits for more", f"make room below {directory}")
     elif free < settings.journal.reserve + _SPARE_BYTES:
-        yield Finding("disk", Verdict.WARNING, what, f"make room below {directory}, or lower [journal] keep_bytes")
+        yield Finding("disk", Severity.WARNING, what, f"make room below {directory}, or lower [journal] keep_bytes")
     else:
-        yield Finding("disk", Verdict.OK, what)
+        yield Finding("disk", Severity.OK, what)
 
 
 def _content(path: str) -> Iterator[Finding]:
@@ -192,13 +194,13 @@ def _content(path: str) -> Iterator[Finding]:
         broken = damage(path, Depth.THOROUGH)
     except AgentError as error:
         problem = error.problems[0]
-        yield Finding("journal", Verdict.PROBLEM, f"{problem.where}: {problem.what}", problem.hint)
+        yield Finding("journal", Severity.PROBLEM, f"{problem.where}: {problem.what}", problem.hint)
         return
     if broken:
         remedy = "systemctl restart proton-tf-agent: it salvages what is whole; see `journal verify`"
-        yield Finding("journal", Verdict.PROBLEM, f"{path}: {broken}", remedy)
+        yield Finding("journal", Severity.PROBLEM, f"{path}: {broken}", remedy)
     else:
-        yield Finding("journal", Verdict.OK, f"{path}: sound")
+        yield Finding("journal", Severity.OK, f"{path}: sound")
 
 
 def _modes(path: str) -> Iterator[Finding]:
@@ -209,7 +211,7 @@ def _modes(path: str) -> Iterator[Finding]:
             continue
         if mode & ~widest:
             what = f"{each} has mode {mode:04o}: others may read what is kept"
-            yield Finding("journal", Verdict.PROBLEM, what, f"chmod {widest:04o} {shlex.quote(each)}")
+            yield Finding("journal", Severity.PROBLEM, what, f"chmod {widest:04o} {shlex.quote(each)}")
 
 
 # --- agent and sinks ----------------------------------------------------------------------------------------------
@@ -217,17 +219,17 @@ def _modes(path: str) -> Iterator[Finding]:
 
 def _agent(settings: Settings, now: float) -> Iterator[Finding]:
     if not is_held(settings.journal.path):
-        yield Finding("agent", Verdict.WARNING, "no agent is running", "systemctl start proton-tf-agent")
+        yield Finding("agent", Severity.WARNING, "no agent is running", "systemctl start proton-tf-agent")
         return
     heard = health.last(settings.journal.path)
     if heard is None or not health.is_fresh(heard, now):
         remedy = "systemctl status proton-tf-agent; its last log lines say where it hangs"
-        yield Finding("agent", Verdict.PROBLEM, "an agent is running and says nothing of itself", remedy)
+        yield Finding("agent", Severity.PROBLEM, "an agent is running and says nothing of itself", remedy)
         return
     for problem in heard.problems:
-        yield Finding("agent", Verdict.PROBLEM, problem)
+        yield Finding("agent", Severity.PROBLEM, problem)
     if not heard.problems:
-        yield Finding("agent", Verdict.OK, f"process {heard.pid}, version {heard.version}")
+        yield Finding("agent", Severity.OK, f"process {heard.pid}, version {heard.version}")
 
 
 def _sink(named: SinkSettings, settings: Settings) -> Iterator[Finding]:
@@ -235,28 +237,28 @@ def _sink(named: SinkSettings, settings: Settings) -> Iterator[Finding]:
     check = f"sink {named.name}"
     with closing(make_sink(named, settings)) as sink:
         if not isinstance(sink, Reachable):
-            yield Finding(check, Verdict.OK, "there is nobody to reach")
+            yield Finding(check, Severity.OK, "there is nobody to reach")
             return
         outcome = sink.try_out()
     code = f" ({outcome.code})" if outcome.code else ""
     if outcome.kind is OutcomeKind.ACCEPTED:
-        yield Finding(check, Verdict.OK, f"it is reached and takes our signature{code}")
+        yield Finding(check, Severity.OK, f"it is reached and takes our signature{code}")
     elif outcome.kind is OutcomeKind.DENIED:
         yield _denied(check, named, code)
     else:
         why = EXPLANATIONS[outcome.kind]
-        yield Finding(check, Verdict.PROBLEM, f"{why.means}{code}", why.remedy)
+        yield Finding(check, Severity.PROBLEM, f"{why.means}{code}", why.remedy)
 
 
 def _denied(check: str, settings: SinkSettings, code: str) -> Finding:
     """It knows us, and this question is only asked with `read_back`; whether we may tell nobody can find out dry."""
     what = f"it is reached and takes our signature; proton:GetDeployment is not allowed{code}"
     if settings.read_back:
-        return Finding(check, Verdict.PROBLEM, what, "allow proton:GetDeployment, or set read_back = false")
-    return Finding(check, Verdict.OK, f"{what}, nor needed")
+        return Finding(check, Severity.PROBLEM, what, "allow proton:GetDeployment, or set read_back = false")
+    return Finding(check, Severity.OK, f"{what}, nor needed")
 
 
-def worst(findings: Iterable[Finding]) -> Verdict:
+def worst(findings: Iterable[Finding]) -> Severity:
     """The worst of them."""
-    order = list(Verdict)
-    return max((finding.verdict for finding in findings), key=order.index, default=Verdict.OK)
+    order = list(Severity)
+    return max((finding.severity for finding in findings), key=order.index, default=Severity.OK)

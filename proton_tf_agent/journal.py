@@ -17,7 +17,7 @@ import msgspec
 from .domain.binding import Binding, Unbound
 from .domain.circuit import Circuit
 from .domain.evidence import Cursor, Fact
-from .domain.notification import Notification
+from .domain.notification import Notification, Status
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
@@ -221,6 +221,13 @@ class Journal(Upkeep):
         )  # fmt: skip
         self._seal_entries(earlier)
         return seq, [row["notification_id"] for row in earlier]
+
+    def told_before(self, notification: Notification) -> Status | None:
+        """The terminal status that was last told of a resource before a notification, to whichever sink."""
+        row = self._one(
+            "told_before", resource_arn=notification.resource_arn, notification_id=notification.notification_id
+        )
+        return Status(row["status"]) if row else None
 
     def replay(self, original: JournalRow, now: float, sink: str = "") -> int:
         """Append a new entry with the same content behind everything its line holds; returns its seq.

@@ -284,6 +284,14 @@ WHERE ended.resource_arn = :resource_arn AND ended.deployment_id = :deployment_i
   AND NOT EXISTS (SELECT 1 FROM outbox AS before WHERE before.resource_arn = :resource_arn
     AND before.deployment_id = newer.deployment_id AND before.seq < ended.seq AND before.replay_of IS NULL)
 LIMIT 1
+-- name: told_before
+-- The terminal status that was last told of a resource before a notification, whichever sink it was for: not what was
+-- said again, nor what came too late; what was never sent because more was to be told has been true all the same.
+SELECT status FROM outbox WHERE resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND replay_of IS NULL
+  AND (state <> 'superseded' OR superseded_by > seq) AND notification_id <> :notification_id
+  AND seq < coalesce((SELECT min(seq) FROM outbox AS told WHERE told.notification_id = :notification_id
+    AND told.replay_of IS NULL), 9223372036854775807)
+ORDER BY seq DESC LIMIT 1
 -- name: line_is_busy
 SELECT 1 FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn
   AND state IN ('pending', 'sending', 'retryable') AND NOT (reassertion AND state = 'pending' AND attempts = 0) LIMIT 1

@@ -27,6 +27,7 @@ from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, silence, violations, without_exposed
 from .domain.outputs import OutputMapping, map_outputs, only_told
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
+from .domain.routing import EVERYTHING, Route, left_out
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
 from .journal import Journal, Part, Recorded
@@ -83,11 +84,13 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """A sink as the pipeline sees it. objection: why it could never accept this notification; empty if it could."""
+    """A sink as the pipeline sees it. objection: why it could never accept this notification; empty if it could. route:
+    what of all that it could accept it is told."""
 
     name: str
     wants: Callable[[Notification], bool]
     objection: Callable[[Notification], str]
+    route: Route = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,10 +554,26 @@ class _Batch:
             named = {"run_id": run.run_id, "directory": run.directory, "resource_arn": notification.resource_arn}
             self._told.append(Told("notification.withheld", {**named, "status": notification.status.value}))
             notification = clean
-        objections = [self._enqueue(notification, addressee) for addressee in self._p.addressees]
-        if not objections:
+        if not self._p.addressees:
             return "no [[sink]] is there to be told"
+        told, out = self._addressed(notification)
+        self._put(replace(self._runs[run.run_id].run, left_out=out))
+        objections = [self._enqueue(notification, addressee) for addressee in told]
+        if not told:
+            return silent or "the routes of all sinks leave it out"
         return silent or "; ".join(filter(None, objections))
+
+    def _addressed(self, notification: Notification) -> tuple[list[Addressee], tuple[tuple[str, str], ...]]:
+        """The sinks that a notification is for; and the names of those whose routes leave it out, with why."""
+        before = partial(self._journal.told_before, notification)
+        told, out = list[Addressee](), list[tuple[str, str]]()
+        for addressee in self._p.addressees:
+            wanted = addressee.wants(notification)
+            if wanted and (why := left_out(addressee.route, notification, before)):
+                out.append((addressee.name, why))
+            else:
+                told.append(addressee)
+        return told, tuple(out)
 
     def _outputs(self, run: Run, transition: Transition) -> tuple[Output, ...] | None:
         """The log's outputs; the state's where the log ended before it told them. None: they could not be had."""

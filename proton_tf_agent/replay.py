@@ -5,7 +5,9 @@ what would make a receiver believe something older than it knows: what a later t
 overtaken, and IN_PROGRESS of a deployment whose end was accepted; and what would be said twice without need: what is
 still to be sent, or was carried over already. What is damaged on disk is refused even then.
 
-Carried over, an entry of one sink is told to another (`Addressee`): what that one takes, and nothing it objects to.
+Carried over, an entry of one sink is told to another (`Addressee`): what that one takes, and nothing it objects to;
+what its route leaves out only where that is forced. To its own sink an entry is told again whatever the route says
+now: it was told there, and somebody has asked for it by name.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Protocol
 from .domain.errors import Problem, UsageInvalid
 from .domain.notification import Notification
 from .domain.outbox import ACTIVE
+from .domain.routing import Route, left_out
 from .journal import Journal, JournalRow, is_damaged, notification_of
 from .journal_store import is_sealed
 from .selection import Scope, select
@@ -37,6 +40,10 @@ class Addressee(Protocol):
 
     def objection(self, notification: Notification, /) -> str:
         """Why it could never accept this notification; empty if it could."""
+
+    @property
+    def route(self) -> Route:
+        """What it is told of all that it could accept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,8 @@ def _refusal(journal: Journal, row: JournalRow, sink: str, addressee: Addressee 
         return unwelcome
     if force:
         return ""
+    if addressee is not None and (why := _off_route(journal, notification_of(row["body"]), addressee)):
+        return why
     return _repeated(journal, row, sink) or _overtaken(journal, row, sink)
 
 
@@ -109,6 +118,12 @@ def _unwelcome(notification: Notification, addressee: Addressee) -> str:
         return f"{addressee.name} takes no such notification"
     objection = addressee.objection(notification)
     return f"{addressee.name} would refuse it: {objection}" if objection else ""
+
+
+def _off_route(journal: Journal, notification: Notification, addressee: Addressee) -> str:
+    """Why the route of a sink leaves it out."""
+    why = left_out(addressee.route, notification, lambda: journal.told_before(notification))
+    return f"the route of {addressee.name} leaves it out: {why}" if why else ""
 
 
 def _repeated(journal: Journal, row: JournalRow, sink: str) -> str:

@@ -17,9 +17,7 @@ from .sinks import Sink, sink_type
 
 def make_sink(sink: SinkSettings, settings: Settings) -> Sink:
     """The sink a table of the settings asks for."""
-    if sink.type == "exec":  # the one that must know what is watched: it starts nothing from there
-        return _exec(sink, [watch.path for watch in settings.watch])
-    return _MAKERS[sink.type](sink, settings.aws)
+    return _MAKERS[sink.type](sink, settings)
 
 
 def access_of(aws: AwsSettings, profile: str | None) -> Access:
@@ -33,11 +31,11 @@ def access_of(aws: AwsSettings, profile: str | None) -> Access:
     )
 
 
-def _console(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _console(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("console")(sink.name)
 
 
-def _proton(sink: SinkSettings, aws: AwsSettings) -> Sink:
+def _proton(sink: SinkSettings, settings: Settings) -> Sink:
     return sink_type("proton")(
         sink.name,
         sink.region,
@@ -45,31 +43,32 @@ def _proton(sink: SinkSettings, aws: AwsSettings) -> Sink:
         connect_timeout=sink.connect_timeout,
         read_timeout=sink.read_timeout,
         read_back=sink.read_back,
-        access=access_of(aws, sink.profile),
+        access=access_of(settings.aws, sink.profile),
     )
 
 
-def _webhook(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _webhook(sink: SinkSettings, _settings: Settings) -> Sink:
     def secrets() -> list[str]:
         return [read_secret(reference) for reference in sink.secrets]
 
     return sink_type("webhook")(sink.name, _place(sink), secrets, source_of())
 
 
-def _exec(sink: SinkSettings, roots: list[str]) -> Sink:
+def _exec(sink: SinkSettings, settings: Settings) -> Sink:
+    roots = [watch.path for watch in settings.watch]  # it starts nothing from there
     return sink_type("exec")(sink.name, sink.program or "", sink.arguments, sink.timeout, roots, source_of())
 
 
-def _file(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _file(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
 
 
-def _github(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _github(sink: SinkSettings, _settings: Settings) -> Sink:
     place = _place(sink, sink.url or "https://api.github.com")
     return sink_type("github")(sink.name, place, _secret(sink), sink.repository, sink.ref, sink.environment)
 
 
-def _slack(sink: SinkSettings, _aws: AwsSettings) -> Sink:
+def _slack(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("slack")(sink.name, _secret(sink), lambda url: _place(sink, url))
 
 
@@ -81,8 +80,9 @@ def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
     return HttpPlace(url or sink.url or "", sink.connect_timeout, sink.read_timeout, sink.ca_bundle)
 
 
-_MAKERS: dict[SinkType, Callable[[SinkSettings, AwsSettings], Sink]] = {
+_MAKERS: dict[SinkType, Callable[[SinkSettings, Settings], Sink]] = {
     "console": _console,
+    "exec": _exec,
     "file": _file,
     "github": _github,
     "proton": _proton,

@@ -63,6 +63,7 @@ def run_row(journal: Journal, recorded: Recorded) -> Row:
         "log": run.log_path or None,
         **_wrapped(run),
         "told": _told(journal, run),
+        "left_out": [{"sink": sink, "reason": reason} for sink, reason in run.left_out],
         "last_evidence_at": iso(journal.query("last_evidence", run_id=run.run_id)[0]["at"]),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),

@@ -158,7 +158,7 @@ class Run:
     which say nothing. misled: its log speaks of another run, too, or contradicts itself, and what it says proves
     nothing. state_path is the state its lock was seen on, recorded_state the one that `init` has written down for
     its directory. log_started_at is when its log says that it began, log_written_at when it was last written, once
-    it is closed.
+    it is closed. left_out are the sinks whose routes leave out what was told of it last, each with why.
     """
 
     run_id: str
@@ -213,6 +213,7 @@ class Run:
     decision: ev.DecisionTaken | None = None
     wrapped: Wrapped | None = None
     verdict: Verdict | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_open(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from ..domain.binding import is_deployment_id, is_resource_arn
 from ..domain.outputs import MAX_KEY
+from ..domain.routing import Occasion
 
 REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -311,6 +312,12 @@ def _arn_glob(value: str, complain: Complain) -> str:
     return _glob(value, complain)
 
 
+def _directory_glob(value: str, complain: Complain) -> str:
+    if not value.startswith("/"):
+        complain("matches no directory", "write it from / on: jobs choose the names below their own")
+    return _glob(value, complain)
+
+
 # --- what is made of other kinds --------------------------------------------------------------------------
 
 
@@ -326,6 +333,16 @@ def _array(kind: Kind) -> Kind:
         return tuple(kind.read(value, _inside(complain, place)) for place, value in enumerate(values))
 
     return Kind("an array", (list,), check, {"type": "array", "items": dict(kind.schema)})
+
+
+def _occasion() -> Kind:
+    word = choice(*Occasion)
+
+    def check(value: str, complain: Complain) -> Occasion | None:
+        word.check(value, complain)
+        return Occasion(value) if value in list(Occasion) else None
+
+    return Kind(word.takes, word.types, check, word.schema)
 
 
 def _rename(values: dict[str, object], complain: Complain) -> dict[str, Any]:
@@ -470,6 +487,8 @@ OUTPUT_GLOBS = _array(_text(_output_glob))
 USER_NAMES = _array(_text(_user_name, pattern=f"^{_USER_NAME}$"))
 OWNERS = _array(_text(_owner, pattern=f"^({_OWNER})$"))
 ARN_GLOBS = _array(_text(_arn_glob))
+DIRECTORY_GLOBS = _array(_text(_directory_glob, pattern="^/"))
+OCCASIONS = _array(_occasion())
 RENAMES = Kind(
     "a table of names",
     (dict,),

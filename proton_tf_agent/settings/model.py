@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..domain.outputs import OutputMapping
+from ..domain.routing import Occasion
 
 SinkType = Literal["proton", "webhook", "file", "slack", "exec", "github", "console"]
 NoChanges = Literal["in_progress", "succeed"]
@@ -88,7 +89,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink."""
+    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources
+    and directories are its route."""
 
     type: SinkType
     name: str = ""
@@ -111,6 +113,9 @@ class SinkSettings:
     repository: str | None = None
     ref: str | None = None
     environment: str | None = None
+    only: tuple[Occasion, ...] = ()
+    resources: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:

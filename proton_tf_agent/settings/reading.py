@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..domain.errors import Problem, SettingsInvalid
+from ..domain.routing import Occasion
 from . import lines
 from .keys import Table
 from .kinds import REGION, nearest
@@ -71,6 +72,11 @@ def advice(settings: Settings) -> tuple[Problem, ...]:
             "nothing will ever be bound to a Proton resource: no ARN is allowed and there is no [[bind]]",
             f"for example: {example('allow', 'resource_arns')}",
         )
+    hears_failures = any(not s.only or {Occasion.FAILED, Occasion.TERMINAL} & {*s.only} for s in settings.sink)
+    for place, sink in enumerate(settings.sink):
+        if Occasion.RECOVERED in sink.only and not hears_failures:
+            what = "nothing ever recovers: no sink is told what has failed"
+            mistakes.add(("sink", place, "only"), what, "name failed, here or for another sink")
     for place, watch in enumerate(settings.watch):
         objection, hint = _objection(watch.path)
         if objection:

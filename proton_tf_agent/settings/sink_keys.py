@@ -162,4 +162,23 @@ SINK_KEYS = (
         unset="one for each resource: the last part of its ARN, or of the directory of a run that has none",
         only=FORGES,
     ),
+    Key(
+        "only",
+        kinds.OCCASIONS,
+        "What it is told: terminal (any end), in_progress, succeeded, failed, destroyed, recovered (an end that is no "
+        "failure, of a resource whose last one was); none named: everything.",
+        '["failed", "recovered"]',
+    ),
+    Key(
+        "resources",
+        kinds.ARN_GLOBS,
+        "Globs over the ARNs of those it is told about; none: all.",
+        '["arn:aws:proton:*:123456789012:environment/prod-*"]',
+    ),
+    Key(
+        "directories",
+        kinds.DIRECTORY_GLOBS,
+        "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
+        '["/srv/infra/*"]',
+    ),
 )

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,10 @@ def test_a_daemon_with_fifty_runs_lets_no_secret_out_anywhere(tmp_path: Path) ->
             looked_into.append(asked(settings, "explain", str(directories[0])))
             looked_into += [asked(settings, "doctor"), asked(settings, "journal", "backup", str(kept / "copy.db"))]
             looked_into.append(asked(settings, "journal", "export", str(kept / "export.jsonl")))
+            looked_into += [asked(settings, "metrics"), asked(settings, "doctor", "--bundle", str(tmp_path / "bundle"))]
+            bundle = unpacked(tmp_path / "bundle")
+            assert any(b'"run_id"' in file for file in bundle)
+            looked_into += bundle
         finally:
             agent.stop()
         looked_into += [json.dumps(row).encode() for row in agent.rows()]
@@ -143,6 +148,13 @@ def test_a_daemon_with_fifty_runs_lets_no_secret_out_anywhere(tmp_path: Path) ->
     outputs = {o["valueString"] for body in ends for o in body.get("outputs", ())}
     assert {f"{CONTROL}-{aviary.seed}" for aviary in aviaries if not aviary.fails} <= outputs
     assert any("[REDACTED]" in body["statusMessage"] for body in ends)
+
+
+def unpacked(bundle: Path) -> list[bytes]:
+    """The files in a support bundle."""
+    with tarfile.open(bundle) as archive:
+        files = [archive.extractfile(member) for member in archive.getmembers()]
+        return [file.read() for file in files if file is not None]
 
 
 def ends_delivered(rows: list[Row]) -> set[str]:

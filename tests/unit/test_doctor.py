@@ -15,13 +15,13 @@ from support.outboxes import STEERING, filled
 from support.proton import clean_environment
 
 from proton_tf_agent import health
-from proton_tf_agent.doctor import Finding, Verdict, examine, worst
+from proton_tf_agent.doctor import Finding, Severity, examine, worst
 from proton_tf_agent.health import Health
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.receiver import FaultKind, Receiver
 from proton_tf_agent.settings import load
 
-V = Verdict
+V = Severity
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def test_a_journal_that_is_sound_and_an_agent_that_is_well_are_ok(journal: Journ
     health.put(journal.path, Health(4711, "1.2.3", now, now))
     assert found(settings_file, "journal") == [Finding("journal", V.OK, f"{journal.path}: sound")]
     assert found(settings_file, "agent") == [Finding("agent", V.OK, "process 4711, version 1.2.3")]
-    assert [one.verdict for one in found(settings_file, "disk")] == [V.OK]
-    assert [one.verdict for one in found(settings_file, "sink console")] == [V.OK]
+    assert [one.severity for one in found(settings_file, "disk")] == [V.OK]
+    assert [one.severity for one in found(settings_file, "sink console")] == [V.OK]
 
 
 def test_an_agent_that_is_silent_or_sees_not_everything_is_a_problem(journal: Journal, settings_file: str) -> None:
     (silent,) = found(settings_file, "agent")
-    assert (silent.verdict, "says nothing of itself" in silent.what) == (V.PROBLEM, True)
+    assert (silent.severity, "says nothing of itself" in silent.what) == (V.PROBLEM, True)
     now = time.time()
     health.put(journal.path, Health(1, "1", now, now, problems=("/w cannot be watched", "/v neither")))
     assert [one.what for one in found(settings_file, "agent")] == ["/w cannot be watched", "/v neither"]
@@ -63,9 +63,9 @@ def test_an_agent_that_is_silent_or_sees_not_everything_is_a_problem(journal: Jo
 
 def test_with_no_agent_it_says_how_to_start_one(settings_file: str) -> None:
     (finding,) = found(settings_file, "agent")
-    assert (finding.verdict, finding.remedy) == (V.WARNING, "systemctl start proton-tf-agent")
+    assert (finding.severity, finding.remedy) == (V.WARNING, "systemctl start proton-tf-agent")
     (finding,) = found(settings_file, "journal")
-    assert finding.verdict is V.UNKNOWN
+    assert finding.severity is V.UNKNOWN
 
 
 @pytest.mark.parametrize("which", ["directory", "file"])
@@ -76,7 +76,7 @@ def test_a_journal_that_others_may_read_comes_with_the_command_that_mends_it(
         filled(journal)
     path, mode = (os.path.dirname(journal_path), "0700") if which == "directory" else (journal_path, "0600")
     os.chmod(path, 0o755)
-    remedies = [one.remedy for one in found(settings_file, "journal") if one.verdict is V.PROBLEM]
+    remedies = [one.remedy for one in found(settings_file, "journal") if one.severity is V.PROBLEM]
     assert f"chmod {mode} {path}" in remedies
 
 
@@ -87,14 +87,14 @@ def test_a_journal_that_is_damaged_is_a_problem(journal_path: str, settings_file
         file.seek(4096)
         file.write(bytes(8192))
     (finding, *_) = found(settings_file, "journal")
-    assert (finding.verdict, "salvages" in finding.remedy) == (V.PROBLEM, True)
+    assert (finding.severity, "salvages" in finding.remedy) == (V.PROBLEM, True)
 
 
 def test_roots_that_are_not_there_or_that_the_service_would_not_see_are_warnings(
     settings_file: str, tmp_path: Path
 ) -> None:
     tell(settings_file, f'[[watch]]\npath = "{tmp_path}/nowhere"\n[[watch]]\npath = "/tmp/of-all"\n')
-    said = [f"{one.what} {one.remedy}" for one in found(settings_file, "settings") if one.verdict is V.WARNING]
+    said = [f"{one.what} {one.remedy}" for one in found(settings_file, "settings") if one.severity is V.WARNING]
     assert any("nowhere does not exist yet" in one for one in said)
     assert any("/tmp/of-all: a service with PrivateTmp=yes does not see it" in one for one in said)
 
@@ -103,11 +103,11 @@ def test_a_spool_in_which_jobs_could_read_each_others_records_is_a_problem(setti
     spool = tmp_path / "spool"
     tell(settings_file, f'[spool]\npath = "{spool}"\n')
     (absent,) = found(settings_file, "spool")
-    assert absent.verdict is V.WARNING
+    assert absent.severity is V.WARNING
     spool.mkdir()
     spool.chmod(0o777)
     (wide,) = found(settings_file, "spool")
-    assert (wide.verdict, wide.remedy) == (V.PROBLEM, f"chmod 3733 {spool}")
+    assert (wide.severity, wide.remedy) == (V.PROBLEM, f"chmod 3733 {spool}")
     spool.chmod(0o3733)
     assert found(settings_file, "spool") == [Finding("spool", V.OK, str(spool))]
 
@@ -120,7 +120,7 @@ def test_directories_are_counted_against_the_kernels_limit(settings_file: str, t
 
 
 @pytest.mark.parametrize(
-    ("fault", "read_back", "verdict", "said"),
+    ("fault", "read_back", "severity", "said"),
     [
         (None, False, V.OK, "takes our signature (ResourceNotFoundException)"),
         (FaultKind.ACCESS_DENIED, False, V.OK, "nor needed"),
@@ -130,14 +130,14 @@ def test_directories_are_counted_against_the_kernels_limit(settings_file: str, t
     ],
 )
 def test_a_sink_is_asked_something_that_changes_nothing(
-    settings_file: str, proton: Receiver, fault: FaultKind | None, read_back: bool, verdict: Verdict, said: str
+    settings_file: str, proton: Receiver, fault: FaultKind | None, read_back: bool, severity: Severity, said: str
 ) -> None:
     tell(settings_file, sink_at(proton.url, f"read_back = {str(read_back).lower()}\n"))
     if fault is not None:
         proton.fail(fault, operation="GetDeployment")
     (finding,) = found(settings_file, "sink proton")
-    assert (finding.verdict, said in f"{finding.what}") == (verdict, True), finding
-    assert bool(finding.remedy) == (verdict is V.PROBLEM)
+    assert (finding.severity, said in f"{finding.what}") == (severity, True), finding
+    assert bool(finding.remedy) == (severity is V.PROBLEM)
     assert proton.records() == ()
     assert proton.requests == 1
 

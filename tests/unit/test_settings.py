@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from proton_tf_agent.domain.errors import Problem, SettingsInvalid
 from proton_tf_agent.domain.outputs import OutputMapping
+from proton_tf_agent.domain.routing import Occasion
 from proton_tf_agent.settings import (
     AllowSettings,
     AwsSettings,
@@ -117,7 +118,12 @@ def test_every_key_arrives(file: File) -> None:
         ),
         sink=(
             SinkSettings("proton", "eu", "eu-west-1", "http://127.0.0.1:8790", 0.5, 30.0, True, "deployments"),
-            SinkSettings("console", "console"),
+            SinkSettings(
+                "console",
+                only=(Occasion.FAILED, Occasion.RECOVERED),
+                resources=("arn:aws:proton:*:environment/prod-*",),
+                directories=("/srv/infra/*",),
+            ),
         ),
         run=RunSettings(120.0, 0.0, "succeed"),
         scan=ScanSettings(60.0),
@@ -175,6 +181,9 @@ read_back = true
 profile = "deployments"
 [[sink]]
 type = "console"
+only = ["failed", "recovered"]
+resources = ["arn:aws:proton:*:environment/prod-*"]
+directories = ["/srv/infra/*"]
 [run]
 settle = "2m"
 grace = 0
@@ -557,6 +566,21 @@ MISTAKES = [
         "must be from 100ms to 5m",
         'for example: read_timeout = "30s"',
     ),
+    # routes
+    (
+        f'{PROTON}only = ["fialed"]\n',
+        ":4: [[sink]] only",
+        'must be "terminal", "in_progress", "succeeded", "failed", "destroyed" or "recovered"',
+        'did you mean "failed"?',
+    ),
+    (
+        f'{PROTON}directories = ["*/prod/*"]\n',
+        ":4: [[sink]] directories",
+        "matches no directory",
+        "write it from / on: jobs choose the names below their own",
+    ),
+    (f'{PROTON}directories = ["/w/[a"]\n', ":4: [[sink]] directories", *OPEN_GLOB),
+    (f'{PROTON}resources = ["network"]\n', ":4: [[sink]] resources", *NO_ARN_GLOB),
     # durations and choices
     ('[run]\nsettle = "10 days"\n', ":2: [run] settle", *NO_DURATION),
     ('[run]\nsettle = "-1s"\n', ":2: [run] settle", *NO_DURATION),
@@ -880,6 +904,17 @@ def test_advice_when_nothing_can_be_bound(file: File, tmp_path: Path, allow: str
     assert problem.hint == 'for example: resource_arns = ["arn:aws:proton:*:123456789012:*"]'
 
 
+@pytest.mark.parametrize(
+    ("others", "warned"), [("", 1), ('only = ["succeeded"]', 1), ('only = ["terminal"]', 0), ("read_timeout = 9", 0)]
+)
+def test_advice_when_nothing_can_ever_recover(file: File, tmp_path: Path, others: str, warned: int) -> None:
+    """A recovery is one of a failure that some sink was told."""
+    hook = f'[[sink]]\ntype = "webhook"\nurl = "https://h.example"\nsecrets = ["env:A"]\n{others}\n' if others else ""
+    text = f'[[watch]]\npath = "{tmp_path}"\n[[sink]]\ntype = "console"\nonly = ["recovered"]\n{hook}'
+    said = [problem.what for problem in advice(file.load(text))]
+    assert said == ["nothing ever recovers: no sink is told what has failed"] * warned
+
+
 def test_advice_about_watch_roots(file: File, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir()
     (tmp_path / "plain").touch()
@@ -1029,6 +1064,9 @@ connect_timeout = "5s"  # default
 read_timeout = "20s"  # default
 read_back = false  # default
 # profile is not set  # default: that of [aws]
+only = []  # default
+resources = []  # default
+directories = []  # default
 
 [run]
 settle = "10s"  # default

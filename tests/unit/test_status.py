@@ -67,6 +67,7 @@ def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(jour
             {"sink": "console", "status": "SUCCEEDED", "state": "sending", "attempts": 1, "seq": 7},
             {"sink": "proton", "status": "SUCCEEDED", "state": "delivered", "attempts": 2, "seq": 3},
         ],
+        "left_out": [],
         "last_evidence_at": "1970-01-01T00:17:40.000Z",
         "started_at": "1970-01-01T00:16:40.000Z",
         "ended_at": "1970-01-01T00:17:40.000Z",

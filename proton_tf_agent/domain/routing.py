@@ -1,0 +1,86 @@
+"""Routing: which notifications a sink is told, by what happened, whom it is about and where it ran. Pure.
+
+A route is taken when a notification is enqueued, in the transaction of its observation; what it leaves out is not
+enqueued for that sink, and nothing that comes later changes that: no retry, no restart, no other settings.
+
+`recovered` is said of the resource, not of the sink: failures may go to one sink and recoveries to another, and a sink
+that came in between hears that what it never heard fail works again.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .notification import Notification, Status
+from .run import RunStatus
+
+
+class Occasion(StrEnum):
+    """What a notification may be an occasion of. One may be several."""
+
+    TERMINAL = "terminal"  # any end
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DESTROYED = "destroyed"  # a destroy that went well; it is no `succeeded`, as it is none in a CloudEvent's type
+    RECOVERED = "recovered"  # an end that is no failure, of a resource that was last told to have failed
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a sink is told; what is empty narrows nothing, and of what is not one must fit each.
+
+    only: occasions. resources: globs over ARNs. directories: globs over run directories. `*` stands for any
+    characters, `/` included.
+    """
+
+    only: tuple[Occasion, ...] = ()
+    resources: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+
+
+EVERYTHING = Route()
+
+
+def left_out(route: Route, notification: Notification, before: Callable[[], Status | None]) -> str:
+    """Why a route leaves a notification out, in words for a person; empty where it does not.
+
+    before: the terminal status that was last told of the resource before this one, None when none was; asked for only
+    when it matters.
+    """
+    if route.only and not _is_occasion(route.only, notification, before):
+        return f"it is told only what is {_listed(route.only)}"
+    if route.resources and not _fits(notification.resource_arn, route.resources):
+        return f"it is told only about {_listed(route.resources)}"
+    if route.directories and not _fits(notification.directory, route.directories):
+        return f"it is told only what runs in {_listed(route.directories)}"
+    return ""
+
+
+def _is_occasion(only: Sequence[Occasion], notification: Notification, before: Callable[[], Status | None]) -> bool:
+    """Whether a notification is one of these occasions."""
+    if any(occasion in only for occasion in _occasions(notification)):
+        return True
+    ends_well = notification.status is Status.SUCCEEDED
+    return ends_well and Occasion.RECOVERED in only and before() is Status.FAILED
+
+
+def _occasions(notification: Notification) -> tuple[Occasion, ...]:
+    """What a notification is whatever was told before."""
+    if not notification.status.is_terminal:
+        return (Occasion.IN_PROGRESS,)
+    if notification.status is Status.FAILED:
+        return (Occasion.TERMINAL, Occasion.FAILED)
+    destroyed = notification.run_status is RunStatus.DESTROYED
+    return (Occasion.TERMINAL, Occasion.DESTROYED if destroyed else Occasion.SUCCEEDED)
+
+
+def _fits(text: str, globs: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(text, glob) for glob in globs)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
