@@ -68,6 +68,11 @@ def _github(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("github")(sink.name, place, _secret(sink), sink.repository, sink.ref, sink.environment)
 
 
+def _gitlab(sink: SinkSettings, _settings: Settings) -> Sink:
+    place = _place(sink, sink.url or "https://gitlab.com/api/v4")
+    return sink_type("gitlab")(sink.name, place, _secret(sink), sink.project, sink.ref, sink.environment)
+
+
 def _slack(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("slack")(sink.name, _secret(sink), lambda url: _place(sink, url))
 
@@ -85,6 +90,7 @@ _MAKERS: dict[SinkType, Callable[[SinkSettings, Settings], Sink]] = {
     "exec": _exec,
     "file": _file,
     "github": _github,
+    "gitlab": _gitlab,
     "proton": _proton,
     "slack": _slack,
     "webhook": _webhook,

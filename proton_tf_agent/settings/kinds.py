@@ -154,6 +154,15 @@ def _repository(value: str, complain: Complain) -> str:
     return value
 
 
+_PROJECT = r"[0-9]{1,18}|[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
+
+
+def _project(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_PROJECT, value) or len(value) > 500:
+        complain("is not the name of a project", "its groups and its name, acme/platform/infra, or its number")
+    return value
+
+
 def _name(value: str, complain: Complain) -> str:
     if len(value) > 255:
         complain("is longer than 255 characters")
@@ -478,6 +487,7 @@ SECRET = _text(_secret, pattern=f"^({_REFERENCE})$")
 SECRETS = _array(SECRET)
 ARGUMENTS = _array(_text(lambda value, _complain: value))
 REPOSITORY = _text(_repository, pattern=f"^{_REPOSITORY}$")
+PROJECT = _text(_project, pattern=f"^({_PROJECT})$")
 NAME = _text(_name)
 LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
 PROXY = _text(_proxy, pattern="^https?://")

@@ -13,7 +13,7 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "exec", "github", "console"]
+SinkType = Literal["proton", "webhook", "file", "slack", "exec", "github", "gitlab", "console"]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -111,6 +111,7 @@ class SinkSettings:
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
     repository: str | None = None
+    project: str | None = None
     ref: str | None = None
     environment: str | None = None
     only: tuple[Occasion, ...] = ()

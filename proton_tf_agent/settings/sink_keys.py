@@ -8,8 +8,8 @@ from . import kinds, model
 from .keys import BYTES, SECONDS, Key
 from .kinds import choice, count, duration, size
 
-HTTP = ("webhook", "slack", "github")
-FORGES = ("github",)
+FORGES = ("github", "gitlab")
+HTTP = ("webhook", "slack", *FORGES)
 
 SINK_KEYS = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
@@ -65,10 +65,10 @@ SINK_KEYS = (
     Key(
         "url",
         kinds.HOOK,
-        "Where it is told: https, or http to a literal loopback address; no other is followed to. Of github its API: "
-        "https://HOST/api/v3 of an Enterprise Server.",
+        "Where it is told: https, or http to a literal loopback address; no other is followed to. Of github and gitlab "
+        "their API: https://HOST/api/v3 of an Enterprise Server, https://HOST/api/v4 of a GitLab.",
         '"https://hooks.example.com/terraform"',
-        unset="a webhook needs one; https://api.github.com",
+        unset="a webhook needs one; https://api.github.com, https://gitlab.com/api/v4",
         only=("webhook", *FORGES),
         needed=("webhook",),
     ),
@@ -144,6 +144,15 @@ SINK_KEYS = (
         unset="a github sink needs one",
         only=("github",),
         needed=("github",),
+    ),
+    Key(
+        "project",
+        kinds.PROJECT,
+        "The project whose deployments the runs are: its groups and its name, or its number.",
+        '"acme/platform/infra"',
+        unset="a gitlab sink needs one",
+        only=("gitlab",),
+        needed=("gitlab",),
     ),
     Key(
         "ref",

@@ -33,6 +33,7 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"slack"'}),
         (False, {"type": '"exec"'}),
         (False, {"type": '"github"'}),
+        (False, {"type": '"gitlab"'}),
     ),
 }
 _OPENING = """\

@@ -72,6 +72,7 @@ SINKS: dict[str, str] = {
     "exec": "proton_tf_agent.sinks.exec:ExecSink",
     "file": "proton_tf_agent.sinks.file:FileSink",
     "github": "proton_tf_agent.sinks.github:GitHubSink",
+    "gitlab": "proton_tf_agent.sinks.gitlab:GitLabSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
     "slack": "proton_tf_agent.sinks.slack:SlackSink",
     "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",

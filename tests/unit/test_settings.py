@@ -508,7 +508,7 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        'must be "proton", "webhook", "file", "slack", "exec", "github" or "console"',
+        'must be "proton", "webhook", "file", "slack", "exec", "github", "gitlab" or "console"',
         'did you mean "proton"?',
     ),
     (

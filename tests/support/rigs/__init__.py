@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from .rig import Rig
 
-TYPES = ("console", "exec", "file", "github", "proton", "slack", "webhook")
+TYPES = ("console", "exec", "file", "github", "gitlab", "proton", "slack", "webhook")
 
 
 def rig_of(type_name: str) -> AbstractContextManager[Rig]:

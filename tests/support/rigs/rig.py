@@ -10,8 +10,10 @@ from proton_tf_agent.sinks import Sink
 
 @dataclass(frozen=True)
 class Rig:
-    """A sink and what stands behind it. told: the status messages that arrived, in order."""
+    """A sink and what stands behind it. told: the status messages that arrived, in order; where a receiver has no place
+    for a text, the statuses that it took."""
 
     sink: Sink
     told: Callable[[], list[str]]
     faults: dict[str, Callable[[], object]]
+    takes_text: bool = True
