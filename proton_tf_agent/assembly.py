@@ -102,7 +102,7 @@ def _as_addressee(sink: Sink, asked: SinkSettings) -> Addressee:
 
 def route_of(asked: SinkSettings) -> Route:
     """What a sink of the settings is told."""
-    return Route(asked.only, asked.resources, asked.directories)
+    return Route(asked.only, asked.resources, asked.directories, asked.unbound)
 
 
 def _no_objection(_notification: Notification) -> str:

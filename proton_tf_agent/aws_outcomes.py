@@ -150,6 +150,13 @@ def request_id_of(meta: Mapping[str, Any]) -> str:
     return found if _REQUEST_ID.fullmatch(found) else ""
 
 
+def outcome_named(code: str, meta: Mapping[str, Any], refusals: Mapping[str, OutcomeKind] = REFUSALS) -> Outcome:
+    """What an error means that stands inside of an answer. meta: botocore's ResponseMetadata."""
+    kind = refusals.get(_of(code), OutcomeKind.UNKNOWN)
+    told = code if _NAME.fullmatch(code) else "ErrorUnnamed"
+    return Outcome(kind, told, meta["HTTPStatusCode"], request_id_of(meta), ambiguous=kind is OutcomeKind.UNAVAILABLE)
+
+
 def text_of(error: Exception) -> str:
     """The free text of a refusal, to be looked into and never kept; empty where there is none."""
     response = getattr(error, "response", None)

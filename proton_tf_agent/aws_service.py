@@ -41,10 +41,19 @@ class Place:
     access: Access = DIRECT
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is known of the answers to an operation. most: bytes that are read of one; tells: a member that each has,
+    empty where they have none."""
+
+    most: int = 64 * 1024
+    tells: str = ""
+
+
 class AwsService:
     """Calls the operations of one service.
 
-    operations: their names, and the most bytes that are read of an answer to each. meaning: what an exception comes to.
+    operations: those that it calls, by name. meaning: what an exception comes to.
     Credentials come from the AWS chain; after a refusal for their sake the chain is walked again, so that credentials
     put right on disk are picked up without a restart. clock: wall-clock seconds, to tell a refused signature from one
     that our clock has spoilt. models: as for `build_client`. Every method may be called from several threads at once.
@@ -54,7 +63,7 @@ class AwsService:
         self,
         service: str,
         place: Place,
-        operations: Mapping[str, int],
+        operations: Mapping[str, Operation],
         meaning: Meaning,
         clock: Callable[[], float] = time.time,
         models: Sequence[str] = (),
@@ -114,7 +123,7 @@ def accepted(meta: Mapping[str, Any]) -> Outcome:
     return Outcome(OutcomeKind.ACCEPTED, "", meta["HTTPStatusCode"], request_id_of(meta))
 
 
-def _guard(client: Any, service: str, operations: Mapping[str, int]) -> None:
+def _guard(client: Any, service: str, operations: Mapping[str, Operation]) -> None:
     """Let a client read no more of an answer than it may have, and believe none that is not the service's."""
     transport = client._endpoint.http_session  # noqa: SLF001 - no public way to cap
     examine = _examine_xml if _protocol_of(client.meta.service_model) == "query" else _examine_json
@@ -128,13 +137,14 @@ def _guard(client: Any, service: str, operations: Mapping[str, int]) -> None:
             if is_unresolvable(error):
                 raise HostUnresolvable from error
             raise
-        cap_answer(response, operations[event_name.rpartition(".")[2]])
+        cap_answer(response, operations[event_name.rpartition(".")[2]].most)
         return response
 
     def look(response_dict: dict[str, Any], event_name: str, **_: Any) -> None:
+        operation = operations[event_name.rpartition(".")[2]]
         if response_dict["status_code"] < 400:
-            _expect_whole(response_dict, operations[event_name.rpartition(".")[2]])
-        examine(response_dict)
+            _expect_whole(response_dict, operation.most)
+        examine(response_dict, operation.tells)
 
     name = client.meta.service_model.service_id.hyphenize()
     for operation in operations:
@@ -158,7 +168,7 @@ def _expect_whole(response_dict: dict[str, Any], limit: int) -> None:
         raise NoAnswer("ResponseTruncated", http_status)
 
 
-def _examine_json(response_dict: dict[str, Any]) -> None:
+def _examine_json(response_dict: dict[str, Any], tells: str) -> None:
     """Let botocore parse only what it can be trusted with; raise NoAnswer for an acceptance that is none."""
     http_status, headers, body = (response_dict[key] for key in ("status_code", "headers", "body"))
     document = _json_object(body)
@@ -166,22 +176,22 @@ def _examine_json(response_dict: dict[str, Any]) -> None:
         if document is None or not isinstance(document.get("__type", ""), str):
             response_dict["body"] = b""  # the status alone speaks
         return
-    if not body and "x-amzn-requestid" in headers:
+    if not body and "x-amzn-requestid" in headers and not tells:
         return  # API references promise an empty body, a login page has no request ID
-    if document is None or "__type" in document or "json" not in headers.get("content-type", "json"):
+    is_own = tells in (document or ()) if tells else "json" in headers.get("content-type", "json")
+    if document is None or "__type" in document or not is_own:
         raise NoAnswer("ResponseUnexpected", http_status)
 
 
-def _examine_xml(response_dict: dict[str, Any]) -> None:
-    """The same for the query protocol, whose answers are named after their operation: `<PublishResponse>`."""
+def _examine_xml(response_dict: dict[str, Any], tells: str) -> None:
+    """The same for the query protocol."""
     http_status = response_dict["status_code"]
     root = _xml_root(response_dict["body"])
     if http_status >= 400:
         if root is None or not root.findtext("{*}Error/{*}Code"):
             response_dict["body"] = _NAMELESS  # the status alone speaks
         return
-    name = "" if root is None else root.tag.rpartition("}")[2]
-    if not name.endswith("Response") or name == "ErrorResponse":
+    if root is None or root.find(f"{{*}}*/{{*}}{tells}") is None:  # below the operation's result
         raise NoAnswer("ResponseUnexpected", http_status)
 
 

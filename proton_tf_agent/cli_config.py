@@ -60,10 +60,15 @@ def _test_bind(parsed: argparse.Namespace) -> int:
     settings, code = settings_of(parsed), 0
     for directory in parsed.directory:
         row = survey(settings, os.path.abspath(directory))
-        keys = ("directory", "exists", "watched_below", "resource_arn", "deployment_id", "bound_by", "unbound_reason")
-        emit([{key: row[key] for key in keys}], parsed.json, lambda rows: display.bound(rows[0]))
-        code = code if row["resource_arn"] else FAILED
+        emit([{key: row[key] for key in _BOUND}], parsed.json, lambda rows: display.bound(rows[0]))
+        code = code if row["resource_arn"] or (row["watched_below"] and row["told_to"]) else FAILED
     return code
+
+
+_BOUND = (
+    "directory", "exists", "watched_below", "resource_arn", "deployment_id", "name", "told_to", "bound_by",
+    "unbound_reason",
+)  # fmt: skip
 
 
 # --- the parser ---------------------------------------------------------------------------------------------------
@@ -78,6 +83,6 @@ def add_commands(commands: Any, with_json: argparse.ArgumentParser) -> None:
     add(config, "show", _show, "the settings in effect, and where each comes from", [with_config()])
     add(config, "generate", _generate, "a settings file with every key explained", [])
     add(config, "schema", _schema, "JSON Schema of the settings file", [])
-    purpose = "which resource a directory would be told for, and why; exit code 1 for none"
+    purpose = "which resource a directory would be told for, and why; exit code 1 where nobody would be told"
     bound = add(config, "test-bind", _test_bind, purpose, [with_config(), with_json])
     bound.add_argument("directory", nargs="+", metavar="DIRECTORY")

@@ -30,7 +30,7 @@ def event(told: Notification, source: str) -> dict[str, Any]:
         "id": told.notification_id,
         "source": source,
         "type": _TYPE + ("destroyed" if destroyed else _TYPES[told.status]),
-        "subject": told.resource_arn,
+        "subject": told.subject,
         "time": iso(told.created_at),
         "datacontenttype": "application/json",
         "data": {
@@ -39,6 +39,7 @@ def event(told: Notification, source: str) -> dict[str, Any]:
             "workspace": told.workspace,
             "run_status": told.run_status.value,
             "resource_arn": told.resource_arn,
+            "name": told.name,
             "deployment_id": told.deployment_id,
             "status": told.status.value,
             "status_message": told.status_message,

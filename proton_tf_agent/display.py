@@ -27,7 +27,7 @@ def runs(rows: Sequence[Row]) -> None:
             (
                 row["run_id"],
                 row["status"],
-                resource_of(row["resource_arn"]) or row["directory"],
+                resource_of(row["resource_arn"] or row["name"]) or row["directory"],
                 clock(row["started_at"]),
                 note(row),
             )
@@ -53,7 +53,7 @@ def _untold(row: Row) -> str:
     """Why somebody who waits for word of this run waits in vain; empty where they do not."""
     if row["historic"] and not row["silence"]:
         return "not told: it was over before this root was watched"
-    reason = row["silence"] or row["unbound_reason"]
+    reason = row["silence"] or ("" if row["told"] else row["unbound_reason"])
     return f"not told: {reason}" if reason else ""
 
 
@@ -73,8 +73,10 @@ def story(story: Story) -> None:
     if run["resource_arn"]:
         _say("resource", run["resource_arn"])
         _say("deployment", run["deployment_id"] or "none is known")
+    elif run["name"]:
+        _say("name", f"{run['name']}, which [[bind]] gives; no Proton resource")
     else:
-        _say("not bound", f"{run['unbound_reason']}: nothing is told")
+        _say("not bound", run["unbound_reason"] if run["told"] else f"{run['unbound_reason']}: nothing is told")
         _refusal(run["refusal"])
     _say("directory", f"{run['directory']}, workspace {run['workspace'] or 'unknown'}")
     ended = f", ended {clock(run['ended_at'])}" if run["ended_at"] else ", still under way"
@@ -171,7 +173,7 @@ def survey(row: Row) -> None:
         _say("resource", f"{row['resource_arn']}, because {row['bound_by']} says so")
         _say("deployment", row["deployment_id"] or "none is known")
     else:
-        _say("not bound", f"{row['unbound_reason']}: nothing would be told")
+        _nobodys(row)
         _refusal(row["refusal"])
     _say("state", f"{row['backend']}, {row['state'] or 'its place is not known'}")
     for number, output in enumerate(row["outputs"]):
@@ -197,7 +199,18 @@ def bound(row: Row) -> None:
         _say("resource", f"{row['resource_arn']}, because {row['bound_by']} says so")
         _say("deployment", row["deployment_id"] or "none is known")
     else:
-        _say("not bound", f"{row['unbound_reason']}: nothing would be told")
+        _nobodys(row)
+
+
+def _nobodys(row: Row) -> None:
+    """A directory whose runs report for no Proton resource: whom they are told, and as what."""
+    told_to = ", ".join(row["told_to"])
+    if row["name"]:
+        _say("name", f"{row['name']}, because {row['bound_by']} says so; no Proton resource")
+        _say("told to", told_to or "nobody: no [[sink]] takes unbound runs")
+    else:
+        what = f"told to {told_to} by its directory" if told_to else "nothing would be told"
+        _say("not bound", f"{row['unbound_reason']}: {what}")
 
 
 def unread(rows: Sequence[Row], directory: str) -> None:

@@ -23,7 +23,7 @@ def entries(rows: Sequence[Row]) -> None:
                 row["status"],
                 row["state"] + (f" ({row['reason']})" if row["state"] in _WITH_REASON else ""),
                 row["sink"],
-                resource_of(row["resource_arn"]),
+                resource_of(row["subject"]),
                 row["attempts"],
                 (f"replay of #{row['replay_of']}: " if row["replay_of"] else "") + row["status_message"],
             )
@@ -37,7 +37,7 @@ def parked(rows: Sequence[Row]) -> None:
     if not rows:
         print("nothing is parked")
     for row in rows:
-        told = f"{row['status']} of {resource_of(row['resource_arn'])} to {row['sink']}"
+        told = f"{row['status']} of {resource_of(row['subject'])} to {row['sink']}"
         open_console().print(styled((f"#{row['seq']}", "bold"), told, row["state"], f"({row['reason']})"))
         since = f"since {clock(row['settled_at'])} UTC, attempts: {row['attempts']}"
         draw_columns(("    why", "bright_black"), (f"{row['means']}; {since}", ""))
@@ -96,7 +96,7 @@ def replayed(row: Row, *, in_full: bool) -> None:
     """`replay` for a person: what became of one entry; in_full: with everything that is, or would be, sent."""
     to = f"to {row['sink']}" if row["sink"] == row["replay_sink"] else f"from {row['sink']} to {row['replay_sink']}"
     behind = f" as #{row['replay_seq']}" if row["replay_seq"] else f": {row['refusal']}" if row["refusal"] else ""
-    print(safe(f"#{row['seq']} {row['status']} of {row['resource_arn']} {to}: {row['outcome']}{behind}"))
+    print(safe(f"#{row['seq']} {row['status']} of {row['subject']} {to}: {row['outcome']}{behind}"))
     if in_full and not row["refusal"]:
         draw_columns((" " * 3, ""), (row["status_message"], ""))
         for name, value in row["outputs"].items():
@@ -105,7 +105,7 @@ def replayed(row: Row, *, in_full: bool) -> None:
 
 def discarded(row: Row) -> None:
     """`journal discard` for a person: what became of one entry."""
-    told = f"#{row['seq']} {row['status']} of {row['resource_arn']} to {row['sink']}: {row['outcome']}"
+    told = f"#{row['seq']} {row['status']} of {row['subject']} to {row['sink']}: {row['outcome']}"
     print(safe(told + (f": {row['refusal']}" if row["refusal"] else "")))
 
 

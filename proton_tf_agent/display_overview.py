@@ -109,7 +109,7 @@ def _runs(rows: list[Row], now: float) -> None:
     columns = ("run", "status", "resource or directory", "age", "done", "told", "note")
     cells = [
         (
-            row["run_id"], row["status"], resource_of(row["resource_arn"]) or row["directory"],
+            row["run_id"], row["status"], resource_of(row["resource_arn"] or row["name"]) or row["directory"],
             _age(row["ended_at"] or row["started_at"], now), _done(row), _told(row), _note(row, now),
         )
         for row in rows

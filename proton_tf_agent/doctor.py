@@ -22,7 +22,7 @@ from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
 from .journal_check import Depth, damage
 from .journal_file import is_held, is_marked_full
-from .settings import Settings, SinkSettings, SpoolSettings, advice
+from .settings import Settings, SinkSettings, SinkType, SpoolSettings, advice
 from .sink_assembly import make_sink
 from .sinks import Reachable
 from .spool_directory import MODE, refuse_if_unsafe
@@ -250,11 +250,21 @@ def _sink(named: SinkSettings, settings: Settings) -> Iterator[Finding]:
         yield Finding(check, Severity.PROBLEM, f"{why.means}{code}", why.remedy)
 
 
+# The IAM action that trying out a sink of this type takes.
+_ASKED: dict[SinkType, str] = {
+    "proton": "proton:GetDeployment",
+    "eventbridge": "events:DescribeEventBus",
+    "sqs": "sqs:GetQueueAttributes",
+    "sns": "sns:GetTopicAttributes",
+}
+
+
 def _denied(check: str, settings: SinkSettings, code: str) -> Finding:
-    """It knows us, and this question is only asked with `read_back`; whether we may tell nobody can find out dry."""
-    what = f"it is reached and takes our signature; proton:GetDeployment is not allowed{code}"
+    """It knows us, and may do without this question; whether we may tell nobody can find out dry."""
+    asked = _ASKED.get(settings.type, "this question")
+    what = f"it is reached and takes our signature; {asked} is not allowed{code}"
     if settings.read_back:
-        return Finding(check, Severity.PROBLEM, what, "allow proton:GetDeployment, or set read_back = false")
+        return Finding(check, Severity.PROBLEM, what, f"allow {asked}, or set read_back = false")
     return Finding(check, Severity.OK, f"{what}, nor needed")
 
 

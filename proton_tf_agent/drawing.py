@@ -48,8 +48,8 @@ def draw_columns(*cells: tuple[str, str]) -> None:
 
 
 def resource_of(arn: str | None) -> str:
-    """The part of an ARN a person looks for."""
-    return arn.split(":", 5)[5] if arn else ""
+    """The part of an ARN a person looks for; anything else as it is."""
+    return arn.split(":", 5)[5] if arn and arn.startswith("arn:") else arn or ""
 
 
 def clock(at: str | None) -> str:

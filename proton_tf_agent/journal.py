@@ -196,7 +196,7 @@ class Journal(Upkeep):
         """
         if self._one("notification_exists", notification_id=notification.notification_id, sink=sink):
             return 0, []
-        line = {"sink": sink, "resource_arn": notification.resource_arn}
+        line = {"sink": sink, "resource_arn": notification.subject}
         ends = self._all(
             "overtaken_by", **line, run_id=notification.run_id, deployment_id=notification.deployment_id,
             run_started_at=notification.run_started_at, plans=notification.run_status in _PLANS, now=now,
@@ -214,7 +214,7 @@ class Journal(Upkeep):
             self._put_attempt(seq, now)
         if objection:
             return seq, []
-        self._withdraw_reassertions(sink, notification.resource_arn, seq, now)
+        self._withdraw_reassertions(sink, notification.subject, seq, now)
         earlier = self._all(
             "supersede", **line, seq=seq, now=now, deployment_id=notification.deployment_id,
             run_started_at=notification.run_started_at,
@@ -222,11 +222,14 @@ class Journal(Upkeep):
         self._seal_entries(earlier)
         return seq, [row["notification_id"] for row in earlier]
 
+    def known_as(self, run_id: str, sink: str) -> str | None:
+        """The subject by which a sink has heard of a run; None when it has not."""
+        row = self._one("known_as", run_id=run_id, sink=sink)
+        return str(row["resource_arn"]) if row else None
+
     def told_before(self, notification: Notification) -> Status | None:
-        """The terminal status that was last told of a resource before a notification, to whichever sink."""
-        row = self._one(
-            "told_before", resource_arn=notification.resource_arn, notification_id=notification.notification_id
-        )
+        """The terminal status that was last told of a subject before a notification, to whichever sink."""
+        row = self._one("told_before", resource_arn=notification.subject, notification_id=notification.notification_id)
         return Status(row["status"]) if row else None
 
     def replay(self, original: JournalRow, now: float, sink: str = "") -> int:
@@ -240,7 +243,7 @@ class Journal(Upkeep):
                 notification, sink or original["sink"], EntryState.PENDING, now, "replayed",
                 replay_of=original["replay_of"] or original["seq"], body=original["body"],
             )  # fmt: skip
-            self._withdraw_reassertions(sink or original["sink"], notification.resource_arn, seq, now)
+            self._withdraw_reassertions(sink or original["sink"], notification.subject, seq, now)
             return seq
 
     def _insert_entry(
@@ -261,7 +264,7 @@ class Journal(Upkeep):
         seq = self._do(
             "enqueue",
             notification_id=notification.notification_id, run_id=notification.run_id, sink=sink,
-            resource_arn=notification.resource_arn, deployment_id=notification.deployment_id,
+            resource_arn=notification.subject, deployment_id=notification.deployment_id,
             status=notification.status.value, body=body, checksum=checksum_of(body), state=state.value,
             attempts=int(state is EntryState.SENDING), due_at=now if due_at is None else due_at, reason=reason,
             created_at=now, run_started_at=notification.run_started_at,

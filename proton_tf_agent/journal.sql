@@ -60,7 +60,7 @@ CREATE TABLE outbox (                 -- one row for each notification and sink;
   notification_id TEXT NOT NULL,
   run_id          TEXT NOT NULL,
   sink            TEXT NOT NULL,
-  resource_arn    TEXT NOT NULL,
+  resource_arn    TEXT NOT NULL,      -- Notification.subject: the ARN; of who has none the name or the directory
   deployment_id   TEXT,
   status          TEXT NOT NULL,
   body            BLOB NOT NULL,      -- domain.notification.Notification as JSON
@@ -284,6 +284,8 @@ WHERE ended.resource_arn = :resource_arn AND ended.deployment_id = :deployment_i
   AND NOT EXISTS (SELECT 1 FROM outbox AS before WHERE before.resource_arn = :resource_arn
     AND before.deployment_id = newer.deployment_id AND before.seq < ended.seq AND before.replay_of IS NULL)
 LIMIT 1
+-- name: known_as
+SELECT resource_arn FROM outbox WHERE run_id = :run_id AND sink = :sink ORDER BY seq LIMIT 1
 -- name: told_before
 -- The terminal status that was last told of a resource before a notification, whichever sink it was for: not what was
 -- said again, nor what came too late; what was never sent because more was to be told has been true all the same.
@@ -551,9 +553,13 @@ SELECT * FROM circuit NOT INDEXED WHERE sink < :at ORDER BY sink DESC LIMIT :lim
 SELECT max(seq) AS key, notification_id, run_id FROM outbox NOT INDEXED WHERE replay_of IS NULL
 GROUP BY notification_id, sink HAVING count(*) > 1
 -- name: verify_told_nothing
--- A run that is over, is somebody's, and gives no reason for silence has told an end.
-SELECT run_id AS key, run_id FROM run WHERE ended_at IS NOT NULL AND resource_arn IS NOT NULL AND silence = ''
+-- A run that is over and gives no reason for silence has told an end.
+SELECT run_id AS key, run_id FROM run WHERE ended_at IS NOT NULL AND silence = ''
   AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS')
+-- name: verify_two_subjects
+-- A sink hears of a run by one subject.
+SELECT max(seq) AS key, NULL AS notification_id, run_id FROM outbox GROUP BY run_id, sink
+HAVING count(DISTINCT resource_arn) > 1
 -- name: verify_seq_reused
 SELECT max(seq) AS key, NULL AS run_id FROM outbox
 HAVING max(seq) > coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'), 0)
@@ -610,7 +616,8 @@ SELECT seq AS key, notification_id, run_id FROM outbox WHERE
   CASE WHEN json_valid(CAST(body AS TEXT)) THEN
     json_extract(CAST(body AS TEXT), '$.notification_id') IS NOT notification_id
     OR json_extract(CAST(body AS TEXT), '$.run_id') IS NOT run_id
-    OR json_extract(CAST(body AS TEXT), '$.resource_arn') IS NOT resource_arn
+    OR coalesce(json_extract(CAST(body AS TEXT), '$.resource_arn'), json_extract(CAST(body AS TEXT), '$.name'),
+      json_extract(CAST(body AS TEXT), '$.directory')) IS NOT resource_arn
     OR json_extract(CAST(body AS TEXT), '$.deployment_id') IS NOT deployment_id
     OR json_extract(CAST(body AS TEXT), '$.status') IS NOT status
   ELSE 0 END
@@ -670,8 +677,8 @@ WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')
 -- name: raise_counter
 UPDATE sqlite_sequence SET seq = max(seq, :seq) WHERE name = 'outbox'
 -- name: runs_told_nothing
--- A run that is over, is somebody's, gives no reason for silence, and has told no end: that was lost.
-SELECT run_id, body FROM run WHERE ended_at IS NOT NULL AND resource_arn IS NOT NULL AND silence = ''
+-- A run that is over, gives no reason for silence, and has told no end: that was lost.
+SELECT run_id, body FROM run WHERE ended_at IS NOT NULL AND silence = ''
   AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.run_id = run.run_id AND outbox.status <> 'IN_PROGRESS')
 -- name: evidence_of_nobody
 SELECT DISTINCT run_id, path FROM evidence WHERE run_id NOT IN (SELECT run_id FROM run)

@@ -36,6 +36,7 @@ Row = JournalRow
 
 INVARIANTS = (
     ("verify_told_twice", "outbox", "another entry that is no replay either tells this sink the same"),
+    ("verify_two_subjects", "outbox", "its sink has heard of its run by another subject, too"),
     ("verify_told_nothing", "run", "the run is over, and neither an end was told nor a reason for silence kept"),
     ("verify_seq_reused", "outbox", "the counter stands below this entry: its number would be given again"),
     ("verify_two_under_way", "outbox", "two entries of one line are under way at once"),

@@ -24,7 +24,7 @@ from .domain.binding import METADATA_PATH, Binding, Unbound
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
-from .domain.notification import Notification, compose, silence, violations, without_exposed
+from .domain.notification import Notification, compose, keys_of, silence, under, violations, without_exposed
 from .domain.outputs import OutputMapping, map_outputs, only_told
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
 from .domain.routing import EVERYTHING, Route, left_out
@@ -40,6 +40,7 @@ _DEPARTURES = (ev.LogClosed, ev.LogOverwritten, ev.HolderGone, ev.TracesGone)
 _PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashReported, ev.ApprovalDeclined)
 
 
+_NOBODYS = Binding(None)  # of a run that is known by its directory alone
 _JUST_ENDED = 16  # newest runs of a directory that may still have to be given their lock or their log
 _MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
 _WORD = 256
@@ -121,6 +122,11 @@ class Pipeline:
         self.nudge = nudge
         self.open = {recorded.run.run_id: recorded for recorded in journal.open_runs()}
         self.cursors: dict[str, Cursor] = journal.cursors()
+
+    @property
+    def takes_unbound(self) -> bool:
+        """Whether some sink is told of runs that are known by their directory alone."""
+        return any(addressee.route.unbound for addressee in self.addressees)
 
     @property
     def open_runs(self) -> list[Run]:
@@ -530,13 +536,15 @@ class _Batch:
             return "it was over before the agent first watched its root"
         if isinstance(binding, Binding):
             return self._notify(run, transition, binding)
+        if self._p.takes_unbound:
+            return self._notify(run, transition, _NOBODYS, binding.reason)
         if transition.previous is RunStatus.PENDING and not binding.code:
             self._told.append(
                 Told("run.unbound", {"run_id": run.run_id, "directory": run.directory, "reason": binding.reason})
             )
         return binding.reason
 
-    def _notify(self, run: Run, transition: Transition, binding: Binding) -> str:
+    def _notify(self, run: Run, transition: Transition, binding: Binding, why_unbound: str = "") -> str:
         ends = transition.status in FINAL
         taint = self._taint(run) if ends else NOTHING_TAINTED
         outputs = self._outputs(run, transition)
@@ -558,21 +566,30 @@ class _Batch:
             return "no [[sink]] is there to be told"
         told, out = self._addressed(notification)
         self._put(replace(self._runs[run.run_id].run, left_out=out))
-        objections = [self._enqueue(notification, addressee) for addressee in told]
+        objections = [self._enqueue(one, addressee) for addressee, one in told]
         if not told:
-            return silent or "the routes of all sinks leave it out"
+            return silent or why_unbound or "the routes of all sinks leave it out"
         return silent or "; ".join(filter(None, objections))
 
-    def _addressed(self, notification: Notification) -> tuple[list[Addressee], tuple[tuple[str, str], ...]]:
-        """The sinks that a notification is for; and the names of those whose routes leave it out, with why."""
-        before = partial(self._journal.told_before, notification)
-        told, out = list[Addressee](), list[tuple[str, str]]()
+    def _addressed(
+        self, notification: Notification
+    ) -> tuple[list[tuple[Addressee, Notification]], tuple[tuple[str, str], ...]]:
+        """The sinks that a notification is for, each with what it is told; and the names of those that are left out,
+        with why.
+
+        A sink goes on hearing of a run by the subject by which it has heard of it first, should the run be found to be
+        somebody's only then: nothing that has begun for one ends for another.
+        """
+        told, out = list[tuple[Addressee, Notification]](), list[tuple[str, str]]()
         for addressee in self._p.addressees:
-            wanted = addressee.wants(notification)
-            if wanted and (why := left_out(addressee.route, notification, before)):
+            known = self._journal.known_as(notification.run_id, addressee.name)
+            one = notification if known is None else under(notification, known)
+            if one is None:
+                out.append((addressee.name, f"it was told of this run as {known}"))
+            elif why := left_out(addressee.route, one, partial(self._journal.told_before, one)):
                 out.append((addressee.name, why))
             else:
-                told.append(addressee)
+                told.append((addressee, one))
         return told, tuple(out)
 
     def _outputs(self, run: Run, transition: Transition) -> tuple[Output, ...] | None:
@@ -610,8 +627,7 @@ class _Batch:
             notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later)
         )
         keys: dict[str, object] = {
-            "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name,
-            "resource_arn": notification.resource_arn, "deployment_id": notification.deployment_id,
+            "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name, **keys_of(notification),
             "status": notification.status.value,
         }  # fmt: skip
         if seq:
@@ -646,9 +662,13 @@ class _Batch:
         run = replace(self._runs[run_id].run, historic=False)
         self._put(run)
         binding = self._binding(run)
-        if isinstance(binding, Binding) and run.status is not RunStatus.PENDING:
-            now = Transition(run.run_id, RunStatus.PENDING, run.status, run.basis, run.reason, "", self._now)
+        if run.status is RunStatus.PENDING:
+            return
+        now = Transition(run.run_id, RunStatus.PENDING, run.status, run.basis, run.reason, "", self._now)
+        if isinstance(binding, Binding):
             self._notify(run, now, binding)
+        elif self._p.takes_unbound:
+            self._notify(run, now, _NOBODYS, binding.reason)
 
     def _binding(self, run: Run) -> Binding | Unbound:
         """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
@@ -668,7 +688,7 @@ class _Batch:
         """A binding, unless a job has copied it or rolled it back: a run elsewhere is at work on that deployment, or it
         had ended before a newer one was told. What the settings bind is nobody's to copy."""
         arn, deployment = found.resource_arn, found.deployment_id
-        if deployment is None or found.source != METADATA_PATH:
+        if arn is None or deployment is None or found.source != METADATA_PATH:
             return found
         for other in self._runs.values():
             bound = other.binding if isinstance(other.binding, Binding) and other.run.is_open else None

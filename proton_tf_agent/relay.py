@@ -1,6 +1,6 @@
 """The relay: moves the outbox to the sinks, one entry at a time in each line, lines side by side.
 
-    head of each (sink, resource ARN) line -> commit "sending" -> sink.send -> settle -> commit the outcome
+    head of each (sink, subject) line -> commit "sending" -> sink.send -> settle -> commit the outcome
 
 It waits for a nudge (something was enqueued), a finished request or a tick (a replay from the command line, a due
 retry). It decides nothing: `domain.retry` says what becomes of an entry, `domain.circuit` whether a sink is held up as
@@ -23,7 +23,7 @@ from .domain import circuit as circuits
 from .domain import pace as paces
 from .domain.circuit import Circuit
 from .domain.errors import JournalFull
-from .domain.notification import Notification
+from .domain.notification import Notification, keys_of
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, reduced
 from .domain.pace import Pace
 from .domain.retry import ACCEPTANCES, MAX_WAIT_S, REASSERT_AFTER_S, RULES, Settled, is_spent, settle
@@ -327,8 +327,7 @@ class Relay:
     def _report(self, entry: Entry, outcome: Outcome, settled: Settled, wait: float, again: Entry | None) -> None:
         name = _TOLD.get(settled.state, "notification.deferred")
         keys: dict[str, object] = {
-            "seq": entry.seq, "run_id": entry.notification.run_id, "sink": entry.sink,
-            "resource_arn": entry.notification.resource_arn, "deployment_id": entry.notification.deployment_id,
+            "seq": entry.seq, "run_id": entry.notification.run_id, "sink": entry.sink, **keys_of(entry.notification),
             "status": entry.notification.status.value, "attempt": entry.attempts,
         }  # fmt: skip
         if settled.state is not EntryState.DELIVERED:
@@ -344,7 +343,7 @@ class Relay:
             said = again.notification
             self._tell("notification.reasserted", {
                 "seq": again.seq, "replay_of": again.replay_of, "run_id": said.run_id, "sink": again.sink,
-                "resource_arn": said.resource_arn, "deployment_id": said.deployment_id, "status": said.status.value,
+                **keys_of(said), "status": said.status.value,
             })  # fmt: skip
 
 

@@ -106,6 +106,8 @@ def _refusal(journal: Journal, row: JournalRow, sink: str, addressee: Addressee 
         return "it is damaged on disk; nobody knows any more what it said"
     if addressee is not None and (unwelcome := _unwelcome(notification_of(row["body"]), addressee)):
         return unwelcome
+    if sink != row["sink"] and (known := journal.known_as(row["run_id"], sink)) not in (None, row["resource_arn"]):
+        return f"{sink} has heard of this run as {known}"
     if force:
         return ""
     if addressee is not None and (why := _off_route(journal, notification_of(row["body"]), addressee)):

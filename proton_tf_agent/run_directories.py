@@ -104,7 +104,7 @@ class RunDirectories:
             reason = found
         bind = self._bound.get(directory)
         if bind is not None:
-            return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]")
+            return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]", bind.name)
         if tfvars is not None and reason is None:
             return from_tfvars(tfvars.content, self._allowed, self._regions)
         return reason
@@ -219,7 +219,7 @@ class RunDirectories:
 
 def _regions(settings: Settings) -> frozenset[str]:
     """The regions of the resources that can be told at all; empty where a sink takes those of every region."""
-    if any(sink.region is None for sink in settings.sink):
+    if any(sink.type != "proton" or sink.region is None for sink in settings.sink):
         return frozenset()
     return frozenset(sink.region for sink in settings.sink if sink.region is not None)
 

@@ -6,8 +6,10 @@ Sinks know no settings: here they get what they need of them, as plain arguments
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from .aws_client import DIRECT, Access
+from .aws_service import Place
 from .cloud_event import source_of
 from .http_request import HttpPlace
 from .secret_source import read_secret
@@ -59,6 +61,26 @@ def _exec(sink: SinkSettings, settings: Settings) -> Sink:
     return sink_type("exec")(sink.name, sink.program or "", sink.arguments, sink.timeout, roots, source_of())
 
 
+def _eventbridge(sink: SinkSettings, settings: Settings) -> Sink:
+    return sink_type("eventbridge")(sink.name, _place_at_aws(sink, settings.aws), sink.event_bus or "", source_of())
+
+
+def _sqs(sink: SinkSettings, settings: Settings) -> Sink:
+    queue = urlsplit(sink.queue_url or "")
+    place = _place_at_aws(sink, settings.aws, f"{queue.scheme}://{queue.netloc}")
+    return sink_type("sqs")(sink.name, place, sink.queue_url or "", source_of())
+
+
+def _sns(sink: SinkSettings, settings: Settings) -> Sink:
+    return sink_type("sns")(sink.name, _place_at_aws(sink, settings.aws), sink.topic_arn or "", source_of())
+
+
+def _place_at_aws(sink: SinkSettings, aws: AwsSettings, otherwise: str | None = None) -> Place:
+    """otherwise: where it is asked when the settings name no endpoint; None: where AWS is in the region."""
+    timeouts = (sink.connect_timeout, sink.read_timeout)
+    return Place(sink.region or "", sink.endpoint_url or otherwise, timeouts, access_of(aws, sink.profile))
+
+
 def _file(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
 
@@ -87,11 +109,14 @@ def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
 
 _MAKERS: dict[SinkType, Callable[[SinkSettings, Settings], Sink]] = {
     "console": _console,
+    "eventbridge": _eventbridge,
     "exec": _exec,
     "file": _file,
     "github": _github,
     "gitlab": _gitlab,
     "proton": _proton,
     "slack": _slack,
+    "sns": _sns,
+    "sqs": _sqs,
     "webhook": _webhook,
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .domain.binding import Binding
+from .domain.binding import Binding, is_resource_arn
 from .domain.errors import Problem, UsageInvalid
 from .domain.evidence import ApprovalAwaited
 from .domain.explanations import explain as explain_failure
@@ -51,6 +51,7 @@ def run_row(journal: Journal, recorded: Recorded) -> Row:
         "settled_by": run.decision.who if run.decision and run.basis is Basis.DECISION else None,
         "resource_arn": bound.resource_arn if bound else None,
         "deployment_id": bound.deployment_id if bound else None,
+        "name": bound.name if bound else None,
         "unbound_reason": None if isinstance(binding, Binding) else binding.reason,
         "refusal": None if isinstance(binding, Binding) else refusal_row(binding.reason),
         "historic": run.historic,
@@ -106,7 +107,8 @@ def _entry_row(journal: Journal, row: JournalRow) -> Row:
         "seq": row["seq"],
         "run_id": row["run_id"],
         "sink": row["sink"],
-        "resource_arn": row["resource_arn"],
+        "subject": row["resource_arn"],
+        "resource_arn": row["resource_arn"] if is_resource_arn(row["resource_arn"]) else None,
         "deployment_id": row["deployment_id"],
         "status": row["status"],
         "status_message": notification.status_message if notification else "(damaged on disk)",
@@ -168,7 +170,7 @@ def entries_matching(
 
 def words_of(row: Row) -> str:
     """What there is to read in an entry: whom it is about, what it says, why it is as it is."""
-    keys = ("resource_arn", "deployment_id", "run_id", "sink", "status", "status_message", "state", "reason", "means")
+    keys = ("subject", "deployment_id", "run_id", "sink", "status", "status_message", "state", "reason", "means")
     return "\n".join(str(row[key]) for key in keys if row[key])
 
 

@@ -33,7 +33,8 @@ def survey(settings: Settings, directory: str) -> Row:
     """One object of `explain DIRECTORY --json` (docs/commands.md)."""
     row: Row = {
         "directory": directory, "exists": os.path.isdir(directory), "watched_below": None, "logs": [],
-        "resource_arn": None, "deployment_id": None, "bound_by": None, "unbound_reason": None, "refusal": None,
+        "resource_arn": None, "deployment_id": None, "name": None, "told_to": [], "bound_by": None,
+        "unbound_reason": None, "refusal": None,
         "backend": None, "state": None, "outputs": [], "not_read": [], "unread": [],
     }  # fmt: skip
     watched = [root for root in settings.watch if f"{directory}/".startswith(root.path.rstrip("/") + "/")]
@@ -47,6 +48,9 @@ def survey(settings: Settings, directory: str) -> Row:
         row |= {"unbound_reason": found.reason, "refusal": refusal_row(found.reason)}
     else:
         row |= {"resource_arn": found.resource_arn, "deployment_id": found.deployment_id, "bound_by": found.source}
+        row["name"] = found.name
+    if row["resource_arn"] is None:
+        row["told_to"] = [sink.name for sink in settings.sink if sink.unbound]
     configuration = configuration_of(opener, directory)
     row |= {
         "backend": configuration.effective.type,

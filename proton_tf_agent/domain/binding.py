@@ -1,4 +1,7 @@
-"""Binding: whose run it is. Identity comes from a resource ARN, never from a path.
+"""Binding: whose run it is. A Proton resource is known by its ARN alone, never by a path.
+
+Whoever has neither ARN nor name in the settings is known by the run directory (`Notification.subject`): what a job
+writes there speaks for that directory and for nothing else.
 
 Looked for in this order and frozen once found: `.proton/deployment-metadata.json` of the run directory, a
 `[[bind]]` of the settings, the `"//"` ARN of `proton.auto.tfvars.json`. The files come from untrusted jobs:
@@ -45,16 +48,16 @@ _BRACKET = re.compile(r"[\[{]|[\]}]")
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The resource and deployment a run reports for. deployment_id is None where none is known (`[[bind]]`)."""
+    """The resource and deployment a run reports for. deployment_id is None where none is known (`[[bind]]`).
 
-    resource_arn: str
+    name: what the settings call it. Without an ARN a run is told by that name, to sinks that take such runs.
+    """
+
+    resource_arn: str | None
     deployment_id: str | None = None
     resource_deleted: bool = False
     source: str = ""
-
-    @property
-    def region(self) -> str:
-        return region_of(self.resource_arn)
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def from_metadata(content: bytes, allowed: Sequence[str], regions: Collection[st
         deployment_id = None
     elif not is_deployment_id(deployment_id):
         return Unbound(f"E_DEPLOYMENT_ID: {METADATA_PATH}: deploymentId is not a UUID in lower case")
-    return _permitted(Binding(arn, deployment_id, deleted, METADATA_PATH), allowed, regions)
+    return _permitted(arn, Binding(arn, deployment_id, deleted, METADATA_PATH), allowed, regions)
 
 
 def from_tfvars(content: bytes, allowed: Sequence[str], regions: Collection[str] = ()) -> Binding | Unbound:
@@ -131,14 +134,13 @@ def from_tfvars_arn(arn: object, allowed: Sequence[str], regions: Collection[str
     """What the value under the key `//` of `proton.auto.tfvars.json` binds to."""
     if not is_resource_arn(arn):
         return Unbound(f'{TFVARS_PATH} has no "//" key with a Proton resource ARN')
-    return _permitted(Binding(str(arn), None, False, TFVARS_PATH), allowed, regions)
+    return _permitted(str(arn), Binding(str(arn), None, False, TFVARS_PATH), allowed, regions)
 
 
-def _permitted(binding: Binding, allowed: Sequence[str], regions: Collection[str]) -> Binding | Unbound:
-    arn = binding.resource_arn
+def _permitted(arn: str, binding: Binding, allowed: Sequence[str], regions: Collection[str]) -> Binding | Unbound:
     if not allows(allowed, arn):
         return Unbound(f"E_ARN_DENIED: {arn} is not covered by [allow] resource_arns", arn)
-    if regions and binding.region not in regions:
+    if regions and region_of(arn) not in regions:
         return Unbound(f"E_ARN_DENIED: {arn} is in a region that no [[sink]] talks to", arn)
     return binding
 

@@ -31,7 +31,8 @@ EXPLANATIONS: Mapping[OutcomeKind, Explanation] = {
         "look at the network and the endpoint; if one resource alone meets it, at the sink's permissions for that one",
     ),
     OutcomeKind.UNRESOLVABLE: Explanation(
-        "the sink's host name means nothing to the DNS", "check region and endpoint_url of the [[sink]], and the DNS"
+        "where the sink should be there is nothing: no such host to the DNS, or no such queue, topic or bus",
+        "check region, endpoint_url and what else names its place in the [[sink]], and the DNS",
     ),
     OutcomeKind.GONE: Explanation(
         "the sink answers as a retired service does",
@@ -42,7 +43,7 @@ EXPLANATIONS: Mapping[OutcomeKind, Explanation] = {
     ),
     OutcomeKind.DENIED: Explanation(
         "the credentials do not allow to tell it about this resource",
-        "allow proton:NotifyResourceDeploymentStatusChange on the ARN, then replay it",
+        "allow proton:NotifyResourceDeploymentStatusChange on the ARN (for other sinks see docs/sinks), then replay it",
     ),
     OutcomeKind.QUOTA_EXCEEDED: Explanation(
         "a quota of the account is used up", "raise the quota or wait until it is free again, then replay it"

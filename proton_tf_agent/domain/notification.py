@@ -44,13 +44,14 @@ class Notification:
     """One thing told about one run. outputs are (key, value string), omitted (name, reason) of those that are not told;
     run_status is for sinks that tell more.
 
-    run_started_at (wall-clock seconds) orders the runs of one resource: the last word is the last run's.
+    run_started_at (wall-clock seconds) orders the runs of one subject: the last word is the last run's.
+    resource_arn is None of a run that reports for no Proton resource; name is what the settings call it, if anything.
     commit: what the run's CI job was started for, as its environment said; empty where no wrapper saw one.
     """
 
     notification_id: str
     run_id: str
-    resource_arn: str
+    resource_arn: str | None
     deployment_id: str | None
     status: Status
     status_message: str
@@ -62,12 +63,40 @@ class Notification:
     created_at: float
     run_started_at: float = 0.0
     omitted: tuple[tuple[str, str], ...] = ()
+    name: str | None = None
     commit: str = ""
 
     @property
+    def subject(self) -> str:
+        """Whom it is about, and whose order it keeps: the ARN, else the name, else the run directory. No two are the
+        same, for names hold neither a colon nor a slash."""
+        return self.resource_arn or self.name or self.directory
+
+    @property
     def whose(self) -> str:
-        """Whose run it is, in short: the ARN behind its account, or the directory where there is none."""
-        return self.resource_arn.split(":", 5)[-1] or self.directory
+        """Whose run it is, for people: of an ARN what stands behind its account."""
+        return self.resource_arn.split(":", 5)[-1] if self.resource_arn else self.subject
+
+
+def under(notification: Notification, subject: str) -> Notification | None:
+    """A notification for a sink that has heard of its run by another subject already: it goes on hearing by that one.
+
+    None where that was an ARN: nobody is told by an ARN which is not the run's (any more).
+    """
+    if subject == notification.subject:
+        return notification
+    if is_resource_arn(subject):
+        return None
+    nobodys = replace(notification, resource_arn=None, deployment_id=None, resource_deleted=False)
+    if subject.startswith("/"):
+        return replace(nobodys, name=None, directory=subject)
+    return replace(nobodys, name=subject)
+
+
+def keys_of(notification: Notification) -> dict[str, str | None]:
+    """Whom a notification is about, as log lines have it."""
+    keys = {"resource_arn": notification.resource_arn, "deployment_id": notification.deployment_id}
+    return keys if notification.resource_arn else {**keys, "subject": notification.subject}
 
 
 TOLD: dict[RunStatus, Status | None] = {
@@ -132,6 +161,7 @@ def compose(
         created_at=transition.at,
         run_started_at=run.started_at,
         omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
+        name=binding.name,
         commit=_commit(run),
     )
 

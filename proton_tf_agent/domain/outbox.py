@@ -1,11 +1,12 @@
 """The outbox: one entry for each notification and sink, the states it goes through, and what one attempt may come to.
 
-An entry's line is its (sink, resource ARN): within a line entries are sent strictly one after the other in the
+An entry's line is its (sink, subject): within a line entries are sent strictly one after the other in the
 order of `seq`; lines know nothing of each other. What becomes of an entry after an attempt is decided in `retry`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -35,7 +36,7 @@ class OutcomeKind(StrEnum):
     OVERTAKEN = "overtaken"  # asked back, the sink says that it has gone on without us: canceled, or a newer deployment
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"  # 5xx, network, an answer that is none
-    UNRESOLVABLE = "unresolvable"  # its host name means nothing to the DNS
+    UNRESOLVABLE = "unresolvable"  # where it should be there is nothing: no such host, queue, topic or bus
     GONE = "gone"  # it says itself that the service has ended: 410, or the words of a retired service
     UNAUTHENTICATED = "unauthenticated"  # no, expired or wrong credentials; clock skew
     DENIED = "denied"
@@ -100,9 +101,33 @@ class Entry:
     @property
     def line(self) -> str:
         """Whose order it keeps, among the entries of its sink."""
-        return self.notification.resource_arn
+        return self.notification.subject
 
 
 def reduced(notification: Notification) -> Notification:
     """What is left of a notification whose details the sink refuses: whose, which deployment, which status."""
     return replace(notification, status_message="", outputs=(), omitted=())
+
+
+MAX_LISTED = 100  # of the omitted, once there is no room for all
+
+
+def fitted(notification: Notification, room: int, size: Callable[[Notification], int]) -> Notification:
+    """What of a notification a sink has room for, with as little loss as can be; itself when that is all of it.
+
+    size: how many of the room's bytes a notification takes. Names of the omitted go first, but for a hundred; then
+    outputs, the largest first, each named among the omitted with the reason. Status and message stay. The same
+    notification always comes to the same.
+    """
+    if size(notification) <= room:
+        return notification
+    if len(notification.omitted) > MAX_LISTED:
+        rest = len(notification.omitted) - MAX_LISTED
+        listed = (*notification.omitted[:MAX_LISTED], (f"(and {rest:,} more)", "no room to name them"))
+        notification = replace(notification, omitted=listed)
+    while size(notification) > room and notification.outputs:
+        largest = max(notification.outputs, key=lambda pair: len(pair[0]) + len(pair[1]))
+        kept = tuple(pair for pair in notification.outputs if pair is not largest)
+        why = (largest[0], f"no room: the sink takes {room:,} bytes in all")
+        notification = replace(notification, outputs=kept, omitted=(*notification.omitted, why))
+    return notification

@@ -33,13 +33,14 @@ class Occasion(StrEnum):
 class Route:
     """What a sink is told; what is empty narrows nothing, and of what is not one must fit each.
 
-    only: occasions. resources: globs over ARNs. directories: globs over run directories. `*` stands for any
-    characters, `/` included.
+    only: occasions. resources: globs over ARNs and names. directories: globs over run directories. `*` stands for any
+    characters, `/` included. unbound: also runs that report for no Proton resource.
     """
 
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    unbound: bool = False
 
 
 EVERYTHING = Route()
@@ -51,9 +52,12 @@ def left_out(route: Route, notification: Notification, before: Callable[[], Stat
     before: the terminal status that was last told of the resource before this one, None when none was; asked for only
     when it matters.
     """
+    if notification.resource_arn is None and not route.unbound:
+        return "it is told only about Proton resources"
     if route.only and not _is_occasion(route.only, notification, before):
         return f"it is told only what is {_listed(route.only)}"
-    if route.resources and not _fits(notification.resource_arn, route.resources):
+    called = [known for known in (notification.resource_arn, notification.name) if known]
+    if route.resources and not any(_fits(known, route.resources) for known in called):
         return f"it is told only about {_listed(route.resources)}"
     if route.directories and not _fits(notification.directory, route.directories):
         return f"it is told only what runs in {_listed(route.directories)}"

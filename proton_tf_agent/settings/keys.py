@@ -14,8 +14,8 @@ SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
-    only names the values of `type` for which the key means anything (empty: all of them), needed those that cannot do
-    without it."""
+    only names the values of `type` for which the key means anything (empty: all of them), never those for which it
+    means nothing, needed those that cannot do without it."""
 
     name: str
     kind: Kind
@@ -24,10 +24,11 @@ class Key:
     unit: str = ""
     unset: str = ""
     only: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
 
     def applies(self, type_: object) -> bool:
-        return not self.only or type_ in self.only
+        return (not self.only or type_ in self.only) and type_ not in self.never
 
 
 @dataclass(frozen=True, slots=True)

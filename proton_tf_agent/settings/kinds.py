@@ -136,6 +136,33 @@ def _table_name(value: str, complain: Complain) -> str:
     return value
 
 
+_PLACE = rf"(?:{REGION}):\d{{12}}"
+_EVENT_BUS = rf"(?:arn:aws(?:-[a-z]+)*:events:{_PLACE}:event-bus/)?[A-Za-z0-9._-]{{1,256}}"
+_TOPIC = rf"arn:aws(?:-[a-z]+)*:sns:{_PLACE}:[A-Za-z0-9_-]{{1,251}}(?:\.fifo)?"
+_QUEUE = r"https?://[^/]+/\d{12}/[A-Za-z0-9_-]{1,75}(?:\.fifo)?"
+
+
+def _event_bus(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_EVENT_BUS, value, re.ASCII):
+        complain("is not an event bus", 'its name or its ARN, for example "default"')
+    return value
+
+
+def _topic(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_TOPIC, value, re.ASCII):
+        complain("is not the ARN of a topic", 'for example "arn:aws:sns:eu-west-1:123456789012:deployments"')
+    return value
+
+
+def _queue(value: str, complain: Complain) -> str:
+    hint = 'as `aws sqs get-queue-url` prints it: "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"'
+    if not re.fullmatch(_QUEUE, value, re.ASCII):
+        complain("is not the URL of a queue", hint)
+    else:
+        _url(value, complain, hint, only_https=True)
+    return value
+
+
 _SINK_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
@@ -321,6 +348,23 @@ def _arn_glob(value: str, complain: Complain) -> str:
     return _glob(value, complain)
 
 
+_BIND_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+def _bind_name(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_BIND_NAME, value):
+        complain("is no name for a run", "at most 100 letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _resource_glob(value: str, complain: Complain) -> str:
+    if ":" in value:
+        return _arn_glob(value, complain)
+    if re.search(r"[^\w.*?\[\]!-]", value):
+        complain("matches neither the ARN of a Proton resource nor a name of [[bind]]", "an ARN begins with arn:")
+    return _glob(value, complain)
+
+
 def _directory_glob(value: str, complain: Complain) -> str:
     if not value.startswith("/"):
         complain("matches no directory", "write it from / on: jobs choose the names below their own")
@@ -480,6 +524,9 @@ REGION_NAME = _text(_region, pattern=f"^{REGION}$")
 BUCKET = _text(_bucket, pattern=f"^{_BUCKET}$")
 TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
+EVENT_BUS = _text(_event_bus, pattern=f"^{_EVENT_BUS}$")
+TOPIC_ARN = _text(_topic, pattern=f"^{_TOPIC}$")
+QUEUE_URL = _text(_queue, pattern=f"^{_QUEUE}$")
 SINK_NAME = _text(_sink_name, pattern=f"^{_SINK_NAME}$")
 PROFILE = _text(_profile, pattern=f"^{_PROFILE}$")
 HOOK = _text(_hook, pattern="^https?://")
@@ -497,6 +544,8 @@ OUTPUT_GLOBS = _array(_text(_output_glob))
 USER_NAMES = _array(_text(_user_name, pattern=f"^{_USER_NAME}$"))
 OWNERS = _array(_text(_owner, pattern=f"^({_OWNER})$"))
 ARN_GLOBS = _array(_text(_arn_glob))
+RESOURCE_GLOBS = _array(_text(_resource_glob))
+BIND_NAME = _text(_bind_name, pattern=f"^{_BIND_NAME}$")
 DIRECTORY_GLOBS = _array(_text(_directory_glob, pattern="^/"))
 OCCASIONS = _array(_occasion())
 RENAMES = Kind(

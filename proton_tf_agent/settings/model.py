@@ -13,7 +13,9 @@ from typing import Literal
 from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
-SinkType = Literal["proton", "webhook", "file", "slack", "exec", "github", "gitlab", "console"]
+SinkType = Literal[
+    "proton", "webhook", "file", "slack", "exec", "github", "gitlab", "eventbridge", "sqs", "sns", "console"
+]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -49,11 +51,12 @@ class WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class BindSettings:
-    """A run directory and the resource its runs report for."""
+    """A run directory, and what its runs report for: a resource, or nothing but a name. One of both is there."""
 
     directory: str
-    resource_arn: str
+    resource_arn: str | None = None
     deployment_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class S3StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One place to tell. name is the type unless given; region is never None for a loaded Proton sink. only, resources
-    and directories are its route."""
+    """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
+    resources, directories and unbound are its route."""
 
     type: SinkType
     name: str = ""
@@ -114,9 +117,13 @@ class SinkSettings:
     project: str | None = None
     ref: str | None = None
     environment: str | None = None
+    event_bus: str | None = None
+    queue_url: str | None = None
+    topic_arn: str | None = None
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    unbound: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:

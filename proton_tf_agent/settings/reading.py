@@ -27,6 +27,12 @@ from .tables import TABLES, example, table_of
 _MAX_BYTES = 1024 * 1024
 _SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _REGION_OF = re.compile(rf"arn:[^:]*:proton:({REGION}):")
+# By type of sink the key that may name its region, and how.
+_NAMES_REGION = {
+    "eventbridge": ("event_bus", re.compile(rf"arn:[^:]*:events:({REGION}):")),
+    "sqs": ("queue_url", re.compile(rf"https?://(?:[^/]*\.)?sqs\.({REGION})\.")),
+    "sns": ("topic_arn", re.compile(rf"arn:[^:]*:sns:({REGION}):")),
+}
 
 _Section = tuple[At, dict[str, Any]]
 """A table of the file: where it stands, and the values of it that are right."""
@@ -262,6 +268,14 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
     for at, name, first in _repeated(names):
         what = f"{name} is the name of another sink too{mistakes.beside(first)}"
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
+    for at, values in sections["bind"]:
+        if not {"resource_arn", "name"} & values.keys() and not mistakes.concern((*at, "resource_arn"), (*at, "name")):
+            what = "is missing, and there is no name instead of it"
+            mistakes.add((*at, "resource_arn"), what, f"for example: {example('bind', 'resource_arn')}")
+        elif "deployment_id" in values and "resource_arn" not in values:
+            what = "means nothing without resource_arn"
+            if not mistakes.concern((*at, "resource_arn")):
+                mistakes.add((*at, "deployment_id"), what, "take it out: no Proton resource is deployed")
     files = ((at, values.get("path")) for at, values in sections["sink"])
     for at, path, first in _repeated(files):
         what = f"{path} is written by another sink too{mistakes.beside(first)}"
@@ -346,11 +360,15 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _find_regions(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
-    """Give each Proton sink without a region the one that every allowed and bound ARN names."""
+    """Give each sink of AWS's without a region the one that its queue, topic or bus is named with; a Proton sink the
+    one that every allowed and bound ARN names."""
+    for at, values in sections["sink"]:
+        if values.get("type") in _NAMES_REGION:
+            _find_region(at, values, mistakes)
     if mistakes.touch("allow", "bind"):
         return  # what they name is not known: a complaint would be a guess
     named = [pattern for _, values in sections["allow"] for pattern in values.get("resource_arns", ())]
-    named += [values["resource_arn"] for _, values in sections["bind"]]
+    named += [values["resource_arn"] for _, values in sections["bind"] if "resource_arn" in values]
     regions = {match and match[1] for match in map(_REGION_OF.match, named)}
     region = regions.pop() if len(regions) == 1 else None
     for at, values in sections["sink"]:
@@ -362,3 +380,15 @@ def _find_regions(sections: dict[str, list[_Section]], mistakes: Mistakes) -> No
         else:
             what = "is missing, and [allow] and [[bind]] name no single region"
             mistakes.add(here, what, f"for example: {example('sink', 'region')}")
+
+
+def _find_region(at: At, values: dict[str, Any], mistakes: Mistakes) -> None:
+    key, pattern = _NAMES_REGION[values["type"]]
+    here = (*at, "region")
+    if key not in values or mistakes.concern(here):
+        return
+    named = pattern.match(values[key])
+    if named is None and "region" not in values:
+        mistakes.add(here, f"is missing, and {key} names none", f"for example: {example('sink', 'region')}")
+    elif named is not None and values.setdefault("region", named[1]) != named[1]:
+        mistakes.add(here, f"is not that of {key}, {named[1]}", "take it out")

@@ -11,7 +11,10 @@ from .kinds import choice, count, duration, size
 FORGES = ("github", "gitlab")
 HTTP = ("webhook", "slack", *FORGES)
 
-SINK_KEYS = (
+_AWS = ("proton", "eventbridge", "sqs", "sns")
+
+# Who is told, and how.
+_PLACE = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
     Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
     Key(
@@ -19,8 +22,8 @@ SINK_KEYS = (
         kinds.REGION_NAME,
         "The AWS region it talks to.",
         '"eu-west-1"',
-        unset="the region of [allow] and [[bind]], if all of them name the same one",
-        only=("proton",),
+        unset="that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name",
+        only=_AWS,
     ),
     Key(
         "endpoint_url",
@@ -28,7 +31,7 @@ SINK_KEYS = (
         "Another endpoint than that of AWS: https, or http to a literal loopback address.",
         '"http://127.0.0.1:8790"',
         unset="the endpoint of AWS in the region",
-        only=("proton",),
+        only=_AWS,
     ),
     Key(
         "connect_timeout",
@@ -36,7 +39,7 @@ SINK_KEYS = (
         "How long connecting may take.",
         '"2s"',
         unit=SECONDS,
-        only=("proton", *HTTP),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_timeout",
@@ -44,7 +47,7 @@ SINK_KEYS = (
         "How long an answer may take.",
         '"30s"',
         unit=SECONDS,
-        only=("proton", *HTTP),
+        only=(*_AWS, *HTTP),
     ),
     Key(
         "read_back",
@@ -60,7 +63,7 @@ SINK_KEYS = (
         "The profile its credentials are of.",
         '"deployments"',
         unset="that of [aws]",
-        only=("proton",),
+        only=_AWS,
     ),
     Key(
         "url",
@@ -168,9 +171,40 @@ SINK_KEYS = (
         kinds.NAME,
         "The environment that is deployed to.",
         '"production"',
-        unset="one for each resource: the last part of its ARN, or of the directory of a run that has none",
+        unset="one for each resource: the last part of its ARN, else what [[bind]] names it, or the run directory",
         only=FORGES,
     ),
+    Key(
+        "event_bus",
+        kinds.EVENT_BUS,
+        "The event bus that is told, by name or ARN.",
+        '"arn:aws:events:eu-west-1:123456789012:event-bus/deployments"',
+        unset="an eventbridge sink needs one; `default` is the account's own",
+        only=("eventbridge",),
+        needed=("eventbridge",),
+    ),
+    Key(
+        "queue_url",
+        kinds.QUEUE_URL,
+        "The queue that is told. Its host is asked, unless there is an endpoint_url.",
+        '"https://sqs.eu-west-1.amazonaws.com/123456789012/deployments.fifo"',
+        unset="an sqs sink needs one",
+        only=("sqs",),
+        needed=("sqs",),
+    ),
+    Key(
+        "topic_arn",
+        kinds.TOPIC_ARN,
+        "The topic that is told.",
+        '"arn:aws:sns:eu-west-1:123456789012:deployments"',
+        unset="an sns sink needs one",
+        only=("sns",),
+        needed=("sns",),
+    ),
+)
+
+# Which of all notifications: of every type.
+_ROUTE = (
     Key(
         "only",
         kinds.OCCASIONS,
@@ -180,8 +214,8 @@ SINK_KEYS = (
     ),
     Key(
         "resources",
-        kinds.ARN_GLOBS,
-        "Globs over the ARNs of those it is told about; none: all.",
+        kinds.RESOURCE_GLOBS,
+        "Globs over the ARNs, or over the names that [[bind]] gives, of those it is told about; none: all.",
         '["arn:aws:proton:*:123456789012:environment/prod-*"]',
     ),
     Key(
@@ -190,4 +224,14 @@ SINK_KEYS = (
         "Globs over the directories whose runs it is told about, / included in what * stands for; none: all.",
         '["/srv/infra/*"]',
     ),
+    Key(
+        "unbound",
+        kinds.BOOLEAN,
+        "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
+        "the run directory.",
+        "true",
+        never=("proton",),
+    ),
 )
+
+SINK_KEYS = (*_PLACE, *_ROUTE)

@@ -103,7 +103,8 @@ TABLES = (
     Table(
         "bind",
         model.BindSettings,
-        "Which resource the runs of a directory report for, where Proton's own metadata file does not say it.",
+        "What the runs of a directory report for, where Proton's own metadata file does not say it: a resource, or, to "
+        "sinks that take unbound runs, a name.",
         (
             Key("directory", kinds.PATH, "The run directory.", '"/srv/infra/network"'),
             Key(
@@ -111,6 +112,7 @@ TABLES = (
                 kinds.ARN,
                 "The ARN of a Proton environment, component, service instance or service pipeline.",
                 '"arn:aws:proton:eu-west-1:123456789012:environment/network"',
+                unset="none: they are told by their name",
             ),
             Key(
                 "deployment_id",
@@ -118,6 +120,14 @@ TABLES = (
                 "The deployment that every run of the directory reports for.",
                 '"0f5c1b0a-6a53-4a3c-9f6e-2b8a5f0d7c11"',
                 unset="none is sent",
+            ),
+            Key(
+                "name",
+                kinds.BIND_NAME,
+                "What its runs are told by where no resource_arn is given, and a word for them in `resources` of a "
+                "sink; several directories may have one.",
+                '"network"',
+                unset="none",
             ),
         ),
         repeated=True,

@@ -34,6 +34,9 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"exec"'}),
         (False, {"type": '"github"'}),
         (False, {"type": '"gitlab"'}),
+        (False, {"type": '"eventbridge"'}),
+        (False, {"type": '"sqs"'}),
+        (False, {"type": '"sns"'}),
     ),
 }
 _OPENING = """\
@@ -158,12 +161,11 @@ def _table_schema(table: Table) -> dict[str, Any]:
         "required": [key.name for key in table.keys if table.requires(key)],
         "additionalProperties": False,
     }
-    limited = [key for key in table.keys if key.only]
-    if limited:
-        one["allOf"] = [
-            {"if": {"required": [key.name]}, "then": {"properties": {"type": {"enum": list(key.only)}}}}
-            for key in limited
-        ]
+    limits: list[tuple[str, dict[str, Any]]]
+    limits = [(key.name, {"enum": list(key.only)}) for key in table.keys if key.only]
+    limits += [(key.name, {"not": {"enum": list(key.never)}}) for key in table.keys if key.never]
+    if limits:
+        one["allOf"] = [{"if": {"required": [name]}, "then": {"properties": {"type": types}}} for name, types in limits]
     if not table.repeated:
         return {"description": table.meaning, **one}
     return {"description": table.meaning, "type": "array", "items": one, "minItems": int(table.required)}

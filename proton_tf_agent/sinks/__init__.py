@@ -69,12 +69,15 @@ class Reachable(Protocol):
 
 SINKS: dict[str, str] = {
     "console": "proton_tf_agent.sinks.console:ConsoleSink",
+    "eventbridge": "proton_tf_agent.sinks.eventbridge:EventBridgeSink",
     "exec": "proton_tf_agent.sinks.exec:ExecSink",
     "file": "proton_tf_agent.sinks.file:FileSink",
     "github": "proton_tf_agent.sinks.github:GitHubSink",
     "gitlab": "proton_tf_agent.sinks.gitlab:GitLabSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
     "slack": "proton_tf_agent.sinks.slack:SlackSink",
+    "sns": "proton_tf_agent.sinks.sns:SnsSink",
+    "sqs": "proton_tf_agent.sinks.sqs:SqsSink",
     "webhook": "proton_tf_agent.sinks.webhook:WebhookSink",
 }
 

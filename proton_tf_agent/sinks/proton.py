@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..aws_client import DIRECT, Access
 from ..aws_outcomes import NoAnswer, request_id_of
-from ..aws_service import AwsService, Place, accepted
+from ..aws_service import AwsService, Operation, Place, accepted
 from ..domain.binding import is_deployment_id, region_of
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mypy_boto3_proton.type_defs import NotifyResourceDeploymentStatusChangeInputTypeDef as Request
 
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
-# Bytes read of an answer. Proton's to a notification are below 1 KiB; a deployment's come with templates and specs.
-MAX_ANSWER = {NOTIFY: 64 * 1024, GET_DEPLOYMENT: 1024 * 1024}
+# Proton's answers to a notification are below 1 KiB; a deployment's come with templates and specs.
+OPERATIONS = {NOTIFY: Operation(), GET_DEPLOYMENT: Operation(1024 * 1024)}
 
 # Deployment statuses after which no notification counts any more, whatever it says.
 _GONE_ON = ("CANCELLING", "CANCELLED", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE")
@@ -78,12 +78,13 @@ class ProtonSink:
         self._may_ask = read_back
         place = Place(region, endpoint_url, (connect_timeout, read_timeout), access)
         # botocore's own model of Proton goes before ours while it exists.
-        self._service = AwsService("proton", place, MAX_ANSWER, outcome_of, clock, [MODELS])
+        self._service = AwsService("proton", place, OPERATIONS, outcome_of, clock, [MODELS])
 
     def wants(self, notification: Notification) -> bool:
-        """False once the resource is deleted, for Proton has no record of it any more, and for one of another region:
-        the request goes to our own, whatever an ARN names."""
-        return not notification.resource_deleted and region_of(notification.resource_arn) == self._region
+        """False without a resource; once it is deleted, for Proton has no record of it any more; and for one of another
+        region: the request goes to our own, whatever an ARN names."""
+        arn = notification.resource_arn
+        return arn is not None and not notification.resource_deleted and region_of(arn) == self._region
 
     def send(self, notification: Notification) -> Outcome:
         """Make one request and say what came of it. See `proton_outcomes` for what means what."""
@@ -113,7 +114,7 @@ class ProtonSink:
 
 def request_of(notification: Notification) -> Request:
     """The parameters of the call. What is empty is left out: the model wants it so for outputs' members."""
-    request: Request = {"resourceArn": notification.resource_arn, "status": notification.status.value}
+    request: Request = {"resourceArn": notification.resource_arn or "", "status": notification.status.value}
     if notification.deployment_id is not None:
         request["deploymentId"] = notification.deployment_id
     if notification.status_message:
@@ -160,7 +161,7 @@ def _ask_for_nothing(client: ProtonClient) -> Outcome:
 def _deployment(client: ProtonClient, notification: Notification, deployment_id: str) -> tuple[Any, Any]:
     """What Proton says of a deployment, and botocore of the answer. Raises NoAnswer when it is not about that one."""
     ask: Any = client.get_deployment
-    answer = ask(**question_of(notification.resource_arn, deployment_id))
+    answer = ask(**question_of(notification.resource_arn or "", deployment_id))
     deployment, meta = answer.get("deployment", {}), answer["ResponseMetadata"]
     if deployment.get("id") != deployment_id or not {"deploymentStatus", "createdAt"} <= deployment.keys():
         raise NoAnswer("ResponseUnexpected", meta["HTTPStatusCode"])

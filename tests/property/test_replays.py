@@ -20,7 +20,7 @@ from proton_tf_agent.selection import Scope
 
 SCOPES = [
     Scope(everything=True), Scope(everything=True, sink="proton"), Scope(undelivered=True), Scope(parked=True),
-    Scope(resource_arn=ARN), Scope(run_id="run-1"), Scope(notification="1"), Scope(notification="ntf-3"),
+    Scope(resource_arn=ARN), Scope(run_id=f"run-1 of {ARN}"), Scope(notification="1"), Scope(notification="ntf-3"),
 ]  # fmt: skip
 CONSOLE = Addressee("console", lambda _one: True, lambda _one: "")
 
@@ -63,7 +63,9 @@ def check_replay(new: dict[str, Any], line: Sequence[dict[str, Any]]) -> None:
 def step(journal: Journal, number: int, action: tuple[Any, ...], accepted: list[dict[str, Any]]) -> None:
     if action[0].startswith("tell"):
         how, status, arn, deployment, run_id = action
-        enqueued(journal, notification(number, status, arn, deployment, run_id=run_id, began=float(number)))
+        enqueued(
+            journal, notification(number, status, arn, deployment, run_id=f"{run_id} of {arn}", began=float(number))
+        )
         for _ in heads(journal) if how == "tell and accept" else ():
             step(journal, number, ("answer", OutcomeKind.ACCEPTED, 0), accepted)
     elif action[0] == "answer":

@@ -117,7 +117,7 @@ def filled(journal: Journal) -> None:
     with journal.transaction():
         journal.put_run(Recorded(told, Binding(ARN, DEPLOYMENT, False, ".proton/deployment-metadata.json")))
         journal.put_run(Recorded(unbound, Unbound("no deployment metadata and no [[bind]] for this directory")))
-        journal.put_run(Recorded(historic, Unbound(STEERING)))
+        journal.put_run(Recorded(historic, Unbound(STEERING), "it was over before the agent first watched its root"))
         log = "/w/network/apply.log"
         journal.put_evidence("run-1", "json_log", log, Fact(PlanSummarised(3, 0, 0), "a1", 2048), None, 1010.0)
         made = Transition(

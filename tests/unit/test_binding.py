@@ -19,6 +19,7 @@ from proton_tf_agent.domain.binding import (
     from_tfvars,
     is_deployment_id,
     is_resource_arn,
+    region_of,
 )
 
 ANY = ("arn:aws:proton:*:111122223333:*",)
@@ -241,5 +242,5 @@ def test_an_arn_is_allowed_by_a_pattern_that_covers_all_of_it(pattern: str, allo
 
 
 def test_the_region_comes_from_the_arn() -> None:
-    assert Binding(ENVIRONMENT).region == "us-east-1"
-    assert Binding("arn:aws-us-gov:proton:us-gov-west-1:111122223333:environment/x").region == "us-gov-west-1"
+    assert region_of(ENVIRONMENT) == "us-east-1"
+    assert region_of("arn:aws-us-gov:proton:us-gov-west-1:111122223333:environment/x") == "us-gov-west-1"

@@ -390,6 +390,18 @@ def test_a_directory_says_which_resource_it_would_be_told_for_and_why(
     assert "no deployment metadata" in unbound["unbound_reason"]
 
 
+def test_a_directory_of_no_resource_says_whom_it_would_be_told_to_and_as_what(
+    settings_file: str, tmp_path: Path, capsys: Output
+) -> None:
+    net, other = str(tmp_path / "watched" / "net"), str(tmp_path / "watched" / "dns")
+    with open(settings_file, "a") as file:
+        file.write(f'unbound = true\n[[bind]]\ndirectory = "{net}"\nname = "network"\n')
+    code, out, _ = run(capsys, "config", "test-bind", net, other, "--config", settings_file)
+    assert code == 0
+    assert "network, because [[bind]] says so; no Proton resource" in out
+    assert "no deployment metadata and no [[bind]] for this directory: told to console by its directory" in out
+
+
 def test_the_settings_are_those_of_the_option_else_of_the_environment(
     journal: Journal, settings_file: str, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def test_the_verdict_comes_first_then_why_then_the_four_under_it(journal: Journa
 def test_what_was_told_of_a_run_and_what_became_of_that_stands_beside_it(journal: Journal, capsys: Output) -> None:
     header, open_run, ended, _ = shown(journal, capsys).split("\n\n")[1].splitlines()
     assert header.split() == ["run", "status", "resource", "or", "directory", "age", "done", "told", "note"]
-    assert re.match(r"run-2 +planning .* 1m40s +FAILED … +not told: no deployment metadata", open_run)
+    assert re.match(r"run-2 +planning .* 1m40s +FAILED …$", open_run)
     assert re.match(r"run-1 +applied +environment/network +2m20s +3/3 +SUCCEEDED …, SUCCEEDED ✓ +the log says", ended)
 
 

@@ -87,8 +87,9 @@ def test_an_event_is_a_cloudevent(journal: Journal) -> None:
         "datacontenttype": "application/json",
         "data": {
             "run_id": "run-1", "directory": "/w/network", "workspace": "default", "run_status": "applied",
-            "resource_arn": ARN, "deployment_id": "0a1b2c3d-0000-4000-8000-000000000001", "status": "SUCCEEDED",
-            "status_message": "number 3", "outputs": {"vpc_id": "vpc-3"}, "omitted": {"pw": "sensitive"},
+            "resource_arn": ARN, "name": None, "deployment_id": "0a1b2c3d-0000-4000-8000-000000000001",
+            "status": "SUCCEEDED", "status_message": "number 3",
+            "outputs": {"vpc_id": "vpc-3"}, "omitted": {"pw": "sensitive"},
         },
     }  # fmt: skip
 

@@ -23,7 +23,7 @@ from proton_tf_agent.relay import Relay
 from proton_tf_agent.secret_source import SecretMissing
 from proton_tf_agent.sinks.github import GitHubSink
 
-PAGE = Path(__file__).parents[2] / "docs" / "github.md"
+PAGE = Path(__file__).parents[2] / "docs" / "sinks" / "github.md"
 BEGUN = notification(1, Status.IN_PROGRESS, text="Terraform apply started.\nGitHub Actions: by me")
 ENDED = notification(2, Status.SUCCEEDED, text="Apply complete: 1 added, 0 changed, 0 destroyed.")
 
@@ -95,7 +95,7 @@ def test_every_status_has_a_state(github: GitHub, status: Status, run_status: Ru
 
 def test_a_run_of_no_resource_is_named_by_its_directory_and_settings_name_one_for_all(github: GitHub) -> None:
     unbound = dataclasses.replace(
-        BEGUN, resource_arn="", deployment_id=None, directory="/srv/infra/network/", run_id="b"
+        BEGUN, resource_arn=None, deployment_id=None, directory="/srv/infra/network/", run_id="b"
     )
     sink_for(github).send(unbound)
     sink_for(github, environment="production").send(BEGUN)
@@ -113,7 +113,7 @@ def test_the_commit_of_the_ci_job_is_deployed_if_the_repository_has_it(github: G
 
 
 def test_a_long_message_is_cut_to_what_github_takes(github: GitHub) -> None:
-    long = dataclasses.replace(ENDED, status_message="x" * 500, resource_arn="", directory="/w/" + "d" * 600)
+    long = dataclasses.replace(ENDED, status_message="x" * 500, resource_arn=None, directory="/w/" + "d" * 600)
     assert sink_for(github).send(long).kind is OutcomeKind.ACCEPTED
     assert github.statuses[0][2] == "x" * 138 + " …"
 

@@ -18,7 +18,7 @@ from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.http_request import HttpPlace
 from proton_tf_agent.sinks.gitlab import GitLabSink
 
-PAGE = Path(__file__).parents[2] / "docs" / "gitlab.md"
+PAGE = Path(__file__).parents[2] / "docs" / "sinks" / "gitlab.md"
 NOW = 1_800_000_000.0
 BEGUN = dataclasses.replace(notification(1, Status.IN_PROGRESS), created_at=NOW - 2)
 ENDED = dataclasses.replace(notification(2, Status.SUCCEEDED), created_at=NOW - 1)
@@ -73,16 +73,16 @@ def test_a_verdict_is_amended_and_nothing_goes_back_to_running(gitlab: GitLab) -
 
 def test_the_commit_of_the_ci_job_is_deployed_if_the_project_has_it(gitlab: GitLab) -> None:
     for number, commit in enumerate((COMMIT, "f" * 40)):
-        told = dataclasses.replace(BEGUN, resource_arn="", directory=f"/w/{number}", commit=commit)
+        told = dataclasses.replace(BEGUN, resource_arn=None, directory=f"/w/{number}", commit=commit)
         assert sink_for(gitlab).send(told).kind is OutcomeKind.ACCEPTED
     assert [made["sha"] for made in gitlab.deployments.values()] == [COMMIT, HEAD]
     gitlab.branches.clear()
-    outcome = sink_for(gitlab).send(dataclasses.replace(BEGUN, resource_arn="", directory="/w/x"))
+    outcome = sink_for(gitlab).send(dataclasses.replace(BEGUN, resource_arn=None, directory="/w/x"))
     assert (outcome.kind, outcome.code) == (OutcomeKind.DENIED, "Http404")
 
 
 def test_an_environment_is_named_after_the_resource_the_directory_or_by_the_settings(gitlab: GitLab) -> None:
-    odd = dataclasses.replace(BEGUN, resource_arn="", directory="/srv/infra/nét~work/")
+    odd = dataclasses.replace(BEGUN, resource_arn=None, directory="/srv/infra/nét~work/")
     sink_for(gitlab).send(odd)
     sink_for(gitlab, environment="production").send(BEGUN)
     names = [made["environment"]["name"] for made in gitlab.deployments.values()]

@@ -103,6 +103,7 @@ def test_a_finding_names_the_row_with_its_ids(journal: Journal) -> None:
 
 BROKEN = {
     "verify_told_twice": ("DROP INDEX outbox_once", "UPDATE outbox SET notification_id = 'ntf-1' WHERE seq = 3"),
+    "verify_two_subjects": ("UPDATE outbox SET run_id = 'run-1' WHERE seq = 4",),
     "verify_told_nothing": ("UPDATE outbox SET status = 'IN_PROGRESS' WHERE run_id = 'run-1'",),
     "verify_seq_reused": ("UPDATE sqlite_sequence SET seq = 6 WHERE name = 'outbox'",),
     "verify_two_under_way": ("UPDATE outbox SET state = 'sending' WHERE seq IN (5, 6)",),

@@ -17,7 +17,7 @@ from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.receiver import Fault, FaultKind, Receiver
 from proton_tf_agent.sinks import ReadsBack, sink_type
-from proton_tf_agent.sinks.proton import MAX_ANSWER, ProtonSink
+from proton_tf_agent.sinks.proton import OPERATIONS, ProtonSink
 from proton_tf_agent.sinks.proton_outcomes import GET_DEPLOYMENT
 
 K = OutcomeKind
@@ -215,7 +215,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         Outcome(K.CONFIRMED, "GetDeployment: SUCCEEDED", 200),
     ),
     "too long": (
-        http("200 OK", b" " * (MAX_ANSWER[GET_DEPLOYMENT] + 1)),
+        http("200 OK", b" " * (OPERATIONS[GET_DEPLOYMENT].most + 1)),
         Outcome(K.UNAVAILABLE, "ResponseTooLarge", 200),
     ),
     "not allowed": (refusal("AccessDeniedException"), CONFLICT),

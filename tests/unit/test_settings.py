@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -32,6 +32,7 @@ from proton_tf_agent.settings import (
     ScanSettings,
     Settings,
     SinkSettings,
+    SinkType,
     WatchSettings,
     advice,
     generate,
@@ -109,7 +110,7 @@ def test_every_key_arrives(file: File) -> None:
     assert settings == Settings(
         journal=JournalSettings("/j/journal.db", keep_days=30, keep_rows=0, keep_bytes=1 << 30),
         watch=(WatchSettings("/w/a", ("*.txt",), True), WatchSettings("/w/b")),
-        bind=(BindSettings("/srv/infra/network", ARN, ID),),
+        bind=(BindSettings("/srv/infra/network", ARN, ID), BindSettings("/srv/infra/dns", name="dns")),
         outputs=OutputMapping(("vpc_*",), ("*_id",), {"vpc_id": "VpcId", "url": "Url"}),
         allow=AllowSettings(("arn:aws:proton:*:123456789012:*",)),
         aws=AwsSettings("p", "/a/config", "/a/credentials", "/a/ca.pem", "http://proxy.example.com:3128"),
@@ -123,6 +124,7 @@ def test_every_key_arrives(file: File) -> None:
                 only=(Occasion.FAILED, Occasion.RECOVERED),
                 resources=("arn:aws:proton:*:environment/prod-*",),
                 directories=("/srv/infra/*",),
+                unbound=True,
             ),
         ),
         run=RunSettings(120.0, 0.0, "succeed"),
@@ -148,6 +150,9 @@ path = "/w/b"
 directory = "/srv/infra/network"
 resource_arn = "{ARN}"
 deployment_id = "{ID}"
+[[bind]]
+directory = "/srv/infra/dns"
+name = "dns"
 [outputs]
 include = ["vpc_*"]
 exclude = ["*_id"]
@@ -184,6 +189,7 @@ type = "console"
 only = ["failed", "recovered"]
 resources = ["arn:aws:proton:*:environment/prod-*"]
 directories = ["/srv/infra/*"]
+unbound = true
 [run]
 settle = "2m"
 grace = 0
@@ -304,6 +310,7 @@ KNOWN_TABLES = (
     "[metrics], [log]"
 )  # fmt: skip
 # Text (a good [[watch]] follows it), and the where, what and hint of its only mistake.
+SINK_TYPES = [f'"{name}"' for name in get_args(SinkType)]
 MISTAKES = [
     # names
     ("[jurnal]\n", ":1: jurnal", "unknown table", "did you mean [journal]?"),
@@ -375,8 +382,20 @@ MISTAKES = [
     (
         "[[bind]]\ndirectory = '/b'\n",
         ":1: [[bind]] resource_arn",
-        "is missing",
+        "is missing, and there is no name instead of it",
         f'for example: resource_arn = "{ARN}"',
+    ),
+    (
+        f'{BIND}name = "network"\ndeployment_id = "{ID}"\n',
+        ":4: [[bind]] deployment_id",
+        "means nothing without resource_arn",
+        "take it out: no Proton resource is deployed",
+    ),
+    (
+        f'{BIND}name = "arn:x/y"\n',
+        ":3: [[bind]] name",
+        "is no name for a run",
+        "at most 100 letters, digits, dots, dashes and underscores",
     ),
     ("\n[[sink]]\n", ":2: [[sink]] type", "is missing", 'for example: type = "proton"'),
     # paths
@@ -508,7 +527,7 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        'must be "proton", "webhook", "file", "slack", "exec", "github", "gitlab" or "console"',
+        f"must be {', '.join(SINK_TYPES[:-1])} or {SINK_TYPES[-1]}",
         'did you mean "proton"?',
     ),
     (
@@ -580,7 +599,14 @@ MISTAKES = [
         "write it from / on: jobs choose the names below their own",
     ),
     (f'{PROTON}directories = ["/w/[a"]\n', ":4: [[sink]] directories", *OPEN_GLOB),
-    (f'{PROTON}resources = ["network"]\n', ":4: [[sink]] resources", *NO_ARN_GLOB),
+    (f'{PROTON}resources = ["arn:aws:iam::*"]\n', ":4: [[sink]] resources", *NO_ARN_GLOB),
+    (
+        f'{PROTON}resources = ["environment/network"]\n',
+        ":4: [[sink]] resources",
+        "matches neither the ARN of a Proton resource nor a name of [[bind]]",
+        "an ARN begins with arn:",
+    ),
+    (f"{PROTON}unbound = true\n", ":4: [[sink]] unbound", "means nothing to a proton sink", "take it out"),
     # durations and choices
     ('[run]\nsettle = "10 days"\n', ":2: [run] settle", *NO_DURATION),
     ('[run]\nsettle = "-1s"\n', ":2: [run] settle", *NO_DURATION),
@@ -1004,6 +1030,8 @@ def test_the_sample_file_names_every_key_and_works_with_all_of_them(file: File) 
         (WATCH + "[log]\nx = 1\n", False),
         (WATCH + "[wach]\n", False),
         (WATCH + '[[sink]]\ntype = "console"\nregion = "eu-west-1"\n', False),
+        (WATCH + '[[sink]]\ntype = "console"\nunbound = true\n', True),
+        (WATCH + '[[sink]]\ntype = "proton"\nregion = "eu-west-1"\nunbound = true\n', False),
         (WATCH + "[run]\nsettle = -1\n", False),
         (WATCH + '[run]\nsettle = "soon"\n', False),
         ('[[watch]]\npath = "w"\n', False),
@@ -1058,7 +1086,7 @@ resource_arns = ["arn:aws:proton:eu-west-1:*"]  # {file.path}:6
 [[sink]]
 type = "proton"  # {file.path}:4
 name = "proton"  # default: its type
-region = "eu-west-1"  # default: the region of [allow] and [[bind]], if all of them name the same one
+region = "eu-west-1"  # default: that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name
 # endpoint_url is not set  # default: the endpoint of AWS in the region
 connect_timeout = "5s"  # default
 read_timeout = "20s"  # default

@@ -1,5 +1,5 @@
 """A webhook is told every notification in a form that the published libraries verify, and what it answers means what
-the table of docs/webhook.md says."""
+the table of docs/sinks/webhook.md says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from proton_tf_agent.secret_source import SecretMissing, read_secret
 from proton_tf_agent.sinks.webhook import WebhookSink
 
 NEXT_SECRET = "whsec_" + base64.b64encode(b"another secret, 24 bytes").decode()
-PAGE = Path(__file__).parents[2] / "docs" / "webhook.md"
+PAGE = Path(__file__).parents[2] / "docs" / "sinks" / "webhook.md"
 TOLD = dataclasses.replace(notification(1, Status.SUCCEEDED), resource_deleted=False)
 
 

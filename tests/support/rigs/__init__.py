@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager
 
 from .rig import Rig
 
-TYPES = ("console", "exec", "file", "github", "gitlab", "proton", "slack", "webhook")
+TYPES = (
+    "console", "eventbridge", "exec", "file", "github", "gitlab", "proton", "slack", "sns", "sqs", "webhook",
+)  # fmt: skip
 
 
 def rig_of(type_name: str) -> AbstractContextManager[Rig]:

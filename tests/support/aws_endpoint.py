@@ -1,0 +1,246 @@
+"""A real HTTP server that speaks the protocol of one AWS service as botocore's own model describes it: what the model
+or a rule of the service refuses is refused, and it can fail in every way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+import botocore.session
+from botocore.validate import ParamValidator
+
+from .hooks import STATUSES, answered, garbled, hung_up
+
+REQUEST_ID = "01234567-0000-4000-8000-0123456789ab"
+Fault = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Refused(Exception):
+    """What AWS refuses although the model does not: the error's name."""
+
+
+class AwsEndpoint:
+    """Listens at `url`. rules: by operation, what it answers to parameters; raises Refused.
+
+    requests is every operation that was asked for, with its parameters, whatever came of it.
+    """
+
+    def __init__(self, service: str, rules: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
+        self._model = botocore.session.Session().get_service_model(service)
+        self._rules = rules
+        self._fault: Fault | None = None
+        self._takes_first = False
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        endpoint = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                with contextlib.suppress(ConnectionError):  # who asked has gone
+                    endpoint._hear(self)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def fail(self, fault: Fault, *, takes_first: bool = False) -> None:
+        """Let every later request fail; takes_first: it is taken all the same."""
+        self._fault, self._takes_first = fault, takes_first
+
+    def refuse(self, code: str, status: int = 400, text: str = "no", **headers: str) -> None:
+        """Let every later request be refused with an error of this name."""
+        self.fail(lambda request: self._say_error(request, code, status, text, headers))
+
+    def close(self) -> None:
+        if not self.closing.is_set():
+            self.closing.set()
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+
+    # --- hearing --------------------------------------------------------------------------------------------------
+
+    def _hear(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        assert request.headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+        operation, parameters = self._decoded(request, body)
+        if self._fault is not None and not self._takes_first:
+            with self._lock:
+                self.requests.append((operation, parameters))
+            self._fault(request)
+            return
+        try:
+            with self._lock:
+                self.requests.append((operation, parameters))
+                answer = self._answer(operation, parameters)
+        except Refused as refused:
+            self._say_error(request, str(refused), 400, "as the service would", {})
+            return
+        if self._fault is not None:
+            self._fault(request)
+        else:
+            _say(request, 200, self._encoded(operation, answer), self._content_type)
+
+    def _answer(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        shape = self._model.operation_model(operation).input_shape
+        report = ParamValidator().validate(parameters, shape)
+        if report.has_errors():
+            raise Refused("ValidationException")
+        found = list(objections(shape, parameters))
+        assert found == [], found  # a test's failure, not a refusal: nothing of ours may come to this
+        return self._rules[operation](parameters)
+
+    @property
+    def _is_query(self) -> bool:
+        return bool(self._model.metadata["protocol"] == "query")
+
+    @property
+    def _content_type(self) -> str:
+        return "text/xml" if self._is_query else f"application/x-amz-json-{self._model.metadata['jsonVersion']}"
+
+    def _decoded(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[str, dict[str, Any]]:
+        if self._is_query:
+            form = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+            operation = form["Action"]
+            return operation, _from_form(self._model.operation_model(operation).input_shape, "", form)
+        return request.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body)
+
+    def _encoded(self, operation: str, answer: dict[str, Any]) -> bytes:
+        if not self._is_query:
+            return json.dumps(answer).encode()
+        inner = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in answer.items())
+        return (
+            f'<{operation}Response xmlns="{self._model.metadata["xmlNamespace"]}"><{operation}Result>{inner}'
+            f"</{operation}Result><ResponseMetadata><RequestId>{REQUEST_ID}</RequestId></ResponseMetadata>"
+            f"</{operation}Response>"
+        ).encode()
+
+    def _say_error(
+        self, request: BaseHTTPRequestHandler, code: str, status: int, text: str, headers: Mapping[str, str]
+    ) -> None:
+        if self._is_query:
+            body = (
+                f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
+                f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
+            ).encode()
+        else:
+            body = json.dumps({"__type": f"com.amazonaws#{code}", "message": text}).encode()
+        _say(request, status, body, self._content_type, headers)
+
+
+def _say(
+    request: BaseHTTPRequestHandler, status: int, body: bytes, content_type: str, headers: Mapping[str, str] = {}
+) -> None:
+    request.send_response(status)
+    said = {"Content-Length": str(len(body)), "Content-Type": content_type, "x-amzn-RequestId": REQUEST_ID, **headers}
+    for name, value in said.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def _from_form(shape: Any, prefix: str, form: Mapping[str, str]) -> Any:
+    """A value of the query protocol, as far as our operations need it."""
+    if shape.type_name == "structure":
+        dot = "." if prefix else ""
+        members = {name: _from_form(inner, f"{prefix}{dot}{name}", form) for name, inner in shape.members.items()}
+        return {name: value for name, value in members.items() if value not in (None, {}, [])}
+    if shape.type_name == "map":
+        key, value = (part.serialization["name"] for part in (shape.key, shape.value))
+        numbers = [n for n in range(1, 20) if f"{prefix}.entry.{n}.{key}" in form]
+        return {
+            form[f"{prefix}.entry.{n}.{key}"]: _from_form(shape.value, f"{prefix}.entry.{n}.{value}", form)
+            for n in numbers
+        }
+    return form.get(prefix)
+
+
+def objections(shape: Any, value: Any, where: str = "") -> Iterator[str]:
+    """What botocore's model says and botocore does not check: maxima, patterns, enumerations."""
+    if shape.type_name == "structure":
+        for name, inner in value.items():
+            yield from objections(shape.members[name], inner, f"{where}.{name}")
+        return
+    if shape.type_name == "list":
+        for inner in value:
+            yield from objections(shape.member, inner, f"{where}[]")
+    if shape.type_name == "map":
+        for inner in value.values():
+            yield from objections(shape.value, inner, f"{where}{{}}")
+    if isinstance(value, str | list) and len(value) > shape.metadata.get("max", len(value)):
+        yield f"{where} is longer than {shape.metadata['max']}"
+    if isinstance(value, str) and shape.enum and value not in shape.enum:
+        yield f"{where} is none of {shape.enum}"
+    pattern = shape.metadata.get("pattern", "") if isinstance(value, str) else ""
+    # The model's are ECMAScript's; Python has no \p{..}.
+    pattern = re.sub(r"\\p\{L\}|\\p\{N\}", r"\\w", pattern).replace(r"\p{Z}", r"\s")
+    if pattern and not re.fullmatch(pattern, value):
+        yield f"{where} does not match {pattern}"
+
+
+# --- everything that can go wrong with a service --------------------------------------------------------------------
+
+_REFUSALS = {
+    "ACCESS_DENIED": ("AccessDeniedException", 400),
+    "EXPIRED_TOKEN": ("ExpiredTokenException", 403),
+    "INTERNAL": ("InternalFailure", 500),
+    "INVALID": ("ValidationException", 400),
+    "THROTTLING": ("ThrottlingException", 400),
+    "UNHEARD_OF": ("UnheardOfException", 400),
+}
+_BROKEN = (
+    "DRAINED",
+    "GARBLED",
+    "HALF",
+    "HUNG_UP",
+    "HUNG_UP_ONCE_TAKEN",
+    "LATENCY",
+    "NOBODY_LISTENS",
+    "OVERLONG",
+    "PAGE",
+)
+FAULTS = (*_REFUSALS, *(f"HTTP_{status}" for status in STATUSES), *_BROKEN)
+
+
+def faults_of(endpoint: AwsEndpoint) -> dict[str, Callable[[], object]]:
+    """Each of FAULTS, ready to be called."""
+
+    def refusing(code: str, status: int) -> Callable[[], None]:
+        return lambda: endpoint.refuse(code, status)
+
+    def failing(fault: Fault, *, takes_first: bool = False) -> Callable[[], None]:
+        return lambda: endpoint.fail(fault, takes_first=takes_first)
+
+    found: dict[str, Callable[[], object]] = {name: refusing(*refusal) for name, refusal in _REFUSALS.items()}
+    for status in STATUSES:
+        found[f"HTTP_{status}"] = failing(answered(status, {"Location": "http://127.0.0.1:1/"}))
+    return found | {
+        "DRAINED": failing(answered(200)),
+        "GARBLED": failing(garbled),
+        "HALF": failing(lambda request: _say_half(request), takes_first=True),
+        "HUNG_UP": failing(hung_up),
+        "HUNG_UP_ONCE_TAKEN": failing(hung_up, takes_first=True),
+        "LATENCY": failing(lambda _request: endpoint.closing.wait(60), takes_first=True),
+        "NOBODY_LISTENS": endpoint.close,
+        "OVERLONG": failing(lambda request: _say(request, 200, b"{" + b" " * (2 << 20), "text/plain")),
+        "PAGE": failing(lambda request: _say(request, 200, b"<html><body>log in</body></html>", "text/html")),
+    }
+
+
+def _say_half(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "1000")
+    request.end_headers()
+    request.wfile.write(b'{"Mess')
