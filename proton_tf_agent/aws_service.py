@@ -22,6 +22,7 @@ from .aws_outcomes import HostUnresolvable, NoAnswer, is_unresolvable, request_i
 from .domain.outbox import Outcome, OutcomeKind
 
 RECONNECT_AFTER = 5.0  # seconds a client without valid credentials is kept; building one costs up to 0.3 s
+_EMPTY_MAP = b"\xa0"  # CBOR
 _NAMELESS = b"<ErrorResponse><Error><Code>0</Code></Error></ErrorResponse>"
 
 
@@ -42,9 +43,9 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """What is known of the answers to an operation. most: bytes that are read of one; tells: a member that each has,
-    empty where they have none."""
+class Call:
+    """What is known of the answers to an operation that is called. most: bytes that are read of one; tells: a member
+    that each has, empty where they have none."""
 
     most: int = 64 * 1024
     tells: str = ""
@@ -63,7 +64,7 @@ class AwsService:
         self,
         service: str,
         place: Place,
-        operations: Mapping[str, Operation],
+        operations: Mapping[str, Call],
         meaning: Meaning,
         clock: Callable[[], float] = time.time,
         models: Sequence[str] = (),
@@ -123,10 +124,10 @@ def accepted(meta: Mapping[str, Any]) -> Outcome:
     return Outcome(OutcomeKind.ACCEPTED, "", meta["HTTPStatusCode"], request_id_of(meta))
 
 
-def _guard(client: Any, service: str, operations: Mapping[str, Operation]) -> None:
+def _guard(client: Any, service: str, operations: Mapping[str, Call]) -> None:
     """Let a client read no more of an answer than it may have, and believe none that is not the service's."""
     transport = client._endpoint.http_session  # noqa: SLF001 - no public way to cap
-    examine = _examine_xml if _protocol_of(client.meta.service_model) == "query" else _examine_json
+    examine = _EXAMINERS[_protocol_of(client.meta.service_model)]
 
     def fetch(request: Any, event_name: str, **_: Any) -> Any:
         """Send, but read no more than is allowed and one byte."""
@@ -193,6 +194,24 @@ def _examine_xml(response_dict: dict[str, Any], tells: str) -> None:
         return
     if root is None or root.find(f"{{*}}*/{{*}}{tells}") is None:  # below the operation's result
         raise NoAnswer("ResponseUnexpected", http_status)
+
+
+def _examine_cbor(response_dict: dict[str, Any], tells: str) -> None:
+    """The same for CBOR, which botocore reads by itself once it is certain to be the service's: an answer names the
+    protocol, and is a map. What it tells is left to botocore."""
+    http_status, headers, body = (response_dict[key] for key in ("status_code", "headers", "body"))
+    is_own = headers.get("smithy-protocol") == _CBOR
+    is_map = 0xA0 <= body[0] <= 0xBF if body else False
+    if http_status >= 400:
+        if not is_own or not is_map:
+            response_dict["body"] = _EMPTY_MAP  # the status alone speaks
+        return
+    if not is_own or (not is_map and (body or tells)):
+        raise NoAnswer("ResponseUnexpected", http_status)
+
+
+_CBOR = "rpc-v2-cbor"
+_EXAMINERS = {"json": _examine_json, "query": _examine_xml, f"smithy-{_CBOR}": _examine_cbor}
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -256,6 +256,7 @@ _ASKED: dict[SinkType, str] = {
     "eventbridge": "events:DescribeEventBus",
     "sqs": "sqs:GetQueueAttributes",
     "sns": "sns:GetTopicAttributes",
+    "service_catalog": "servicecatalog:DescribeRecord",
 }
 
 

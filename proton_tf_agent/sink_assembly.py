@@ -75,6 +75,11 @@ def _sns(sink: SinkSettings, settings: Settings) -> Sink:
     return sink_type("sns")(sink.name, _place_at_aws(sink, settings.aws), sink.topic_arn or "", source_of())
 
 
+def _service_catalog(sink: SinkSettings, settings: Settings) -> Sink:
+    tag = [sink.tag_key] if sink.tag_key else []
+    return sink_type("service_catalog")(sink.name, _place_at_aws(sink, settings.aws), *tag)
+
+
 def _place_at_aws(sink: SinkSettings, aws: AwsSettings, otherwise: str | None = None) -> Place:
     """otherwise: where it is asked when the settings name no endpoint; None: where AWS is in the region."""
     timeouts = (sink.connect_timeout, sink.read_timeout)
@@ -115,6 +120,7 @@ _MAKERS: dict[SinkType, Callable[[SinkSettings, Settings], Sink]] = {
     "github": _github,
     "gitlab": _gitlab,
     "proton": _proton,
+    "service_catalog": _service_catalog,
     "slack": _slack,
     "sns": _sns,
     "sqs": _sqs,

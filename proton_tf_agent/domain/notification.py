@@ -20,6 +20,7 @@ from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
+from .workflow import Workflow
 
 MAX_MESSAGE = 5000
 _CUT = " …"
@@ -65,6 +66,7 @@ class Notification:
     omitted: tuple[tuple[str, str], ...] = ()
     name: str | None = None
     commit: str = ""
+    workflow: Workflow | None = None  # of a run that carries one out; for Service Catalog alone, never shown
 
     @property
     def subject(self) -> str:

@@ -142,6 +142,15 @@ _TOPIC = rf"arn:aws(?:-[a-z]+)*:sns:{_PLACE}:[A-Za-z0-9_-]{{1,251}}(?:\.fifo)?"
 _QUEUE = r"https?://[^/]+/\d{12}/[A-Za-z0-9_-]{1,75}(?:\.fifo)?"
 
 
+_TAG_KEY = r"[A-Za-z0-9 _.:/=+@-]{1,128}"
+
+
+def _tag_key(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_TAG_KEY, value):
+        complain("is no key of a tag", "at most 128 letters, digits, spaces and _ . : / = + @ -")
+    return value
+
+
 def _event_bus(value: str, complain: Complain) -> str:
     if not re.fullmatch(_EVENT_BUS, value, re.ASCII):
         complain("is not an event bus", 'its name or its ARN, for example "default"')
@@ -524,6 +533,7 @@ REGION_NAME = _text(_region, pattern=f"^{REGION}$")
 BUCKET = _text(_bucket, pattern=f"^{_BUCKET}$")
 TABLE_NAME = _text(_table_name, pattern=f"^{_TABLE_NAME}$")
 KEY_GLOBS = _array(_text(_glob))
+TAG_KEY = _text(_tag_key, pattern=f"^{_TAG_KEY}$")
 EVENT_BUS = _text(_event_bus, pattern=f"^{_EVENT_BUS}$")
 TOPIC_ARN = _text(_topic, pattern=f"^{_TOPIC}$")
 QUEUE_URL = _text(_queue, pattern=f"^{_QUEUE}$")

@@ -14,7 +14,18 @@ from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
 SinkType = Literal[
-    "proton", "webhook", "file", "slack", "exec", "github", "gitlab", "eventbridge", "sqs", "sns", "console"
+    "proton",
+    "webhook",
+    "file",
+    "slack",
+    "exec",
+    "github",
+    "gitlab",
+    "eventbridge",
+    "sqs",
+    "sns",
+    "service_catalog",
+    "console",
 ]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -120,6 +131,7 @@ class SinkSettings:
     event_bus: str | None = None
     queue_url: str | None = None
     topic_arn: str | None = None
+    tag_key: str | None = None
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()

@@ -363,8 +363,11 @@ def _find_regions(sections: dict[str, list[_Section]], mistakes: Mistakes) -> No
     """Give each sink of AWS's without a region the one that its queue, topic or bus is named with; a Proton sink the
     one that every allowed and bound ARN names."""
     for at, values in sections["sink"]:
+        here = (*at, "region")
         if values.get("type") in _NAMES_REGION:
             _find_region(at, values, mistakes)
+        elif values.get("type") == "service_catalog" and "region" not in values and not mistakes.concern(here):
+            mistakes.add(here, "is missing", f"for example: {example('sink', 'region')}")
     if mistakes.touch("allow", "bind"):
         return  # what they name is not known: a complaint would be a guess
     named = [pattern for _, values in sections["allow"] for pattern in values.get("resource_arns", ())]

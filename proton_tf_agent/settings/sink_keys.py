@@ -11,7 +11,7 @@ from .kinds import choice, count, duration, size
 FORGES = ("github", "gitlab")
 HTTP = ("webhook", "slack", *FORGES)
 
-_AWS = ("proton", "eventbridge", "sqs", "sns")
+_AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
 
 # Who is told, and how.
 _PLACE = (
@@ -200,6 +200,14 @@ _PLACE = (
         unset="an sns sink needs one",
         only=("sns",),
         needed=("sns",),
+    ),
+    Key(
+        "tag_key",
+        kinds.TAG_KEY,
+        "The key of the tag by which Service Catalog finds what was provisioned; its value is the id of that product.",
+        '"ServiceCatalogProvisionedProductId"',
+        unset="that of AWS's reference engine, SERVICE_CATALOG_TERRAFORM_INTEGRATION-DO_NOT_DELETE",
+        only=("service_catalog",),
     ),
 )
 

@@ -37,6 +37,7 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"eventbridge"'}),
         (False, {"type": '"sqs"'}),
         (False, {"type": '"sns"'}),
+        (False, {"type": '"service_catalog"', "region": '"eu-west-1"'}),
     ),
 }
 _OPENING = """\
@@ -69,12 +70,13 @@ def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterat
         type_ = _plain(values.get("type", '""'))
         for key in table.keys:
             again = key.name in explained
-            if not key.applies(type_) or (again and not table.requires(key) and type_ not in key.needed):
+            is_needed = table.requires(key) or key.name in values or type_ in key.needed
+            if not key.applies(type_) or (again and not is_needed):
                 continue
             if not again:
                 parts.append("\n" + _comment(key.meaning) + _comment(_limits(table, key)))
             explained.add(key.name)
-            if table.requires(key):
+            if is_needed:
                 parts.append(f"{mark}{key.name} = {values.get(key.name, key.example)}\n")
             else:
                 parts.append(f"#{key.name} = {_sample(key, table.default(key))}\n")

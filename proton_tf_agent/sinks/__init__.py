@@ -75,6 +75,7 @@ SINKS: dict[str, str] = {
     "github": "proton_tf_agent.sinks.github:GitHubSink",
     "gitlab": "proton_tf_agent.sinks.gitlab:GitLabSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
+    "service_catalog": "proton_tf_agent.sinks.service_catalog:ServiceCatalogSink",
     "slack": "proton_tf_agent.sinks.slack:SlackSink",
     "sns": "proton_tf_agent.sinks.sns:SnsSink",
     "sqs": "proton_tf_agent.sinks.sqs:SqsSink",

@@ -34,8 +34,10 @@ class ConsoleSink:
 
         Such an outcome is ambiguous: a part may have been written, and the rest may still be buffered.
         """
-        pairs = {"outputs": dict(notification.outputs), "omitted": dict(notification.omitted)}
-        line = json.dumps(dataclasses.asdict(notification) | pairs) + "\n"
+        told = dataclasses.asdict(dataclasses.replace(notification, workflow=None))
+        del told["workflow"]  # its token is nobody's but Service Catalog's
+        told |= {"outputs": dict(notification.outputs), "omitted": dict(notification.omitted)}
+        line = json.dumps(told) + "\n"
         with self._lock:
             if self._closed:
                 return Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed")

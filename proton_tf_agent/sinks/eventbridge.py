@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..aws_outcomes import REFUSALS, NoAnswer, outcome_named, outcome_of
-from ..aws_service import AwsService, Operation, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..cloud_event import event
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind, fitted
@@ -24,7 +24,7 @@ from ..domain.outbox import Outcome, OutcomeKind, fitted
 SOURCE = "proton-tf-agent"
 MAX_ENTRY = 256 * 1024 - 1  # bytes, as AWS counts them
 BUS_KNOWN_S = 600.0  # seconds for which a bus that was there is taken to be there
-_OPERATIONS = {"PutEvents": Operation(tells="Entries"), "DescribeEventBus": Operation(tells="Arn")}
+_OPERATIONS = {"PutEvents": Call(tells="Entries"), "DescribeEventBus": Call(tells="Arn")}
 _TIME_BYTES = 14
 _REFUSALS = {
     **REFUSALS,
@@ -105,7 +105,7 @@ def _entry(notification: Notification, event_bus: str, source: str) -> dict[str,
         "Source": SOURCE,
         "DetailType": told["type"],
         "Detail": json.dumps(detail, separators=(",", ":")),
-        "Resources": [notification.resource_arn],
+        "Resources": [notification.resource_arn] if notification.resource_arn else [],
         "EventBusName": event_bus,
     }
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..aws_client import DIRECT, Access
 from ..aws_outcomes import NoAnswer, request_id_of
-from ..aws_service import AwsService, Operation, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..domain.binding import is_deployment_id, region_of
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 # Proton's answers to a notification are below 1 KiB; a deployment's come with templates and specs.
-OPERATIONS = {NOTIFY: Operation(), GET_DEPLOYMENT: Operation(1024 * 1024)}
+OPERATIONS = {NOTIFY: Call(), GET_DEPLOYMENT: Call(1024 * 1024)}
 
 # Deployment statuses after which no notification counts any more, whatever it says.
 _GONE_ON = ("CANCELLING", "CANCELLED", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE")

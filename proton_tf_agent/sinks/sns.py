@@ -15,14 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..aws_outcomes import REFUSALS, outcome_of
-from ..aws_service import AwsService, Operation, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..cloud_event import event
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind, fitted
 
 MAX_MESSAGE = 255 * 1024  # bytes, of the 256 KiB that message and attributes may have together
 MAX_SUBJECT = 100
-_OPERATIONS = {"Publish": Operation(tells="MessageId"), "GetTopicAttributes": Operation(256 * 1024, tells="Attributes")}
+_OPERATIONS = {"Publish": Call(tells="MessageId"), "GetTopicAttributes": Call(256 * 1024, tells="Attributes")}
 _REFUSALS = {
     **REFUSALS,
     "AuthorizationError": OutcomeKind.DENIED,
@@ -80,7 +80,7 @@ def request_of(notification: Notification, topic_arn: str, source: str) -> dict[
         "type": told["type"],
         "status": notification.status.value,
         "run_status": notification.run_status.value,
-        "resource_type": _resource(notification).partition("/")[0],
+        "resource_type": _resource(notification).partition("/")[0] if notification.resource_arn else "",
     }
     request: dict[str, Any] = {
         "TopicArn": topic_arn,
@@ -91,8 +91,8 @@ def request_of(notification: Notification, topic_arn: str, source: str) -> dict[
         },
     }
     if topic_arn.endswith(".fifo"):
-        # Whose order it keeps: an ARN may be longer, and hold other characters, than a group may.
-        request["MessageGroupId"] = hashlib.sha256(notification.resource_arn.encode()).hexdigest()
+        # Whose order it keeps: a subject may be longer, and hold other characters, than a group may.
+        request["MessageGroupId"] = hashlib.sha256(notification.subject.encode()).hexdigest()
         request["MessageDeduplicationId"] = notification.notification_id
     return request
 
@@ -104,8 +104,9 @@ def subject_of(notification: Notification) -> str:
 
 
 def _resource(notification: Notification) -> str:
-    """The resource without partition, region and account: `environment/network`."""
-    return notification.resource_arn.rpartition(":")[2]
+    """The resource without partition, region and account, `environment/network`; else name or directory."""
+    arn = notification.resource_arn
+    return arn.rpartition(":")[2] if arn else notification.subject
 
 
 def _text(told: dict[str, Any]) -> str:

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..aws_outcomes import REFUSALS, NoAnswer, outcome_of
-from ..aws_service import AwsService, Operation, Place, accepted
+from ..aws_service import AwsService, Call, Place, accepted
 from ..cloud_event import event
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind, fitted
 
 MAX_BODY = 256 * 1024  # bytes; queues may be set to take more or less, this is what all of them took before 2025
-_OPERATIONS = {"SendMessage": Operation(tells="MD5OfMessageBody"), "GetQueueAttributes": Operation(tells="Attributes")}
+_OPERATIONS = {"SendMessage": Call(tells="MD5OfMessageBody"), "GetQueueAttributes": Call(tells="Attributes")}
 _REFUSALS = {
     **REFUSALS,
     "InvalidAddress": OutcomeKind.UNRESOLVABLE,
@@ -78,8 +78,8 @@ def request_of(notification: Notification, queue_url: str, source: str) -> dict[
     told = fitted(notification, MAX_BODY, lambda one: len(_body(one, source)))
     request = {"QueueUrl": queue_url, "MessageBody": _body(told, source)}
     if queue_url.endswith(".fifo"):
-        # Whose order it keeps: an ARN may be longer, and hold other characters, than a group may.
-        request["MessageGroupId"] = hashlib.sha256(notification.resource_arn.encode()).hexdigest()
+        # Whose order it keeps: a subject may be longer, and hold other characters, than a group may.
+        request["MessageGroupId"] = hashlib.sha256(notification.subject.encode()).hexdigest()
         request["MessageDeduplicationId"] = notification.notification_id
     return request
 

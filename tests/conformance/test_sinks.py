@@ -60,8 +60,8 @@ def test_a_sink_has_the_name_it_was_given(type_name: str) -> None:
 @every_sink
 def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> None:
     with rig_of(type_name) as rig:
-        assert rig.sink.wants(WHOLE) is True
-        assert rig.sink.wants(BARE) is True
+        assert rig.sink.wants(rig.fits(WHOLE)) is True
+        assert rig.sink.wants(rig.fits(BARE)) is True
         assert isinstance(rig.sink.wants(dataclasses.replace(WHOLE, resource_deleted=True)), bool)
 
 
@@ -70,7 +70,7 @@ def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> 
 @pytest.mark.parametrize("notification", [WHOLE, BARE], ids=["whole", "bare"])
 def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Notification, status: Status) -> None:
     with rig_of(type_name) as rig:
-        outcome = rig.sink.send(dataclasses.replace(notification, status=status))
+        outcome = rig.sink.send(rig.fits(dataclasses.replace(notification, status=status)))
         assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
         assert rig.told() == [notification.status_message] if rig.takes_text else len(rig.told()) == 1
 
@@ -80,7 +80,7 @@ def test_order_is_kept(type_name: str) -> None:
     with rig_of(type_name) as rig:
         texts, reference = [f"text {number}" for number in range(20)], ""
         for text, status in zip(texts, cycle((Status.FAILED, Status.SUCCEEDED)), strict=False):
-            told = dataclasses.replace(WHOLE, status_message=text, status=status)
+            told = rig.fits(dataclasses.replace(WHOLE, status_message=text, status=status))
             sink = rig.sink
             outcome = sink.send_on(told, reference) if isinstance(sink, Continues) else sink.send(told)
             assert outcome.kind is OutcomeKind.ACCEPTED
@@ -94,7 +94,7 @@ def test_every_failure_is_an_outcome_and_what_may_have_arrived_is_called_ambiguo
     with rig_of(type_name) as rig:
         rig.faults[fault]()
         for _ in range(2):
-            outcome = rig.sink.send(WHOLE)
+            outcome = rig.sink.send(rig.fits(WHOLE))
             assert isinstance(outcome, Outcome)
             assert outcome.kind is not OutcomeKind.ACCEPTED
             assert outcome.code
@@ -109,7 +109,7 @@ def test_a_sink_that_can_be_asked_answers_whatever_has_failed(type_name: str, fa
     with rig_of(type_name) as rig:
         assert isinstance(rig.sink, ReadsBack)
         rig.faults[fault]()
-        sent = rig.sink.send(WHOLE)
+        sent = rig.sink.send(rig.fits(WHOLE))
         told = rig.told()
         outcome = rig.sink.read_back(WHOLE)
         assert outcome.code
@@ -145,7 +145,7 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
 
     def send(share: list[str]) -> list[OutcomeKind]:
         start.wait(5)
-        return [rig.sink.send(dataclasses.replace(WHOLE, status_message=text)).kind for text in share]
+        return [rig.sink.send(rig.fits(dataclasses.replace(WHOLE, status_message=text))).kind for text in share]
 
     with rig_of(type_name) as rig, ThreadPoolExecutor(8) as pool:
         kinds = list(pool.map(send, [texts[n::8] for n in range(8)]))
@@ -156,14 +156,14 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
 @every_sink
 def test_closing_leaves_nothing_open_and_refuses_what_comes_later(type_name: str) -> None:
     with rig_of(type_name) as rig:  # what is imported or cached once does not count
-        rig.sink.send(WHOLE)
+        rig.sink.send(rig.fits(WHOLE))
     gc.collect()
     before = (set(os.listdir("/proc/self/fd")), set(threading.enumerate()))
     with rig_of(type_name) as rig:
-        rig.sink.send(WHOLE)
+        rig.sink.send(rig.fits(WHOLE))
         rig.sink.close()
         rig.sink.close()
-        late = rig.sink.send(WHOLE)
+        late = rig.sink.send(rig.fits(WHOLE))
         assert (late.kind, late.code, late.ambiguous) == (OutcomeKind.UNAVAILABLE, "SinkClosed", False)
         assert len(rig.told()) == 1
     assert (set(os.listdir("/proc/self/fd")), set(threading.enumerate())) == before

@@ -4,6 +4,7 @@ or a rule of the service refuses is refused, and it can fail in every way."""
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+import botocore.parsers
 import botocore.session
 from botocore.validate import ParamValidator
 
@@ -91,7 +93,7 @@ class AwsEndpoint:
         if self._fault is not None:
             self._fault(request)
         else:
-            _say(request, 200, self._encoded(operation, answer), self._content_type)
+            _say(request, 200, self._encoded(operation, answer), self._headers)
 
     def _answer(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         shape = self._model.operation_model(operation).input_shape
@@ -103,23 +105,32 @@ class AwsEndpoint:
         return self._rules[operation](parameters)
 
     @property
-    def _is_query(self) -> bool:
-        return bool(self._model.metadata["protocol"] == "query")
+    def _protocol(self) -> str:
+        return str(self._model.resolved_protocol)
 
     @property
-    def _content_type(self) -> str:
-        return "text/xml" if self._is_query else f"application/x-amz-json-{self._model.metadata['jsonVersion']}"
+    def _headers(self) -> dict[str, str]:
+        """What the answers of the protocol begin with."""
+        if self._protocol == "query":
+            return {"Content-Type": "text/xml"}
+        if self._protocol == "json":
+            return {"Content-Type": f"application/x-amz-json-{self._model.metadata['jsonVersion']}"}
+        return {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
 
     def _decoded(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[str, dict[str, Any]]:
-        if self._is_query:
+        if self._protocol == "query":
             form = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
             operation = form["Action"]
             return operation, _from_form(self._model.operation_model(operation).input_shape, "", form)
-        return request.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body)
+        if self._protocol == "json":
+            return request.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body)
+        assert request.headers["smithy-protocol"] == "rpc-v2-cbor"
+        parser: Any = botocore.parsers.create_parser(self._protocol)
+        return request.path.rpartition("/")[2], parser.parse_data_item(io.BufferedReader(io.BytesIO(body)))
 
     def _encoded(self, operation: str, answer: dict[str, Any]) -> bytes:
-        if not self._is_query:
-            return json.dumps(answer).encode()
+        if self._protocol != "query":
+            return json.dumps(answer).encode() if self._protocol == "json" else _cbor(answer)
         inner = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in answer.items())
         return (
             f'<{operation}Response xmlns="{self._model.metadata["xmlNamespace"]}"><{operation}Result>{inner}'
@@ -130,21 +141,29 @@ class AwsEndpoint:
     def _say_error(
         self, request: BaseHTTPRequestHandler, code: str, status: int, text: str, headers: Mapping[str, str]
     ) -> None:
-        if self._is_query:
+        if self._protocol == "query":
             body = (
                 f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
                 f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
             ).encode()
         else:
-            body = json.dumps({"__type": f"com.amazonaws#{code}", "message": text}).encode()
-        _say(request, status, body, self._content_type, headers)
+            error = {"__type": f"com.amazonaws#{code}", "message": text}
+            body = json.dumps(error).encode() if self._protocol == "json" else _cbor(error)
+        _say(request, status, body, {**self._headers, **headers})
 
 
-def _say(
-    request: BaseHTTPRequestHandler, status: int, body: bytes, content_type: str, headers: Mapping[str, str] = {}
-) -> None:
+def _cbor(value: str | dict[str, Any]) -> bytes:
+    """A text, or a map of texts, as CBOR (RFC 8949)."""
+    major, length = (3, len(value.encode())) if isinstance(value, str) else (5, len(value))
+    head = bytes([major << 5 | 25]) + length.to_bytes(2, "big") if length else bytes([major << 5])
+    if isinstance(value, str):
+        return head + value.encode()
+    return head + b"".join(_cbor(part) for pair in value.items() for part in pair)
+
+
+def _say(request: BaseHTTPRequestHandler, status: int, body: bytes, headers: Mapping[str, str]) -> None:
     request.send_response(status)
-    said = {"Content-Length": str(len(body)), "Content-Type": content_type, "x-amzn-RequestId": REQUEST_ID, **headers}
+    said = {"Content-Length": str(len(body)), "x-amzn-RequestId": REQUEST_ID, **headers}
     for name, value in said.items():
         request.send_header(name, value)
     request.end_headers()
@@ -234,9 +253,12 @@ def faults_of(endpoint: AwsEndpoint) -> dict[str, Callable[[], object]]:
         "HUNG_UP_ONCE_TAKEN": failing(hung_up, takes_first=True),
         "LATENCY": failing(lambda _request: endpoint.closing.wait(60), takes_first=True),
         "NOBODY_LISTENS": endpoint.close,
-        "OVERLONG": failing(lambda request: _say(request, 200, b"{" + b" " * (2 << 20), "text/plain")),
-        "PAGE": failing(lambda request: _say(request, 200, b"<html><body>log in</body></html>", "text/html")),
+        "OVERLONG": failing(lambda request: _say(request, 200, b"{" + b" " * (2 << 20), {})),
+        "PAGE": failing(lambda request: _say(request, 200, _PAGE, {"Content-Type": "text/html"})),
     }
+
+
+_PAGE = b"<html><body>log in</body></html>"
 
 
 def _say_half(request: BaseHTTPRequestHandler) -> None:
