@@ -39,7 +39,7 @@ _DELETED = "<proton-resource-deleted>"
 MAX_ARN = 200
 MAX_METADATA = 64 * 1024
 MAX_DEPTH = 128
-_CODE = re.compile(r"E_[A-Z_]+", re.ASCII)
+_CODE = re.compile(r"E_[A-Z0-9_]+", re.ASCII)
 # What AWS publishes as the pattern of a resource ARN: botocore proton/2020-07-20/service-2.json, shape Arn.
 _ANY_ARN = re.compile(r"arn:(?:aws|aws-cn|aws-us-gov):[a-zA-Z0-9-]+:[a-zA-Z0-9-]*:\d{12}:[\w+=,.@:/-]*", re.ASCII)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # linear: it matches from every quote
