@@ -155,6 +155,7 @@ def compose(
         run_started_at=run.started_at,
         omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
         name=binding.name,
+        workflow=binding.workflow,
     )
 
 

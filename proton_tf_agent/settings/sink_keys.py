@@ -196,6 +196,6 @@ SINK_KEYS = (
         "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
         "the run directory.",
         "true",
-        never=("proton",),
+        never=("proton", "service_catalog"),
     ),
 )
