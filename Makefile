@@ -16,7 +16,7 @@ FUZZ_TARGETS := json_log log tail state metadata lock exit_record output_json ba
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak fuzz check docs wheel deb bench clean
+.PHONY: help demo test e2e soak fuzz check docs picture wheel deb bench clean
 
 help:  ## print this help
 	@echo "proton-tf-agent: make TARGET"
@@ -53,6 +53,9 @@ docs: $(VENV)/.installed-for-tests  ## write again what is generated: docs/state
 	$(BIN)/python docs/generate_shell.py proton_tf_agent/shell
 	$(BIN)/proton-tf-agent config generate > config/agent.toml
 	$(BIN)/proton-tf-agent config schema > config/agent.schema.json
+
+picture: $(VENV)/.installed  ## play the demo and write docs/demo.svg, the picture of it
+	$(BIN)/python docs/record_demo.py docs/demo.svg.new && mv docs/demo.svg.new docs/demo.svg
 
 wheel: $(VENV)/.installed-for-tests  ## build dist/*.whl; the same sources give the same bytes
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .

@@ -12,7 +12,8 @@ HTTP = ("webhook", "slack")
 
 _AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
 
-SINK_KEYS = (
+# Who is told, and how.
+_PLACE = (
     Key("type", choice(*get_args(model.SinkType)), "What kind of sink it is.", '"proton"'),
     Key("name", kinds.SINK_NAME, "Its name, unique among the sinks.", '"audit"', unset="its type"),
     Key(
@@ -171,6 +172,10 @@ SINK_KEYS = (
         unset="that of AWS's reference engine, SERVICE_CATALOG_TERRAFORM_INTEGRATION-DO_NOT_DELETE",
         only=("service_catalog",),
     ),
+)
+
+# Which of all notifications: of every type.
+_ROUTE = (
     Key(
         "only",
         kinds.OCCASIONS,
@@ -199,3 +204,5 @@ SINK_KEYS = (
         never=("proton", "service_catalog"),
     ),
 )
+
+SINK_KEYS = (*_PLACE, *_ROUTE)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+from rich.text import Text
 
 TIMEOUT_S = 80
 
@@ -79,3 +82,38 @@ def test_its_directory_is_kept_when_asked(tmp_path: Path) -> None:
     assert told.endswith(f"left behind: {kept}\n")
     assert (kept / "work" / "network" / "apply.log").exists()
     assert (kept / "agent.log").exists()
+
+
+# --- the picture of it ------------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs"
+_TEXT = "{http://www.w3.org/2000/svg}text"
+_LASTING = re.compile(
+    r"^\d\. |^ +\$ |receiver heard +(SUCCEEDED|FAILED)|^ +\w+ = |all that was seen|resource or|attempts| ✓|Done"
+)
+
+
+def drawn() -> list[str]:
+    """The lines of docs/demo.svg, put together from its pieces of text."""
+    lines: dict[float, str] = {}
+    for piece in ET.parse(DOCS / "demo.svg").iter(_TEXT):
+        if "clip-path" in piece.attrib:
+            y = float(piece.attrib["y"])
+            lines[y] = lines.get(y, "") + "".join(piece.itertext())
+    return [lines[y].replace("\xa0", " ").rstrip() for y in sorted(lines)]
+
+
+def lasting(lines: list[str]) -> list[str]:
+    """What is the same in every showing: steps, commands, verdicts, outputs, headings; no spaces, ids, ages, seqs."""
+    kept = ["".join(line.split()) for line in lines if _LASTING.search(line)]
+    return [re.sub(r"run-[0-9a-f]{16}|--id\d+|(?<=network)\d+s", "-", line) for line in kept]
+
+
+def test_the_picture_in_the_readme_shows_what_the_demo_shows() -> None:
+    """`make picture` draws it again. How long things took and what was coalesced is not compared."""
+    record = runpy.run_path(str(DOCS / "record_demo.py"))
+    shown = record["play"]()
+    plain = Text.from_ansi(shown).plain.splitlines()
+    assert len(lasting(drawn())) >= 15
+    assert lasting(drawn()) == lasting(plain)
+    assert "<svg" in record["picture"](shown)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 DEADLINE_S = 60.0
-_INCLUDED = "systemd,systemd-sysv,dbus,python3,python3-venv,acl,procps,util-linux"
+_INCLUDED = "systemd,systemd-sysv,dbus,python3,python3-venv,acl,jq,procps,sudo,util-linux"
 _ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
 
 T = TypeVar("T")

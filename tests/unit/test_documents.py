@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pages import HERE, HOST, PAGES, Block, blocks, shell_blocks
 
-from proton_tf_agent import cli, command_line, telemetry
+from proton_tf_agent import cli, command_line, settings, telemetry
 
 HOUSE = Path(cli.__file__).parent
 ROOT = HOUSE.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = sorted(HOUSE.rglob("*.py"))
 FORBIDDEN = {"helper", "util", "manager", "handler", "common"}
 _NAME = re.compile(r"[a-z]+\.[a-z]+")
@@ -117,6 +118,53 @@ def test_exit_codes_are_those_of_the_errors() -> None:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)
     }
     assert listed == raised | {0, command_line.PARTLY_DONE, command_line.INTERRUPTED}
+
+
+# --- commands and settings that pages show ------------------------------------------------------------------------
+
+
+def test_every_command_of_a_page_is_run_by_a_test_and_no_other() -> None:
+    """In one of two places: support.pages says which."""
+    shown = {command for block in shell_blocks() for command in block.commands()}
+    assert shown - HERE.keys() - HOST == set(), "in neither table"
+    assert (HERE.keys() | HOST) - shown == set(), "on no page"
+    assert HERE.keys() & HOST == set()
+    assert len(shown) > 40
+
+
+def test_no_command_hides_in_a_block_that_is_none_of_a_shell() -> None:
+    programs = re.compile(
+        r"^\s*(\$ |sudo |pip |pipx |systemctl |journalctl |proton-tf-agent (?!running))", re.MULTILINE
+    )
+    for block in blocks():
+        assert block.language in ("sh", "toml", "ini", "json", "python", "mermaid", "yaml", "groovy", ""), block
+        assert block.language == "sh" or not programs.search(block.text), block
+
+
+def test_a_script_that_a_page_shows_is_one_to_the_shell() -> None:
+    scripts = [block for block in blocks() if block.text.startswith("#!/bin/sh\n")]
+    assert len(scripts) == sum(block.text.startswith("#!") for block in blocks())
+    for block in scripts:
+        said = subprocess.run(["sh", "-n"], input=block.text, capture_output=True, text=True, check=False)
+        assert (said.returncode, said.stderr) == (0, ""), block
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks() if block.language == "toml"], ids=lambda block: f"{block.page}"
+)
+def test_settings_that_a_page_shows_are_valid(block: Block, tmp_path: Path) -> None:
+    """Completed by a watch root, where the page is about something else."""
+    file = tmp_path / "agent.toml"
+    root = "" if "[[watch]]" in block.text else '[[watch]]\npath = "/srv/terraform"\n'
+    file.write_text(block.text + root)
+    file.chmod(0o644)
+    settings.load(str(file))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_target_of_make_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z0-9]+)[` ]", page.read_text("utf-8"))) <= targets
 
 
 # --- paths and links --------------------------------------------------------------------------------------------
