@@ -165,6 +165,7 @@ def compose(
         omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
         name=binding.name,
         commit=_commit(run),
+        workflow=binding.workflow,
     )
 
 
