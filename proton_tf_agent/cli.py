@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import __version__, cli_config, cli_health, cli_journal, cli_service
+from . import __version__, cli_config, cli_health, cli_journal, cli_service, cli_sinks
 from .command_line import (
     CONFIG_VARIABLE,
     FAILED,
@@ -223,6 +223,7 @@ def parser() -> argparse.ArgumentParser:
     explained.add_argument("wanted", metavar="RUN|NOTIFICATION|DIRECTORY")
 
     cli_journal.add_commands(commands, reading)
+    cli_sinks.add_commands(commands, reading)
 
     cli_config.add_commands(commands, with_json())
 

@@ -25,6 +25,7 @@ from .workflow import Workflow
 MAX_MESSAGE = 5000
 _CUT = " …"
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_TEST = "test-"
 _WITHHELD = "The text of this message is withheld."
 
 
@@ -78,6 +79,35 @@ class Notification:
     def whose(self) -> str:
         """Whose run it is, for people: of an ARN what stands behind its account."""
         return self.resource_arn.split(":", 5)[-1] if self.resource_arn else self.subject
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is about no run: a person tries out a sink (`trial_of`)."""
+        return self.notification_id.startswith(_TEST)
+
+
+def trial_of(sink: str, who: str, now: float) -> Notification:
+    """What a sink is told when a person tries it out: it says so itself, and its id begins as that of no other.
+
+    It is IN_PROGRESS, so that nobody takes it for an end.
+    """
+    digest = hashlib.sha256("\0".join((sink, who, repr(now))).encode()).hexdigest()[:20]
+    return Notification(
+        notification_id=f"{_TEST}{digest}",
+        run_id=f"{_TEST}{digest}",
+        resource_arn=None,
+        deployment_id=None,
+        status=Status.IN_PROGRESS,
+        status_message=f"This is a test of the sink {sink}, asked for by {who}. No run is behind it.",
+        outputs=(),
+        run_status=RunStatus.PENDING,
+        resource_deleted=False,
+        directory="/",
+        workspace=None,
+        created_at=now,
+        run_started_at=now,
+        name="proton-tf-agent-test",
+    )
 
 
 def under(notification: Notification, subject: str) -> Notification | None:
