@@ -10,6 +10,7 @@ Source of the limits: botocore `proton/2020-07-20/service-2.json`, NotifyResourc
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,6 +24,7 @@ from .workflow import Workflow
 
 MAX_MESSAGE = 5000
 _CUT = " …"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _WITHHELD = "The text of this message is withheld."
 
 
@@ -45,6 +47,7 @@ class Notification:
 
     run_started_at (wall-clock seconds) orders the runs of one subject: the last word is the last run's.
     resource_arn is None of a run that reports for no Proton resource; name is what the settings call it, if anything.
+    commit: what the run's CI job was started for, as its environment said; empty where no wrapper saw one.
     """
 
     notification_id: str
@@ -62,6 +65,7 @@ class Notification:
     run_started_at: float = 0.0
     omitted: tuple[tuple[str, str], ...] = ()
     name: str | None = None
+    commit: str = ""
     workflow: Workflow | None = None  # of a run that carries one out; for Service Catalog alone, never shown
 
     @property
@@ -69,6 +73,11 @@ class Notification:
         """Whom it is about, and whose order it keeps: the ARN, else the name, else the run directory. No two are the
         same, for names hold neither a colon nor a slash."""
         return self.resource_arn or self.name or self.directory
+
+    @property
+    def whose(self) -> str:
+        """Whose run it is, for people: of an ARN what stands behind its account."""
+        return self.resource_arn.split(":", 5)[-1] if self.resource_arn else self.subject
 
 
 def under(notification: Notification, subject: str) -> Notification | None:
@@ -155,6 +164,8 @@ def compose(
         run_started_at=run.started_at,
         omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
         name=binding.name,
+        commit=_commit(run),
+        workflow=binding.workflow,
     )
 
 
@@ -263,6 +274,12 @@ def _job(run: Run) -> str:
     )
     said = " ".join(filter(None, told))
     return f"{job.system}: {', '.join(filter(None, (said, job.url)))}"
+
+
+def _commit(run: Run) -> str:
+    """The CI job's commit; a job may have written anything there."""
+    job = run.wrapped.job if run.wrapped else None
+    return job.commit if job is not None and _COMMIT.fullmatch(job.commit) else ""
 
 
 def _started(run: Run, _transition: Transition, _taint: Taint) -> str:
