@@ -11,19 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .domain.binding import Binding, Unbound
 from .domain.circuit import Circuit
-from .domain.evidence import Cursor, Fact
 from .domain.notification import Notification, Status
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
+from .domain.terms import Cursor
 from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
 from .journal_upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from .domain.evidence import Fact
 
 __all__ = [
     "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",

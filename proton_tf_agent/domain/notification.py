@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .binding import Binding, is_deployment_id, is_resource_arn
-from .evidence import Form
 from .outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Basis, Counts, Log, Run, RunStatus, Transition
+from .terms import Form
 from .workflow import Workflow
 
 MAX_MESSAGE = 5000
@@ -165,6 +165,7 @@ def compose(
         omitted=tuple((scrub(name, known), scrub(reason, known)) for name, reason in omitted),
         name=binding.name,
         commit=_commit(run),
+        workflow=binding.workflow,
     )
 
 

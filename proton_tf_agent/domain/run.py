@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
-from . import evidence as ev
-from .evidence import Evidence, Form, Operation, Output
+from .terms import DecisionTaken, Form, Job, Operation, Output
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 
 class RunStatus(StrEnum):
@@ -117,7 +120,7 @@ class Wrapped:
     listens: bool = False
     files: tuple[tuple[int, int], ...] = ()
     on_terminal: bool = False
-    job: ev.Job | None = None
+    job: Job | None = None
     exit_status: int | None = None
     exit_signal: int = 0
     exited_at: float | None = None
@@ -210,7 +213,7 @@ class Run:
     state_saved: bool = True
     lineage: str = ""
     serial: int | None = None
-    decision: ev.DecisionTaken | None = None
+    decision: DecisionTaken | None = None
     wrapped: Wrapped | None = None
     verdict: Verdict | None = None
     left_out: tuple[tuple[str, str], ...] = ()
@@ -295,8 +298,10 @@ def identify(directory: str, workspace: str | None, first: Evidence, anchor: str
     An anchor says it all: it is a digest of the log's place and of the line that opened the run. So does the id of a
     wrapper's record.
     """
-    if isinstance(first, ev.CommandStarted):
+    from .evidence import CommandStarted, LockTaken
+
+    if isinstance(first, CommandStarted):
         return "run-" + hashlib.sha256(first.record_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    lock_id = first.lock_id if isinstance(first, ev.LockTaken) else repr(first)
+    lock_id = first.lock_id if isinstance(first, LockTaken) else repr(first)
     seed = anchor or "\0".join((directory, workspace or "", lock_id))
     return "run-" + hashlib.sha256(seed.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -36,6 +36,17 @@ At = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something stands: a file, and its line from 1; 0 where that is not known."""
+
+    path: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.path and self.line else self.path or str(self.line or "")
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSettings:
     """The agent's memory. What it keeps of what is over and done: days, entries, bytes; 0 is no limit.
 
@@ -186,8 +197,8 @@ class LogSettings:
 class Settings:
     """Everything the agent was told.
 
-    path is the absolute path of the file; origins gives the line of each key that stands in it, 0 where the
-    line is not known. Neither takes part in comparisons.
+    path is the absolute path of the file; origins gives the place of each key that stands in it or in its conf.d.
+    Neither takes part in comparisons.
     """
 
     journal: JournalSettings = field(default_factory=JournalSettings)
@@ -204,4 +215,4 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     path: str = field(default="", compare=False)
-    origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)
+    origins: Mapping[At, Origin] = field(default_factory=dict, compare=False, repr=False)

@@ -238,7 +238,7 @@ _ROUTE = (
         "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
         "the run directory.",
         "true",
-        never=("proton",),
+        never=("proton", "service_catalog"),
     ),
 )
 

@@ -50,7 +50,8 @@ _OPENING = """\
 #
 #   proton-tf-agent config validate --config FILE
 #
-# Nobody but its owner may be able to write this file.
+# Nobody but its owner may be able to write this file. What stands in conf.d/*.toml beside it is read as if it stood
+# here: [[tables]] come behind those of this file, in the order of names, and a key stands in one of the files only.
 """
 
 
@@ -134,11 +135,11 @@ def _shown(settings: Settings, table: Table, built: object, at: At) -> str:
 
 
 def _origin(settings: Settings, key: Key, at: At) -> str:
-    line = settings.origins.get(at)
-    if line is None:
+    origin = settings.origins.get(at)
+    if origin is None:
         return f"default: {key.unset}" if key.unset else "default"
     # A path may hold anything but NUL; in a comment of one line it may not.
-    return f"{re.sub(r'[^ -~]', '?', settings.path)}:{line}" if line else "from file"
+    return re.sub(r"[^ -~]", "?", str(origin))
 
 
 # --- JSON Schema ------------------------------------------------------------------------------------------
