@@ -262,17 +262,18 @@ def _agent(settings: Settings, now: float) -> Iterator[Finding]:
 
 
 def _sink(named: SinkSettings, settings: Settings) -> Iterator[Finding]:
-    """One request that changes nothing: when it is answered, name, route, certificate, clock, credentials are right."""
+    """One request that changes nothing: when it is answered, name, route, certificate, clock, credentials are right.
+    Of a file and a program: whether they may be written and run."""
     check = f"sink {named.name}"
     with closing(make_sink(named, settings)) as sink:
         if not isinstance(sink, Reachable):
-            yield Finding(check, Severity.OK, "there is nobody to reach")
+            yield Finding(check, Severity.OK, "not to be tried without telling it something")
             return
         outcome = sink.try_out()
     code = f" ({outcome.code})" if outcome.code else ""
     if outcome.kind is OutcomeKind.ACCEPTED:
-        yield Finding(check, Severity.OK, f"it is reached and takes our signature{code}")
-    elif outcome.kind is OutcomeKind.DENIED:
+        yield Finding(check, Severity.OK, f"{_well(named)}{code}")
+    elif outcome.kind is OutcomeKind.DENIED and named.type in _ASKED:
         yield _denied(check, named, code)
     else:
         why = EXPLANATIONS[outcome.kind]
@@ -289,10 +290,14 @@ _ASKED: dict[SinkType, str] = {
 }
 
 
+def _well(named: SinkSettings) -> str:
+    return "it is reached and takes our signature" if named.type in _ASKED else "it is there, and open to us"
+
+
 def _denied(check: str, settings: SinkSettings, code: str) -> Finding:
     """It knows us, and may do without this question; whether we may tell nobody can find out dry."""
-    asked = _ASKED.get(settings.type, "this question")
-    what = f"it is reached and takes our signature; {asked} is not allowed{code}"
+    asked = _ASKED[settings.type]
+    what = f"{_well(settings)}; {asked} is not allowed{code}"
     if settings.read_back:
         return Finding(check, Severity.PROBLEM, what, f"allow {asked}, or set read_back = false")
     return Finding(check, Severity.OK, f"{what}, nor needed")

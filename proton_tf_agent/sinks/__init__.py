@@ -59,7 +59,7 @@ class Continues(Protocol):
 
 @runtime_checkable
 class Reachable(Protocol):
-    """A sink that can be tried without telling it anything. One without it has nobody to reach."""
+    """A sink that can be tried without telling it anything. One without it is believed to be there."""
 
     def try_out(self) -> Outcome:
         """Make one request that changes nothing: ACCEPTED when the sink is there and knows us, DENIED when it knows us

@@ -74,6 +74,15 @@ class GitHubSink:
             return self.send_on(notification, "")  # somebody has deleted it
         return replace(outcome, request_id=number)
 
+    def try_out(self) -> Outcome:
+        """Ask for a deployment, any: what that takes, telling takes, too, and the right to write."""
+        reply = self._api.ask("GET", f"{self._deployments}?per_page=1")
+        if isinstance(reply, Outcome):
+            return reply
+        if reply.status == 200 and isinstance(reply.content, list):
+            return Outcome(OutcomeKind.ACCEPTED, "", 200)
+        return self._refused(reply)
+
     def close(self) -> None:
         """Take no more notifications; a request under way ends by itself."""
         self._closed = True

@@ -78,6 +78,15 @@ class GitLabSink:
             return found
         return Outcome(OutcomeKind.ACCEPTED, "", 200, found) if found else self._made(notification, status)
 
+    def try_out(self) -> Outcome:
+        """Ask for a deployment, any: what that takes, telling takes, too, and the right to write."""
+        reply = self._api.ask("GET", f"{self._project}/deployments?per_page=1")
+        if isinstance(reply, Outcome):
+            return reply
+        if reply.status == 200 and isinstance(reply.content, list):
+            return Outcome(OutcomeKind.ACCEPTED, "", 200)
+        return self._refused(reply)
+
     def close(self) -> None:
         """Take no more notifications; a request under way ends by itself."""
         self._closed = True

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from support.command_lines import Output, run
+from support.hooks import answered
 from support.outboxes import STEERING, filled
 from support.proton import clean_environment
+from support.rigs.exec import write_program
+from support.rigs.github import REPOSITORY, TOKEN, GitHub
 
 from proton_tf_agent import health
 from proton_tf_agent.doctor import Finding, Severity, examine, worst
@@ -176,6 +179,30 @@ def test_a_sink_is_asked_something_that_changes_nothing(
     assert bool(finding.remedy) == (severity is V.PROBLEM)
     assert proton.records() == ()
     assert proton.requests == 1
+
+
+def test_a_file_a_program_and_a_forge_are_looked_at_and_told_nothing(settings_file: str, tmp_path: Path) -> None:
+    server, program, file, token = GitHub(), tmp_path / "tell", tmp_path / "told.jsonl", tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    tell(
+        settings_file,
+        f'[[sink]]\ntype = "file"\npath = "{file}"\n[[sink]]\ntype = "exec"\nprogram = "{program}"\n'
+        f'[[sink]]\ntype = "github"\nrepository = "{REPOSITORY}"\nref = "main"\nurl = "{server.api}"\n'
+        f'secret = "file:{token}"\n',
+    )
+    said = {name: found(settings_file, f"sink {name}")[0] for name in ("file", "exec", "github")}
+    assert {name: one.severity for name, one in said.items()} == {"file": V.OK, "exec": V.PROBLEM, "github": V.OK}
+    assert "(ENOENT)" in said["exec"].what
+    write_program(str(program), f"touch {tmp_path}/ran")
+    assert found(settings_file, "sink exec")[0].severity is V.OK
+    server.fail(answered(404))
+    (finding,) = found(settings_file, "sink github")
+    assert (finding.severity, "(Http404)" in finding.what) == (V.PROBLEM, True)
+    server.close()
+    assert (server.errors, server.statuses) == ([], [])
+    assert not file.exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_worst_finding_decides() -> None:

@@ -77,11 +77,12 @@ class GitLab(Server):
 
     def _listed(self, query: dict[str, list[str]]) -> Answered:
         assert set(query) <= {"environment", "status", "order_by", "sort", "per_page"}
-        assert (query["order_by"], query["sort"]) == (["id"], ["desc"])
+        assert len(query) == 1 or (query["order_by"], query["sort"]) == (["id"], ["desc"])
         found = [
             made
             for _, made in sorted(self.deployments.items(), reverse=True)
-            if made["environment"]["name"] == query["environment"][0] and made["status"] == query["status"][0]
+            if made["environment"]["name"] == query.get("environment", [made["environment"]["name"]])[0]
+            and made["status"] == query.get("status", [made["status"]])[0]
         ]
         return _json(200, found[: int(query["per_page"][0])])
 
