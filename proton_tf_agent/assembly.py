@@ -102,7 +102,9 @@ def _as_addressee(sink: Sink, asked: SinkSettings) -> Addressee:
 
 def route_of(asked: SinkSettings) -> Route:
     """What a sink of the settings is told."""
-    return Route(asked.only, asked.resources, asked.directories, asked.unbound)
+    return Route(
+        asked.only, asked.resources, asked.directories, asked.unbound, workflows=asked.type == "service_catalog"
+    )
 
 
 def _no_objection(_notification: Notification) -> str:

@@ -197,8 +197,8 @@ def _examine_xml(response_dict: dict[str, Any], tells: str) -> None:
 
 
 def _examine_cbor(response_dict: dict[str, Any], tells: str) -> None:
-    """The same for CBOR, which botocore reads by itself once it is certain to be the service's: an answer names the
-    protocol, and is a map. What it tells is left to botocore."""
+    """The same for CBOR, for a botocore that prefers it where a service speaks both (1.44 prefers JSON). It reads that
+    by itself once it is certain to be the service's: an answer names the protocol, is a map and no error."""
     http_status, headers, body = (response_dict[key] for key in ("status_code", "headers", "body"))
     is_own = headers.get("smithy-protocol") == _CBOR
     is_map = 0xA0 <= body[0] <= 0xBF if body else False
@@ -206,7 +206,7 @@ def _examine_cbor(response_dict: dict[str, Any], tells: str) -> None:
         if not is_own or not is_map:
             response_dict["body"] = _EMPTY_MAP  # the status alone speaks
         return
-    if not is_own or (not is_map and (body or tells)):
+    if not is_own or b"__type" in body or (not is_map and (body or tells)):
         raise NoAnswer("ResponseUnexpected", http_status)
 
 

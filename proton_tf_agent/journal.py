@@ -412,6 +412,11 @@ class Journal(Upkeep):
         )  # fmt: skip
         return 0 if behind else again
 
+    def reference(self, run_id: str, sink: str) -> str:
+        """What a sink's receiver has called a run, or a request for it, last; empty when it has named none."""
+        row = self._one("reference", run_id=run_id, sink=sink)
+        return str(row["request_id"]) if row else ""
+
     def resume_after_crash(self, now: float) -> int:
         """Make entries that were on the wire when the agent died due again; returns how many."""
         with self.transaction():

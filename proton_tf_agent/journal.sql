@@ -410,6 +410,10 @@ INSERT INTO filler (bytes) VALUES (zeroblob(:size))
 -- name: release_filler
 DELETE FROM filler WHERE id IN (SELECT id FROM filler ORDER BY id DESC LIMIT :pieces)
 
+-- name: reference
+-- What the receiver calls a run, as it was heard last.
+SELECT request_id FROM attempt JOIN outbox ON outbox.seq = attempt.seq
+WHERE outbox.run_id = :run_id AND outbox.sink = :sink AND request_id <> '' ORDER BY attempt.id DESC LIMIT 1
 -- name: attempts_of_entry
 SELECT started_at, finished_at, outcome, code, http_status, request_id, ambiguous FROM attempt
 WHERE seq = :seq ORDER BY id

@@ -162,9 +162,12 @@ class Pipeline:
         due = [run for run in runs if run.verdict and is_due(run.verdict, now, self.rules.patience)]
         self._apply_to_all(due, Fact(ev.Elapsed()), "clock", now)
 
-    def host_restarted(self, now: float, booted_at: float) -> None:
-        """Let every open run that began before the machine was restarted know of it."""
-        gone = [run for run in self.open_runs if run.started_at < booted_at]
+    def host_restarted(
+        self, now: float, booted_at: float, is_unread: Callable[[str], bool] = lambda _directory: False
+    ) -> None:
+        """Let every open run that began before the machine was restarted know of it; but where a log is still to be
+        read, in a directory that is_unread, its end will tell."""
+        gone = [run for run in self.open_runs if run.started_at < booted_at and not is_unread(run.directory)]
         self._apply_to_all(gone, Fact(ev.HostRestarted()), "host", now)
 
     def was_for(self, anchor: str, directory: str) -> bool:

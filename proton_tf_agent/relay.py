@@ -30,7 +30,7 @@ from .domain.retry import ACCEPTANCES, MAX_WAIT_S, REASSERT_AFTER_S, RULES, Sett
 from .journal import Head, Journal, Part
 from .journal_room import JournalRoom
 from .senders import Senders
-from .sinks import ReadsBack, Sink
+from .sinks import Continues, ReadsBack, Sink
 
 TICK_S = 1.0
 MAX_IN_FLIGHT = 4  # for each sink
@@ -258,12 +258,18 @@ class Relay:
         outlet.tried_at[entry.line] = ticks
         if not outlet.circuit.is_open:
             outlet.pace = paces.taken(outlet.pace, ticks)
-        self._submit(lambda: self._send(entry, outlet.sink, ticks))
+        self._submit(partial(self._send, entry, self._way(entry, outlet.sink), outlet.sink, ticks))
 
-    def _send(self, entry: Entry, sink: Sink, begun: float) -> None:
+    def _way(self, entry: Entry, sink: Sink) -> Callable[[Notification], Outcome]:
+        """How a sink is told: with what its receiver calls the run, if it cares. Not for the thread that sends."""
+        if isinstance(sink, Continues):
+            return partial(sink.send_on, reference=self._journal.reference(entry.notification.run_id, entry.sink))
+        return sink.send
+
+    def _send(self, entry: Entry, tell: Callable[[Notification], Outcome], sink: Sink, begun: float) -> None:
         """One request, on a thread of its own."""
         try:
-            outcome = sink.send(_said(entry))
+            outcome = tell(_said(entry))
             if outcome.kind is OutcomeKind.CONFLICT and is_spent(entry, outcome) and isinstance(sink, ReadsBack):
                 outcome = sink.read_back(entry.notification)
         except Exception as error:  # noqa: BLE001, RUF100 - a sink must not be able to stop the others

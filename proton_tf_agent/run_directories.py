@@ -9,7 +9,15 @@ from __future__ import annotations
 import os
 import time
 
-from .domain.binding import Binding, Unbound, from_metadata, from_tfvars, from_tfvars_arn
+from .domain.binding import (
+    OPERATION_PATH,
+    Binding,
+    Unbound,
+    from_metadata,
+    from_operation,
+    from_tfvars,
+    from_tfvars_arn,
+)
 from .domain.evidence import Form, Output
 from .domain.redaction import Taint
 from .domain.run import Run
@@ -21,7 +29,7 @@ from .sources.s3_state import S3States, read_state_in_s3
 from .sources.safe_open import Bounds, SafeOpener, Unreadable, uids_of
 from .sources.spool import Spool
 from .sources.state_place import backend_of, workspace_of
-from .sources.states import TORN, StateReading, is_locked, read_binding_files, read_state
+from .sources.states import TORN, StateReading, is_locked, read_binding_files, read_operation_file, read_state
 
 # A state that cannot be read is usually being rewritten, which takes Terraform 1 to 100 ms.
 _STATE_LOOKS = 3
@@ -59,10 +67,11 @@ class RunDirectories:
         self._states = states or S3States(())
         self._allowed = settings.allow.resource_arns
         self._regions = _regions(settings)
+        self._takes_workflows = any(sink.type == "service_catalog" for sink in settings.sink)
         self._bound = {bind.directory: bind for bind in settings.bind}
 
     def binding(self, run: Run, until: float | None = None) -> Binding | Unbound:
-        """The first that binds: deployment metadata, `[[bind]]`, the ARN in Proton's tfvars.
+        """The first that binds: deployment metadata, Service Catalog's operation, `[[bind]]`, the ARN in the tfvars.
 
         A wrapper has written down the metadata as it was when the command began; that may be gone from disk by now.
         until: when a run was over; files that were written later are about another deployment.
@@ -102,12 +111,28 @@ class RunDirectories:
             if isinstance(found, Binding):
                 return found
             reason = found
+        operation = self._operation_of(directory, until)
+        if isinstance(operation, Binding):
+            return operation
+        reason = reason or operation
         bind = self._bound.get(directory)
         if bind is not None:
             return Binding(bind.resource_arn, bind.deployment_id, False, "[[bind]]", bind.name)
         if tfvars is not None and reason is None:
             return from_tfvars(tfvars.content, self._allowed, self._regions)
         return reason
+
+    def _operation_of(self, directory: str, until: float | None) -> Binding | Unbound | None:
+        """The workflow of Service Catalog in a directory; looked for only where a sink tells its result."""
+        if not self._takes_workflows:
+            return None
+        try:
+            file = read_operation_file(self._opener, directory)
+        except Unreadable as error:
+            return Unbound(f"{error.code}: {OPERATION_PATH} cannot be read")
+        if file is not None and until is not None and file.modified_at > until:
+            return Unbound(f"{OPERATION_PATH} is newer than the run")
+        return None if file is None else from_operation(file.content)
 
     def state_path(self, run: Run) -> str | None:
         """The local state a run works on: beside its lock, else where `init` has recorded it; None: none we know."""

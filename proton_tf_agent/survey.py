@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .domain.binding import Unbound
+from .domain.binding import Binding, Unbound
 from .domain.outputs import OutputMapping, told_as
 from .domain.refusals import REFUSALS, refusal_row
 from .domain.run import Run
@@ -50,7 +50,9 @@ def survey(settings: Settings, directory: str) -> Row:
         row |= {"resource_arn": found.resource_arn, "deployment_id": found.deployment_id, "bound_by": found.source}
         row["name"] = found.name
     if row["resource_arn"] is None:
-        row["told_to"] = [sink.name for sink in settings.sink if sink.unbound]
+        workflow = found.workflow if isinstance(found, Binding) else None
+        told = [sink for sink in settings.sink if sink.unbound or (workflow and sink.type == "service_catalog")]
+        row["told_to"] = [sink.name for sink in told]
     configuration = configuration_of(opener, directory)
     row |= {
         "backend": configuration.effective.type,

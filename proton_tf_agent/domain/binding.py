@@ -3,8 +3,9 @@
 Whoever has neither ARN nor name in the settings is known by the run directory (`Notification.subject`): what a job
 writes there speaks for that directory and for nothing else.
 
-Looked for in this order and frozen once found: `.proton/deployment-metadata.json` of the run directory, a
-`[[bind]]` of the settings, the `"//"` ARN of `proton.auto.tfvars.json`. The files come from untrusted jobs:
+Looked for in this order and frozen once found: `.proton/deployment-metadata.json` of the run directory, the operation
+that Service Catalog has asked for (where there is a sink for that), a `[[bind]]` of the settings, the `"//"` ARN of
+`proton.auto.tfvars.json`. The files come from untrusted jobs:
 they are parsed strictly here (bytes in, `Binding` or `Unbound` out), and an ARN read from one must match
 `[allow] resource_arns` and lie in a region that a sink talks to: an ARN chooses neither region nor endpoint. The
 published pattern of AWS accepts IAM roles and `..`; the grammar below does not.
@@ -25,7 +26,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .workflow import Workflow, workflow_of
+
 METADATA_PATH = ".proton/deployment-metadata.json"
+OPERATION_PATH = ".service-catalog/operation.json"  # a name of ours: AWS names none
 TFVARS_PATH = "proton.auto.tfvars.json"
 
 _NAME = r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}"
@@ -38,8 +42,9 @@ _DEPLOYMENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0
 _DELETED = "<proton-resource-deleted>"
 MAX_ARN = 200
 MAX_METADATA = 64 * 1024
+MAX_OPERATION = 256 * 1024  # as large as a message of its queue may be
 MAX_DEPTH = 128
-_CODE = re.compile(r"E_[A-Z_]+", re.ASCII)
+_CODE = re.compile(r"E_[A-Z0-9_]+", re.ASCII)
 # What AWS publishes as the pattern of a resource ARN: botocore proton/2020-07-20/service-2.json, shape Arn.
 _ANY_ARN = re.compile(r"arn:(?:aws|aws-cn|aws-us-gov):[a-zA-Z0-9-]+:[a-zA-Z0-9-]*:\d{12}:[\w+=,.@:/-]*", re.ASCII)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # linear: it matches from every quote
@@ -50,7 +55,8 @@ _BRACKET = re.compile(r"[\[{]|[\]}]")
 class Binding:
     """The resource and deployment a run reports for. deployment_id is None where none is known (`[[bind]]`).
 
-    name: what the settings call it. Without an ARN a run is told by that name, to sinks that take such runs.
+    name: what the settings call it. Without an ARN a run is told by that name, to sinks that take such runs. workflow:
+    of Service Catalog, whose provisioned product is the name then.
     """
 
     resource_arn: str | None
@@ -58,6 +64,7 @@ class Binding:
     resource_deleted: bool = False
     source: str = ""
     name: str | None = None
+    workflow: Workflow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,20 @@ def from_metadata(content: bytes, allowed: Sequence[str], regions: Collection[st
     return _permitted(arn, Binding(arn, deployment_id, deleted, METADATA_PATH), allowed, regions)
 
 
+def from_operation(content: bytes) -> Binding | Unbound:
+    """Read the operation that Service Catalog has asked for: the body of the queue's message, as it came.
+
+    Its token proves whose it is, and to whom: there is nothing to be allowed.
+    """
+    document = _strict_object(content, OPERATION_PATH, MAX_OPERATION)
+    if isinstance(document, Unbound):
+        return document
+    found = workflow_of(document)
+    if isinstance(found, str):
+        return Unbound(f"E_SCHEMA: {OPERATION_PATH}: {found}")
+    return Binding(None, None, False, OPERATION_PATH, found.product_id, found)
+
+
 def from_tfvars(content: bytes, allowed: Sequence[str], regions: Collection[str] = ()) -> Binding | Unbound:
     """Read the ARN that Proton repeats under the key `//` of `proton.auto.tfvars.json`."""
     document = _strict_object(content, TFVARS_PATH)
@@ -155,18 +176,18 @@ class _Malformed(ValueError):
     """The document is not strict JSON; the text is the reason, its code first."""
 
 
-def _strict_object(content: bytes, name: str) -> dict[str, Any] | Unbound:
+def _strict_object(content: bytes, name: str, most: int = MAX_METADATA) -> dict[str, Any] | Unbound:
     try:
-        document = _strict(content)
+        document = _strict(content, most)
     except _Malformed as why:
         code, what = why.args
         return Unbound(f"{code}: {name} {what}")
     return document if isinstance(document, dict) else Unbound(f"E_SCHEMA: {name} is not a JSON object")
 
 
-def _strict(content: bytes) -> Any:
-    if len(content) > MAX_METADATA:
-        raise _Malformed("E_TOO_LARGE", f"is larger than {MAX_METADATA // 1024} KiB")
+def _strict(content: bytes, most: int) -> Any:
+    if len(content) > most:
+        raise _Malformed("E_TOO_LARGE", f"is larger than {most // 1024} KiB")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

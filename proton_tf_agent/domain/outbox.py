@@ -53,6 +53,7 @@ class Outcome:
     """One attempt's result.
 
     code:        the error's own name (`ThrottlingException`, `ReadTimeoutError`), never the server's free text
+    request_id:  the receiver's own name for the request, or for what it keeps of the whole run (`sinks.Continues`)
     ambiguous:   the request may have arrived although no answer says so
     retry_after: seconds the server asked for, when it did
     """

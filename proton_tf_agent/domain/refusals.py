@@ -60,7 +60,10 @@ REFUSALS: Mapping[str, Explanation] = {
     "E_UTF8": Explanation("it is not UTF-8", "write it as UTF-8"),
     "E_JSON": Explanation("it is not JSON", _REWRITE),
     "E_JSON_NUM": Explanation("it holds NaN or an infinity, which JSON has not", _REWRITE),
-    "E_JSON_DUPKEY": Explanation("a key occurs twice in it, so nobody can tell which value is meant", _PROTONS_FILE),
+    "E_JSON_DUPKEY": Explanation(
+        "a key occurs twice in it, so nobody can tell which value is meant",
+        "write each key once; deployment metadata are right as Proton committed them. The next run is bound by it",
+    ),
     "E_JSON_DEPTH": Explanation("it is nested more deeply than any tool writes it", _REWRITE),
     "E_SCHEMA": Explanation("it is JSON, but not of the shape that such a file has", _REWRITE),
     "E_STATE_VERSION": Explanation(

@@ -34,13 +34,15 @@ class Route:
     """What a sink is told; what is empty narrows nothing, and of what is not one must fit each.
 
     only: occasions. resources: globs over ARNs and names. directories: globs over run directories. `*` stands for any
-    characters, `/` included. unbound: also runs that report for no Proton resource.
+    characters, `/` included. unbound: also runs that report for no Proton resource; workflows: of those, only runs that
+    carry out a workflow of Service Catalog.
     """
 
     only: tuple[Occasion, ...] = ()
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     unbound: bool = False
+    workflows: bool = False
 
 
 EVERYTHING = Route()
@@ -52,7 +54,8 @@ def left_out(route: Route, notification: Notification, before: Callable[[], Stat
     before: the terminal status that was last told of the resource before this one, None when none was; asked for only
     when it matters.
     """
-    if notification.resource_arn is None and not route.unbound:
+    is_taken = route.unbound or (route.workflows and notification.workflow is not None)
+    if notification.resource_arn is None and not is_taken:
         return "it is told only about Proton resources"
     if route.only and not _is_occasion(route.only, notification, before):
         return f"it is told only what is {_listed(route.only)}"

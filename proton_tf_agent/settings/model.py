@@ -14,7 +14,18 @@ from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
 SinkType = Literal[
-    "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog", "console"
+    "proton",
+    "webhook",
+    "file",
+    "slack",
+    "exec",
+    "github",
+    "gitlab",
+    "eventbridge",
+    "sqs",
+    "sns",
+    "service_catalog",
+    "console",
 ]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -124,6 +135,10 @@ class SinkSettings:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
+    repository: str | None = None
+    project: str | None = None
+    ref: str | None = None
+    environment: str | None = None
     event_bus: str | None = None
     queue_url: str | None = None
     topic_arn: str | None = None

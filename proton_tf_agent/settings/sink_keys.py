@@ -8,7 +8,8 @@ from . import kinds, model
 from .keys import BYTES, SECONDS, Key
 from .kinds import choice, count, duration, size
 
-HTTP = ("webhook", "slack")
+FORGES = ("github", "gitlab")
+HTTP = ("webhook", "slack", *FORGES)
 
 _AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
 
@@ -69,10 +70,11 @@ _PLACE = (
     Key(
         "url",
         kinds.HOOK,
-        "Where it is told: https, or http to a literal loopback address; no other is followed to.",
+        "Where it is told: https, or http to a literal loopback address; no other is followed to. Of github and gitlab "
+        "their API: https://HOST/api/v3 of an Enterprise Server, https://HOST/api/v4 of a GitLab.",
         '"https://hooks.example.com/terraform"',
-        unset="a webhook needs one",
-        only=("webhook",),
+        unset="a webhook needs one; https://api.github.com, https://gitlab.com/api/v4",
+        only=("webhook", *FORGES),
         needed=("webhook",),
         says_where=True,
     ),
@@ -115,12 +117,12 @@ _PLACE = (
     Key(
         "secret",
         kinds.SECRET,
-        "Where the secret is by which it is let in, the URL of a Slack webhook: file:PATH, env:NAME or "
+        "Where the secret is by which it is let in (a token, the URL of a Slack webhook): file:PATH, env:NAME or "
         "credential:NAME, of systemd.",
         '"credential:slack"',
-        unset="a slack sink needs one",
-        only=("slack",),
-        needed=("slack",),
+        unset="it needs one",
+        only=("slack", *FORGES),
+        needed=("slack", *FORGES),
         says_where=True,
     ),
     Key(
@@ -142,6 +144,43 @@ _PLACE = (
         '"1m"',
         unit=SECONDS,
         only=("exec",),
+    ),
+    Key(
+        "repository",
+        kinds.REPOSITORY,
+        "The repository whose deployments the runs are.",
+        '"acme/infra"',
+        unset="a github sink needs one",
+        only=("github",),
+        needed=("github",),
+        says_where=True,
+    ),
+    Key(
+        "project",
+        kinds.PROJECT,
+        "The project whose deployments the runs are: its groups and its name, or its number.",
+        '"acme/platform/infra"',
+        unset="a gitlab sink needs one",
+        only=("gitlab",),
+        needed=("gitlab",),
+        says_where=True,
+    ),
+    Key(
+        "ref",
+        kinds.NAME,
+        "The branch or tag that is deployed, where the CI job of a run names no commit that the repository has.",
+        '"main"',
+        unset="it needs one",
+        only=FORGES,
+        needed=FORGES,
+    ),
+    Key(
+        "environment",
+        kinds.NAME,
+        "The environment that is deployed to.",
+        '"production"',
+        unset="one for each resource: the last part of its ARN, else what [[bind]] names it, or the run directory",
+        only=FORGES,
     ),
     Key(
         "event_bus",
@@ -210,7 +249,7 @@ _ROUTE = (
         "Whether it is told of runs that report for no Proton resource, too: by the name that [[bind]] gives, else by "
         "the run directory.",
         "true",
-        never=("proton",),
+        never=("proton", "service_catalog"),
     ),
     Key(
         "shadow",

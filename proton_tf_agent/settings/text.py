@@ -32,6 +32,8 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"file"'}),
         (False, {"type": '"slack"'}),
         (False, {"type": '"exec"'}),
+        (False, {"type": '"github"'}),
+        (False, {"type": '"gitlab"'}),
         (False, {"type": '"eventbridge"'}),
         (False, {"type": '"sqs"'}),
         (False, {"type": '"sns"'}),
@@ -66,10 +68,11 @@ def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterat
     for active, values in samples.get(table.name, ((True, {}),)):
         mark = "" if active else "#"
         parts = [f"{mark}{table.header}\n"]
+        type_ = _plain(values.get("type", '""'))
         for key in table.keys:
             again = key.name in explained
-            is_needed = table.requires(key) or key.name in values
-            if not key.applies(_plain(values.get("type", '""'))) or (again and not is_needed):
+            is_needed = table.requires(key) or key.name in values or type_ in key.needed
+            if not key.applies(type_) or (again and not is_needed):
                 continue
             if not again:
                 parts.append("\n" + _comment(key.meaning) + _comment(_limits(table, key)))

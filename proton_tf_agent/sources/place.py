@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from ..domain.binding import METADATA_PATH, TFVARS_PATH
+from ..domain.binding import METADATA_PATH, OPERATION_PATH, TFVARS_PATH
 
 _WORKSPACES = "terraform.tfstate.d"
 _BELOW_DATA_DIRECTORY = "/.terraform/"
@@ -46,7 +46,8 @@ class Place:
 def names(log_patterns: tuple[str, ...]) -> Callable[[str], object]:
     """Tells of a file's name whether `place_of` may want a path that ends with it. A directory may have 50,000 of
     others, and one pattern for all is asked ten times as fast."""
-    known = (re.escape(name) for name in ("terraform.tfstate", os.path.basename(METADATA_PATH), TFVARS_PATH))
+    bindings = (os.path.basename(path) for path in (METADATA_PATH, OPERATION_PATH, TFVARS_PATH))
+    known = (re.escape(name) for name in ("terraform.tfstate", *bindings))
     logs = (fnmatch.translate(pattern) for pattern in log_patterns)
     return re.compile("|".join((r"\..*\.lock\.info\Z", *(rf"{name}\Z" for name in known), *logs)), re.DOTALL).match
 
@@ -60,8 +61,9 @@ def place_of(path: str, log_patterns: Sequence[str]) -> Place | None:
         return Place(Kind.LOCK, *_run_directory(directory))
     if name == "terraform.tfstate":
         return Place(Kind.STATE, *_run_directory(directory))
-    if path.endswith("/" + METADATA_PATH):
-        return Place(Kind.BINDING, unit_directory(path.removesuffix("/" + METADATA_PATH)), None)
+    for binding in (METADATA_PATH, OPERATION_PATH):
+        if path.endswith("/" + binding):
+            return Place(Kind.BINDING, unit_directory(path.removesuffix("/" + binding)), None)
     if name == TFVARS_PATH:
         return Place(Kind.BINDING, unit_directory(directory), None)
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in log_patterns):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ..domain.binding import MAX_METADATA, METADATA_PATH, TFVARS_PATH
+from ..domain.binding import MAX_METADATA, MAX_OPERATION, METADATA_PATH, OPERATION_PATH, TFVARS_PATH
 from ..domain.redaction import Taint
 from . import lock_file, state_file, tail
 from .safe_open import SafeOpener, Unreadable
@@ -108,9 +108,14 @@ def read_binding_files(opener: SafeOpener, directory: str) -> tuple[BindingFile 
     return _binding_file(opener, f"{directory}/{METADATA_PATH}"), _binding_file(opener, f"{directory}/{TFVARS_PATH}")
 
 
-def _binding_file(opener: SafeOpener, path: str) -> BindingFile | None:
+def read_operation_file(opener: SafeOpener, directory: str) -> BindingFile | None:
+    """The operation that Service Catalog has asked for in a run directory; None where there is none."""
+    return _binding_file(opener, f"{directory}/{OPERATION_PATH}", MAX_OPERATION)
+
+
+def _binding_file(opener: SafeOpener, path: str, most: int = MAX_METADATA) -> BindingFile | None:
     try:
-        with opener.open(path, MAX_METADATA) as file:
-            return BindingFile(file.read(0, MAX_METADATA), file.stat.st_mtime)
+        with opener.open(path, most) as file:
+            return BindingFile(file.read(0, most), file.stat.st_mtime)
     except FileNotFoundError:
         return None

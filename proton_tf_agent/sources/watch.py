@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ..domain.binding import METADATA_PATH, TFVARS_PATH
+from ..domain.binding import METADATA_PATH, OPERATION_PATH, TFVARS_PATH
 from ..domain.evidence import Cursor
 from .hints import Hints, KernelWatch
 from .place import Kind, Place, names, place_of
@@ -21,7 +21,7 @@ from .tree import Refuse, walk
 
 _MAX_ENTRIES = 1000
 # What is asked for by name in a directory that holds more than is listed.
-_WELL_KNOWN = ("terraform.tfstate", ".terraform.tfstate.lock.info", METADATA_PATH, TFVARS_PATH)
+_WELL_KNOWN = ("terraform.tfstate", ".terraform.tfstate.lock.info", METADATA_PATH, OPERATION_PATH, TFVARS_PATH)
 _MAX_UNCOVERED = 100  # directories without a watch that are remembered: enough to know of them
 _ROOT_MODULE = (".tf", ".tf.json", ".tofu", ".tofu.json")
 _CONFIGURATION = (*_ROOT_MODULE, ".tfvars.json")
@@ -259,8 +259,8 @@ class Watch:
 
     def _is_run_directory(self, directory: str) -> bool:
         """Whether Terraform or OpenTofu could have been started here (terraform internal/configs/parser_config_dir.go),
-        or Proton has a deployment here."""
-        if self._look(_below(directory) + METADATA_PATH) is not None:
+        or Proton has a deployment here, or Service Catalog has asked for one."""
+        if any(self._look(_below(directory) + path) is not None for path in (METADATA_PATH, OPERATION_PATH)):
             return True
         return any(entry.name.endswith(_ROOT_MODULE) for entry in self._entries(directory))
 

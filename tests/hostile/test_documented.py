@@ -10,7 +10,7 @@ from support.hostile import Case, all_cases
 from support.hostile_content import Content
 
 import proton_tf_agent
-from proton_tf_agent.domain.refusals import REFUSALS
+from proton_tf_agent.domain.refusals import REFUSALS, refusal_row
 
 HOUSE = Path(proton_tf_agent.__file__).parent
 PAGE = (HOUSE.parent / "docs" / "bad-input.md").read_text("utf-8")
@@ -46,6 +46,13 @@ def test_every_code_is_explained_and_every_explained_one_is_met_somewhere() -> N
     }
     assert in_code == set(REFUSALS)
     assert {code for code in REFUSALS if f"`{code}`" not in PAGE} == set()
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_a_reason_that_begins_with_a_code_is_explained_by_it(code: str) -> None:
+    row = refusal_row(f"{code}: what and where")
+    assert row is not None
+    assert row["code"] == code
 
 
 @pytest.mark.parametrize("code", REFUSALS)

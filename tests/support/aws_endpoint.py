@@ -65,6 +65,10 @@ class AwsEndpoint:
         """Let every later request be refused with an error of this name."""
         self.fail(lambda request: self._say_error(request, code, status, text, headers))
 
+    def recover(self) -> None:
+        """Fail no more."""
+        self._fault = None
+
     def close(self) -> None:
         if not self.closing.is_set():
             self.closing.set()

@@ -85,13 +85,14 @@ _NAMES = st.sampled_from(
         ".terraform.tfstate.lock.info",
         "proton.auto.tfvars.json",
         "deployment-metadata.json",
+        "operation.json",
         "a.log",
     ]
 )
 
 
 @given(
-    above=st.sampled_from(["/w", "/w/.proton", "/w/.terraform", "/w/terraform.tfstate.d/blue"]),
+    above=st.sampled_from(["/w", "/w/.proton", "/w/.service-catalog", "/w/.terraform", "/w/terraform.tfstate.d/blue"]),
     name=_NAMES | st.builds("".join, st.tuples(_NAMES, st.text(max_size=2))) | st.text(min_size=1, max_size=12),
     patterns=st.lists(st.sampled_from(["*.log", "*", "[a-c]*", "x?"]) | st.text(max_size=4), max_size=3).map(tuple),
 )
