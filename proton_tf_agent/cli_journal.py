@@ -328,7 +328,7 @@ def _add_filters(parser: argparse.ArgumentParser, limit: int) -> None:
     """What journalctl(1) has for its lines, by the same letters."""
     parser.add_argument("-n", "--limit", type=positive, metavar="N", help=f"the last N; else {limit}")
     parser.add_argument("-g", "--grep", type=pattern, metavar="PATTERN", help="only in whose words it is found")
-    parser.add_argument("--resource", metavar="ARN", help="only about this resource")
+    parser.add_argument("--resource", metavar="ARN", help="only about this resource: its ARN, or name or run directory")
     parser.add_argument("--sink", metavar="NAME", help="only to this sink")
     parser.add_argument("--status", choices=("IN_PROGRESS", "SUCCEEDED", "FAILED"), help="only what tells this")
     _add_window(parser)
@@ -341,7 +341,7 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
     scope.add_argument("--parked", action="store_true", help="what was refused for good, and is not resolved")
     scope.add_argument("--undelivered", action="store_true", help="what is parked or still waits")
     scope.add_argument("--all", action="store_true", help="everything in the journal")
-    parser.add_argument("--resource", metavar="ARN", help="only about this resource")
+    parser.add_argument("--resource", metavar="ARN", help="only about this resource: its ARN, or name or run directory")
     _add_window(parser)
 
 
