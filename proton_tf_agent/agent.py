@@ -127,7 +127,9 @@ class Agent:
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
         sinks = {sink.name: make_sink(sink, self._settings) for sink in self._settings.sink}
-        relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
+        shadows = {sink.name for sink in self._settings.sink if sink.shadow}
+        told = {name: sink for name, sink in sinks.items() if name not in shadows}
+        relay = Relay(journal, told, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
         delivery.start()
@@ -160,8 +162,8 @@ class Agent:
         self._assemble(journal, relay, sinks)
         try:
             self._report_problems(self._watch.start())
-            self._observer.look_at_open_runs()
-            self._mourn(journal)
+            unread = self._observer.look_at_open_runs()
+            self._mourn(journal, unread.hold_up)
             self._pipeline.bind_open(self._clock())
             self._observer.turn(rescan=True)
             self._put_health()
@@ -215,13 +217,13 @@ class Agent:
                 self._log.tell("source.unreadable", {"path": path, "reason": error.strerror})
         return Spool(path, spool.believes(opener, users), [watch.path for watch in self._settings.watch])
 
-    def _mourn(self, journal: Journal) -> None:
+    def _mourn(self, journal: Journal, is_unread: Callable[[str], bool]) -> None:
         """A run that was on when the machine was restarted is over, whatever it has left behind."""
         boot = self._boot()
         if boot is None:
             return
         if journal.boot_id() not in ("", boot.boot_id):
-            self._pipeline.host_restarted(self._clock(), boot.at)
+            self._pipeline.host_restarted(self._clock(), boot.at, is_unread)
         journal.put_boot_id(boot.boot_id)
 
     def _tell(self, told: Told) -> None:

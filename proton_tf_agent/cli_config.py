@@ -18,6 +18,10 @@ def _validate(parsed: argparse.Namespace) -> int:
     code = 0
     for path in parsed.file or [settings_path(parsed)]:
         try:
+            if parsed.file and settings_module.is_part(path):
+                settings_module.check_part(os.path.abspath(path))
+                print(printable(f"{os.path.abspath(path)}: valid by itself"))
+                continue
             settings = settings_module.load(os.path.abspath(path))
         except AgentError as error:
             for problem in error.problems:

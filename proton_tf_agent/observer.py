@@ -57,6 +57,7 @@ _BATCH_FILES = 256  # looks that are taken from the backlog at once
 _BATCH_FACTS = 20_000
 _BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
 _LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
+_FIRST_WORDS_S = 30.0  # for what open runs have said while no agent was there
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
 
@@ -206,14 +207,14 @@ class Observer:
         self._pipeline.forget(paths)
         self.read(self._watch.touched(paths), found=True)
 
-    def look_at_open_runs(self) -> None:
+    def look_at_open_runs(self) -> Directories:
         """Read what open runs have left since they were last looked at, before anything is concluded about them: that a
-        wrapper is gone, too, is concluded later."""
+        wrapper is gone, too, is concluded later. Returns where there is more than could be read by now."""
         self._look_into_spool()
         self._ends = [end for end in self._ends if not _tells(end, WrapperGone)]
         self._absorb_ends()
         paths = {path for run in self._pipeline.open_runs for path in _files_of(run)}
-        self.read(self._watch.touched(sorted(paths)), found=True)
+        return self._read_last_words(self._watch.touched(sorted(paths)), _FIRST_WORDS_S)
 
     def _rescan(self, asked: bool) -> None:
         began = self._cpu()
@@ -249,10 +250,10 @@ class Observer:
         looks = list(touched)
         self._read(self._with_completeness(looks, looks if found else [look for look in looks if look.closed]))
 
-    def _read_last_words(self, looks: Sequence[Touched]) -> Directories:
-        """Look at what is to be known before an end is told. Returns where that has taken too long and the end must
-        wait: a log may grow faster than it is read."""
-        until = self._cpu() + _LAST_WORDS_S
+    def _read_last_words(self, looks: Sequence[Touched], spend: float = _LAST_WORDS_S) -> Directories:
+        """Look at what is to be known before an end is told, for so many seconds of CPU. Returns where that was not
+        enough and the end must wait: a log may grow faster than it is read."""
+        until = self._cpu() + spend
         pending = self._with_completeness(looks, looks)
         while pending and self._cpu() < until and not self._stopping():
             pending = self._read(pending, once=True)

@@ -86,12 +86,13 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Addressee:
     """A sink as the pipeline sees it. objection: why it could never accept this notification; empty if it could. route:
-    what of all that it could accept it is told."""
+    what of all that it could accept it is told. shadow: that is kept and never sent."""
 
     name: str
     wants: Callable[[Notification], bool]
     objection: Callable[[Notification], str]
     route: Route = EVERYTHING
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,12 @@ class Pipeline:
         due = [run for run in runs if run.verdict and is_due(run.verdict, now, self.rules.patience)]
         self._apply_to_all(due, Fact(ev.Elapsed()), "clock", now)
 
-    def host_restarted(self, now: float, booted_at: float) -> None:
-        """Let every open run that began before the machine was restarted know of it."""
-        gone = [run for run in self.open_runs if run.started_at < booted_at]
+    def host_restarted(
+        self, now: float, booted_at: float, is_unread: Callable[[str], bool] = lambda _directory: False
+    ) -> None:
+        """Let every open run that began before the machine was restarted know of it; but where a log is still to be
+        read, in a directory that is_unread, its end will tell."""
+        gone = [run for run in self.open_runs if run.started_at < booted_at and not is_unread(run.directory)]
         self._apply_to_all(gone, Fact(ev.HostRestarted()), "host", now)
 
     def was_for(self, anchor: str, directory: str) -> bool:
@@ -624,15 +628,18 @@ class _Batch:
         objection = addressee.objection(notification)
         run = self._runs[notification.run_id].run
         seq, superseded = self._journal.enqueue(
-            notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later)
-        )
+            notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later),
+            addressee.shadow,
+        )  # fmt: skip
         keys: dict[str, object] = {
             "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name, **keys_of(notification),
             "status": notification.status.value,
         }  # fmt: skip
-        if seq:
+        if seq and addressee.shadow:
+            self._told.append(Told("notification.shadowed", keys))
+        elif seq:
             self._told.append(Told("notification.enqueued", keys))
-        if seq and objection:
+        if seq and objection and not addressee.shadow:
             self._told.append(Told("notification.parked", {**keys, "reason": objection}))
         for notification_id in superseded:
             self._told.append(

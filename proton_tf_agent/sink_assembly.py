@@ -90,8 +90,22 @@ def _file(sink: SinkSettings, _settings: Settings) -> Sink:
     return sink_type("file")(sink.name, sink.path or "", sink.rotate_at, sink.keep, source_of())
 
 
+def _github(sink: SinkSettings, _settings: Settings) -> Sink:
+    place = _place(sink, sink.url or "https://api.github.com")
+    return sink_type("github")(sink.name, place, _secret(sink), sink.repository, sink.ref, sink.environment)
+
+
+def _gitlab(sink: SinkSettings, _settings: Settings) -> Sink:
+    place = _place(sink, sink.url or "https://gitlab.com/api/v4")
+    return sink_type("gitlab")(sink.name, place, _secret(sink), sink.project, sink.ref, sink.environment)
+
+
 def _slack(sink: SinkSettings, _settings: Settings) -> Sink:
-    return sink_type("slack")(sink.name, lambda: read_secret(sink.secret or ""), lambda url: _place(sink, url))
+    return sink_type("slack")(sink.name, _secret(sink), lambda url: _place(sink, url))
+
+
+def _secret(sink: SinkSettings) -> Callable[[], str]:
+    return lambda: read_secret(sink.secret or "")
 
 
 def _place(sink: SinkSettings, url: str | None = None) -> HttpPlace:
@@ -103,6 +117,8 @@ _MAKERS: dict[SinkType, Callable[[SinkSettings, Settings], Sink]] = {
     "eventbridge": _eventbridge,
     "exec": _exec,
     "file": _file,
+    "github": _github,
+    "gitlab": _gitlab,
     "proton": _proton,
     "service_catalog": _service_catalog,
     "slack": _slack,

@@ -16,13 +16,11 @@ import msgspec
 
 from .domain.binding import Binding, is_resource_arn
 from .domain.errors import Problem, UsageInvalid
-from .domain.evidence import ApprovalAwaited
 from .domain.explanations import explain as explain_failure
 from .domain.notification import remedies
 from .domain.outbox import ACTIVE, EntryState, OutcomeKind
 from .domain.refusals import refusal_row
 from .domain.run import Basis, Run
-from .domain.transitions import rows_behind
 from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
 from .moments import iso
 from .selection import Scope, find_entries, select
@@ -92,6 +90,8 @@ def _told(journal: Journal, run: Run) -> list[Row]:
 def _awaits_approval_since(journal: Journal, run: Run) -> str | None:
     if not (run.is_open and run.awaits_approval):
         return None
+    from .domain.evidence import ApprovalAwaited
+
     return iso(journal.query("last_of_kind", run_id=run.run_id, kind=ApprovalAwaited.__name__)[0]["at"])
 
 
@@ -208,6 +208,8 @@ class Story:
 
 def story(journal: Journal, run_id: str) -> Story | None:
     """Why a run has its status, and what became of what was told about it."""
+    from .domain.transitions import rows_behind
+
     recorded = journal.run(run_id)
     if recorded is None:
         return None

@@ -27,8 +27,9 @@ EXPLANATIONS: Mapping[OutcomeKind, Explanation] = {
         "the sink asks for fewer requests", "nothing: the agent slows down until the sink bears it"
     ),
     OutcomeKind.UNAVAILABLE: Explanation(
-        "the sink cannot be reached, or answers with server errors",
-        "look at the network and the endpoint; if one resource alone meets it, at the sink's permissions for that one",
+        "the sink cannot be reached, or answers with server errors; a file cannot be written, a program not be run",
+        "look at the network and the endpoint, or what the code names (docs/sinks); "
+        "if one resource alone meets it, at the sink's permissions for that one",
     ),
     OutcomeKind.UNRESOLVABLE: Explanation(
         "where the sink should be there is nothing: no such host to the DNS, or no such queue, topic or bus",

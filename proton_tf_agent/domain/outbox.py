@@ -23,6 +23,7 @@ class EntryState(StrEnum):
     SUPERSEDED = "superseded"  # an unsent entry that a later notification made pointless
     PARKED = "parked"  # the sink refuses it for good; kept until a person replays or discards it
     DISCARDED = "discarded"  # a person gave it up by name
+    SHADOWED = "shadowed"  # written with the observation for a sink that is a shadow: what it would have been told
 
 
 ACTIVE = (EntryState.PENDING, EntryState.SENDING, EntryState.RETRYABLE)
@@ -52,6 +53,7 @@ class Outcome:
     """One attempt's result.
 
     code:        the error's own name (`ThrottlingException`, `ReadTimeoutError`), never the server's free text
+    request_id:  the receiver's own name for the request, or for what it keeps of the whole run (`sinks.Continues`)
     ambiguous:   the request may have arrived although no answer says so
     retry_after: seconds the server asked for, when it did
     """

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .evidence import Output
 from .redaction import Taint, is_credential
+from .terms import Output
 
 MAX_OUTPUTS = 50
 MAX_VALUE = 1024

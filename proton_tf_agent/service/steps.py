@@ -19,6 +19,7 @@ DROP_INS = f"{UNIT_FILE}.d"
 DROP_IN_FILE = f"{DROP_INS}/10-runner.conf"
 SETTINGS_FILE = "/etc/proton-tf-agent/agent.toml"
 SETTINGS = SETTINGS_FILE.rpartition("/")[0]
+PARTS = f"{SETTINGS}/conf.d"
 JOURNAL = JournalSettings().path.rpartition("/")[0]
 SPOOL = SpoolSettings().path
 
@@ -49,7 +50,12 @@ def install(host: Host, wanted: Wanted) -> list[Step]:
     steps = [
         Step(f"make the system user {unit.USER}", account is not None, partial(host.make_user, unit.USER, JOURNAL))
     ]
-    for path, mode, owner in ((SETTINGS, 0o755, "root"), (JOURNAL, 0o700, unit.USER), (SPOOL, SPOOL_MODE, unit.USER)):
+    for path, mode, owner in (
+        (SETTINGS, 0o755, "root"),
+        (PARTS, 0o755, "root"),
+        (JOURNAL, 0o700, unit.USER),
+        (SPOOL, SPOOL_MODE, unit.USER),
+    ):
         what = f"make the directory {path}, mode {mode:04o}, of {owner}"
         is_done = host.is_directory(path, mode, owner)
         steps.append(Step(what, is_done, partial(host.make_directory, path, mode, owner)))

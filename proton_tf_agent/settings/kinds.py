@@ -181,6 +181,30 @@ def _sink_name(value: str, complain: Complain) -> str:
     return value
 
 
+_REPOSITORY = r"[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}"
+
+
+def _repository(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_REPOSITORY, value) or set(value.split("/")) & {".", ".."}:
+        complain("is not the name of a repository", "its owner and its name alone: acme/infra")
+    return value
+
+
+_PROJECT = r"[0-9]{1,18}|[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
+
+
+def _project(value: str, complain: Complain) -> str:
+    if not re.fullmatch(_PROJECT, value) or len(value) > 500:
+        complain("is not the name of a project", "its groups and its name, acme/platform/infra, or its number")
+    return value
+
+
+def _name(value: str, complain: Complain) -> str:
+    if len(value) > 255:
+        complain("is longer than 255 characters")
+    return value
+
+
 _PROFILE = r"[A-Za-z0-9_.@/+-]{1,64}"
 
 
@@ -519,6 +543,9 @@ HOOK = _text(_hook, pattern="^https?://")
 SECRET = _text(_secret, pattern=f"^({_REFERENCE})$")
 SECRETS = _array(SECRET)
 ARGUMENTS = _array(_text(lambda value, _complain: value))
+REPOSITORY = _text(_repository, pattern=f"^{_REPOSITORY}$")
+PROJECT = _text(_project, pattern=f"^({_PROJECT})$")
+NAME = _text(_name)
 LISTEN = _text(_listen, pattern="^(unix:/|.*:[0-9]+$)")
 PROXY = _text(_proxy, pattern="^https?://")
 ENDPOINT = _text(_endpoint, pattern="^https?://")

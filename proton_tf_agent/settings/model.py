@@ -14,7 +14,18 @@ from ..domain.outputs import OutputMapping
 from ..domain.routing import Occasion
 
 SinkType = Literal[
-    "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog", "console"
+    "proton",
+    "webhook",
+    "file",
+    "slack",
+    "exec",
+    "github",
+    "gitlab",
+    "eventbridge",
+    "sqs",
+    "sns",
+    "service_catalog",
+    "console",
 ]
 NoChanges = Literal["in_progress", "succeed"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -22,6 +33,17 @@ Format = Literal["json", "console"]
 
 At = tuple[str | int, ...]
 """Where in the file: table, position among tables of that name (if repeated), key, position in its array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something stands: a file, and its line from 1; 0 where that is not known."""
+
+    path: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.path and self.line else self.path or str(self.line or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +115,7 @@ class S3StateSettings:
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
     """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
-    resources, directories and unbound are its route."""
+    resources, directories and unbound are its route. shadow: it is told nothing, and what it would be told is kept."""
 
     type: SinkType
     name: str = ""
@@ -113,6 +135,10 @@ class SinkSettings:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 20.0
+    repository: str | None = None
+    project: str | None = None
+    ref: str | None = None
+    environment: str | None = None
     event_bus: str | None = None
     queue_url: str | None = None
     topic_arn: str | None = None
@@ -121,6 +147,7 @@ class SinkSettings:
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     unbound: bool = False
+    shadow: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -171,8 +198,8 @@ class LogSettings:
 class Settings:
     """Everything the agent was told.
 
-    path is the absolute path of the file; origins gives the line of each key that stands in it, 0 where the
-    line is not known. Neither takes part in comparisons.
+    path is the absolute path of the file; origins gives the place of each key that stands in it or in its conf.d.
+    Neither takes part in comparisons.
     """
 
     journal: JournalSettings = field(default_factory=JournalSettings)
@@ -189,4 +216,4 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     path: str = field(default="", compare=False)
-    origins: Mapping[At, int] = field(default_factory=dict, compare=False, repr=False)
+    origins: Mapping[At, Origin] = field(default_factory=dict, compare=False, repr=False)

@@ -10,22 +10,19 @@ import os
 import re
 import shlex
 import stat
-import tomllib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..domain.errors import Problem, SettingsInvalid
 from ..domain.routing import Occasion
-from . import lines
+from .documents import Document, document, reason
 from .keys import Table
 from .kinds import REGION, nearest
 from .mistakes import Mistakes
 from .model import At, JournalSettings, Settings, SpoolSettings
 from .sink_keys import SINK_KEYS
-from .tables import TABLES, example, table_of
+from .tables import TABLES, example
 
-_MAX_BYTES = 1024 * 1024
-_SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _REGION_OF = re.compile(rf"arn:[^:]*:proton:({REGION}):")
 # By type of sink the key that may name its region, and how.
 _NAMES_REGION = {
@@ -39,35 +36,37 @@ _Section = tuple[At, dict[str, Any]]
 
 
 def load(path: str) -> Settings:
-    """The settings in the file at `path`. Raises SettingsInvalid with every mistake there is."""
+    """The settings in the file at `path` and in the conf.d beside it. Raises SettingsInvalid with every mistake there
+    is."""
     mistakes = Mistakes(path)
-    text = _contents(path, mistakes)
-    document = None if text is None else _parsed(text, mistakes)
-    if text is None or document is None:
-        raise SettingsInvalid(*mistakes.problems())
-    mistakes.lines = lines.index(text, document)
-    sections = _sections(document, mistakes)
-    _compare(sections, mistakes)
+    found = document(path, mistakes)
+    sections = _sections(found, mistakes) if found.is_whole else {}
+    if found.is_whole:
+        _compare(sections, mistakes)
     if mistakes:
         raise SettingsInvalid(*mistakes.problems())
     built: dict[str, Any] = {}
     for table in TABLES:
         tables = [table.built(**values) for _, values in sections[table.name]]
         built[table.name] = tuple(tables) if table.repeated else tables[0] if tables else table.built()
-    origins = {
-        (*at, name): mistakes.lines.get((*at, name), 0)
-        for found in sections.values()
-        for at, values in found
-        for name in values
-        if name in _at(document, at)
-    }
+    keys = ((*at, name) for sections_ in sections.values() for at, values in sections_ for name in values)
+    origins = {key: found.origins[key] for key in keys if key in found.origins}
     return Settings(**built, path=os.path.abspath(path), origins=origins)
+
+
+def check_part(path: str) -> None:
+    """Raises SettingsInvalid with every mistake that a file of a conf.d holds by itself; what must hold between files
+    is known with the whole."""
+    mistakes = Mistakes(path)
+    _sections(document(path, mistakes, alone=True), mistakes, is_part=True)
+    if mistakes:
+        raise SettingsInvalid(*mistakes.problems())
 
 
 def advice(settings: Settings) -> tuple[Problem, ...]:
     """What is allowed but probably not meant. Looks at the watch roots; changes nothing."""
     mistakes = Mistakes(settings.path)
-    mistakes.lines = {**settings.origins}
+    mistakes.origins = {**settings.origins}
     if not settings.sink:
         hint = f"for example [[sink]] with {example('sink', 'type')}"
         mistakes.add(("sink",), "there is none: what is found stays in the journal", hint)
@@ -98,7 +97,7 @@ def _objection(root: str) -> tuple[str, str]:
         globs = "globs are not expanded here" if set(root) & set("*?[") else ""
         return "does not exist yet", globs or "it is watched as soon as it appears"
     except (OSError, ValueError) as error:
-        return f"cannot be looked at: {_reason(error)}", "let the agent's user reach it"
+        return f"cannot be looked at: {reason(error)}", "let the agent's user reach it"
     if not stat.S_ISDIR(mode):
         return "is not a directory", "name the directory it is in"
     if not os.access(root, os.R_OK | os.X_OK):
@@ -106,127 +105,19 @@ def _objection(root: str) -> tuple[str, str]:
     return "", ""
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-# --- from file to document --------------------------------------------------------------------------------
-
-
-def _contents(path: str, mistakes: Mistakes) -> str | None:
-    content = _bytes(path, mistakes)
-    if content is None:
-        return None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        mistakes.add_file("is not UTF-8", "save the file as UTF-8", line)
-        return None
-
-
-def _bytes(path: str, mistakes: Mistakes) -> bytes | None:
-    try:
-        # Non-blocking: a FIFO in the file's place must not hold us up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        mistakes.add_file("does not exist", "proton-tf-agent config generate prints one to start from")
-        return None
-    except (OSError, ValueError) as error:
-        mistakes.add_file(f"cannot be read: {_reason(error)}")
-        return None
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            mistakes.add_file("is a directory" if stat.S_ISDIR(mode) else "is not a regular file")
-            return None
-        if mode & 0o022:
-            mistakes.add_file(
-                f"can be written by others than its owner (mode {stat.S_IMODE(mode):04o})",
-                f"chmod go-w {shlex.quote(path)}",
-            )
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        mistakes.add_file(f"cannot be read: {_reason(error)}")
-        return None
-    finally:
-        os.close(descriptor)
-    if len(content) > _MAX_BYTES:
-        mistakes.add_file(f"is larger than {_MAX_BYTES // 1024} KiB")
-        return None
-    return content
-
-
-def _parsed(text: str, mistakes: Mistakes) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        mistakes.add_file("is not TOML: nested too deeply")
-    except ValueError as error:  # TOMLDecodeError, or an integer with more digits than Python reads
-        match = _SYNTAX.fullmatch(str(error))
-        what, line, column = match.groups() if match else (str(error), 0, 0)
-        if match and not line:
-            line = text.rstrip("\n").count("\n") + 1  # the document ends too early: its last line
-        line = int(line)
-        mistakes.add_file(f"is not TOML: {what[:200]}", _syntax_hint(text, line), line, int(column or 0))
-    return None
-
-
-def _syntax_hint(text: str, line: int) -> str:
-    read = text.split("\n")[line - 1].strip() if line else ""
-    return f"the line reads: {read[:80]}" if read and read.isprintable() else ""
-
-
 # --- from document to values ------------------------------------------------------------------------------
 
 
-def _at(document: Any, at: At) -> Any:
-    for step in at:
-        document = document[step]
-    return document
-
-
-def _sections(document: dict[str, Any], mistakes: Mistakes) -> dict[str, list[_Section]]:
-    """The values of every table, and a complaint about everything else."""
-    for name, value in document.items():
-        if not table_of(name):
-            mistakes.add((name,), *_unknown(name, value))
-    sections: dict[str, list[_Section]] = {}
+def _sections(document: Document, mistakes: Mistakes, *, is_part: bool = False) -> dict[str, list[_Section]]:
+    """The values of every table, and a complaint about everything else. A part need not have what must be there."""
     for table in TABLES:
-        tables = _shaped(table, document[table.name], mistakes) if table.name in document else []
-        if table.required and not tables and table.name not in document:
+        if table.required and not is_part and not document.tables[table.name] and not mistakes.touch(table.name):
             hint = f"for example {table.header} with {example(table.name, table.keys[0].name)}"
             mistakes.add((table.name,), "at least one is required", hint)
-        sections[table.name] = [(at, _values(table, found, at, mistakes)) for at, found in tables]
-    return sections
-
-
-def _unknown(name: str, value: object) -> tuple[str, str]:
-    """What is said of a name at the top of the document that stands for no table."""
-    owners = " or ".join(table.header for table in TABLES if table.key(name))
-    if owners and not isinstance(value, dict):
-        return "stands outside of a table", f"it belongs below {owners}"
-    near = table_of(nearest(name, tuple(table.name for table in TABLES)))
-    known = "known are " + ", ".join(table.header for table in TABLES)
-    return "unknown table", f"did you mean {near.header}?" if near else known
-
-
-def _shaped(table: Table, value: object, mistakes: Mistakes) -> list[tuple[At, dict[str, Any]]]:
-    """The tables of that name. Those in the wrong brackets are read as well: their mistakes are worth knowing."""
-    at: At = (table.name,)
-    if isinstance(value, dict):
-        if table.repeated:
-            mistakes.add(at, f"must be written {table.header}", "double brackets: there may be more than one")
-        return [(at, value)]
-    if not isinstance(value, list) or not all(isinstance(element, dict) for element in value):
-        mistakes.add(at, "must be a table", f"write {table.header} on a line of its own, then its keys below")
-        return []
-    if not table.repeated:
-        mistakes.add(at, f"must be written {table.header}", "single brackets: there is only one")
-    elif table.required and not value:
-        mistakes.add(at, "at least one is required")
-    return [((*at, place), element) for place, element in enumerate(value)]
+    return {
+        table.name: [(at, _values(table, found, at, mistakes)) for at, found in document.tables[table.name]]
+        for table in TABLES
+    }
 
 
 def _values(table: Table, found: dict[str, Any], at: At, mistakes: Mistakes) -> dict[str, Any]:
@@ -258,7 +149,7 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
     _compare_roots(sections, mistakes)
     directories = ((at, values.get("directory")) for at, values in sections["bind"])
     for at, directory, first in _repeated(directories):
-        what = f"{directory} is bound twice{mistakes.beside(first)}"
+        what = f"{directory} is bound twice{mistakes.beside(first, at)}"
         mistakes.add((*at, "directory"), what, "take one of them out")
     names = (
         (at, values.get("name") or values.get("type"))
@@ -266,7 +157,7 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
         if not mistakes.concern((*at, "name"))
     )
     for at, name, first in _repeated(names):
-        what = f"{name} is the name of another sink too{mistakes.beside(first)}"
+        what = f"{name} is the name of another sink too{mistakes.beside(first, at)}"
         mistakes.add((*at, "name"), what, f"give it a name of its own, for example: {example('sink', 'name')}")
     for at, values in sections["bind"]:
         if not {"resource_arn", "name"} & values.keys() and not mistakes.concern((*at, "resource_arn"), (*at, "name")):
@@ -278,7 +169,7 @@ def _compare(sections: dict[str, list[_Section]], mistakes: Mistakes) -> None:
                 mistakes.add((*at, "deployment_id"), what, "take it out: no Proton resource is deployed")
     files = ((at, values.get("path")) for at, values in sections["sink"])
     for at, path, first in _repeated(files):
-        what = f"{path} is written by another sink too{mistakes.beside(first)}"
+        what = f"{path} is written by another sink too{mistakes.beside(first, at)}"
         mistakes.add((*at, "path"), what, "give each a file of its own")
     _find_regions(sections, mistakes)
     for at, values in sections["sink"]:
@@ -301,7 +192,7 @@ def _compare_roots(sections: dict[str, list[_Section]], mistakes: Mistakes) -> N
     real = {at: os.path.realpath(path) for at, path in written.items()}
     roots = {root: written[at] for at, root in real.items()}
     for at, _, first in _repeated(real.items()):
-        what = f"{written[at]} is watched twice{mistakes.beside(first)}"
+        what = f"{written[at]} is watched twice{mistakes.beside(first, at)}"
         mistakes.add((*at, "path"), what, "take one of them out")
     for at, root in real.items():
         outer = next((roots[parent] for parent in _parents(root) if parent in roots), None)

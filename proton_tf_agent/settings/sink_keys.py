@@ -8,7 +8,8 @@ from . import kinds, model
 from .keys import BYTES, SECONDS, Key
 from .kinds import choice, count, duration, size
 
-HTTP = ("webhook", "slack")
+FORGES = ("github", "gitlab")
+HTTP = ("webhook", "slack", *FORGES)
 
 _AWS = ("proton", "eventbridge", "sqs", "sns", "service_catalog")
 
@@ -23,6 +24,7 @@ _PLACE = (
         '"eu-west-1"',
         unset="that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name",
         only=_AWS,
+        says_where=True,
     ),
     Key(
         "endpoint_url",
@@ -31,6 +33,7 @@ _PLACE = (
         '"http://127.0.0.1:8790"',
         unset="the endpoint of AWS in the region",
         only=_AWS,
+        says_where=True,
     ),
     Key(
         "connect_timeout",
@@ -67,11 +70,13 @@ _PLACE = (
     Key(
         "url",
         kinds.HOOK,
-        "Where it is told: https, or http to a literal loopback address; no other is followed to.",
+        "Where it is told: https, or http to a literal loopback address; no other is followed to. Of github and gitlab "
+        "their API: https://HOST/api/v3 of an Enterprise Server, https://HOST/api/v4 of a GitLab.",
         '"https://hooks.example.com/terraform"',
-        unset="a webhook needs one",
-        only=("webhook",),
+        unset="a webhook needs one; https://api.github.com, https://gitlab.com/api/v4",
+        only=("webhook", *FORGES),
         needed=("webhook",),
+        says_where=True,
     ),
     Key(
         "secrets",
@@ -98,6 +103,7 @@ _PLACE = (
         unset="a file needs one",
         only=("file",),
         needed=("file",),
+        says_where=True,
     ),
     Key(
         "rotate_at",
@@ -111,12 +117,13 @@ _PLACE = (
     Key(
         "secret",
         kinds.SECRET,
-        "Where the secret is by which it is let in, the URL of a Slack webhook: file:PATH, env:NAME or "
+        "Where the secret is by which it is let in (a token, the URL of a Slack webhook): file:PATH, env:NAME or "
         "credential:NAME, of systemd.",
         '"credential:slack"',
-        unset="a slack sink needs one",
-        only=("slack",),
-        needed=("slack",),
+        unset="it needs one",
+        only=("slack", *FORGES),
+        needed=("slack", *FORGES),
+        says_where=True,
     ),
     Key(
         "program",
@@ -127,6 +134,7 @@ _PLACE = (
         unset="an exec sink needs one",
         only=("exec",),
         needed=("exec",),
+        says_where=True,
     ),
     Key("arguments", kinds.ARGUMENTS, "What it is given as arguments, as they are.", '["--quiet"]', only=("exec",)),
     Key(
@@ -138,6 +146,43 @@ _PLACE = (
         only=("exec",),
     ),
     Key(
+        "repository",
+        kinds.REPOSITORY,
+        "The repository whose deployments the runs are.",
+        '"acme/infra"',
+        unset="a github sink needs one",
+        only=("github",),
+        needed=("github",),
+        says_where=True,
+    ),
+    Key(
+        "project",
+        kinds.PROJECT,
+        "The project whose deployments the runs are: its groups and its name, or its number.",
+        '"acme/platform/infra"',
+        unset="a gitlab sink needs one",
+        only=("gitlab",),
+        needed=("gitlab",),
+        says_where=True,
+    ),
+    Key(
+        "ref",
+        kinds.NAME,
+        "The branch or tag that is deployed, where the CI job of a run names no commit that the repository has.",
+        '"main"',
+        unset="it needs one",
+        only=FORGES,
+        needed=FORGES,
+    ),
+    Key(
+        "environment",
+        kinds.NAME,
+        "The environment that is deployed to.",
+        '"production"',
+        unset="one for each resource: the last part of its ARN, else what [[bind]] names it, or the run directory",
+        only=FORGES,
+    ),
+    Key(
         "event_bus",
         kinds.EVENT_BUS,
         "The event bus that is told, by name or ARN.",
@@ -145,6 +190,7 @@ _PLACE = (
         unset="an eventbridge sink needs one; `default` is the account's own",
         only=("eventbridge",),
         needed=("eventbridge",),
+        says_where=True,
     ),
     Key(
         "queue_url",
@@ -154,6 +200,7 @@ _PLACE = (
         unset="an sqs sink needs one",
         only=("sqs",),
         needed=("sqs",),
+        says_where=True,
     ),
     Key(
         "topic_arn",
@@ -163,6 +210,7 @@ _PLACE = (
         unset="an sns sink needs one",
         only=("sns",),
         needed=("sns",),
+        says_where=True,
     ),
     Key(
         "tag_key",
@@ -203,6 +251,18 @@ _ROUTE = (
         "true",
         never=("proton", "service_catalog"),
     ),
+    Key(
+        "shadow",
+        kinds.BOOLEAN,
+        "Whether it is only tried: what it would be told is kept in the journal (state shadowed) and never sent.",
+        "true",
+    ),
 )
 
 SINK_KEYS = (*_PLACE, *_ROUTE)
+
+
+def where(sink: model.SinkSettings) -> str:
+    """Where a sink's notifications go, as the settings name it; a secret by its place."""
+    named = (getattr(sink, key.name) for key in SINK_KEYS if key.says_where and key.applies(sink.type))
+    return ", ".join(str(value) for value in named if value) or "standard output"

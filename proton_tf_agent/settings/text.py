@@ -32,6 +32,8 @@ _SAMPLES: Mapping[str, tuple[_Sample, ...]] = {
         (False, {"type": '"file"'}),
         (False, {"type": '"slack"'}),
         (False, {"type": '"exec"'}),
+        (False, {"type": '"github"'}),
+        (False, {"type": '"gitlab"'}),
         (False, {"type": '"eventbridge"'}),
         (False, {"type": '"sqs"'}),
         (False, {"type": '"sns"'}),
@@ -48,7 +50,8 @@ _OPENING = """\
 #
 #   proton-tf-agent config validate --config FILE
 #
-# Nobody but its owner may be able to write this file.
+# Nobody but its owner may be able to write this file. What stands in conf.d/*.toml beside it is read as if it stood
+# here: [[tables]] come behind those of this file, in the order of names, and a key stands in one of the files only.
 """
 
 
@@ -65,10 +68,11 @@ def _samples(table: Table, samples: Mapping[str, tuple[_Sample, ...]]) -> Iterat
     for active, values in samples.get(table.name, ((True, {}),)):
         mark = "" if active else "#"
         parts = [f"{mark}{table.header}\n"]
+        type_ = _plain(values.get("type", '""'))
         for key in table.keys:
             again = key.name in explained
-            is_needed = table.requires(key) or key.name in values
-            if not key.applies(_plain(values.get("type", '""'))) or (again and not is_needed):
+            is_needed = table.requires(key) or key.name in values or type_ in key.needed
+            if not key.applies(type_) or (again and not is_needed):
                 continue
             if not again:
                 parts.append("\n" + _comment(key.meaning) + _comment(_limits(table, key)))
@@ -131,11 +135,11 @@ def _shown(settings: Settings, table: Table, built: object, at: At) -> str:
 
 
 def _origin(settings: Settings, key: Key, at: At) -> str:
-    line = settings.origins.get(at)
-    if line is None:
+    origin = settings.origins.get(at)
+    if origin is None:
         return f"default: {key.unset}" if key.unset else "default"
     # A path may hold anything but NUL; in a comment of one line it may not.
-    return f"{re.sub(r'[^ -~]', '?', settings.path)}:{line}" if line else "from file"
+    return re.sub(r"[^ -~]", "?", str(origin))
 
 
 # --- JSON Schema ------------------------------------------------------------------------------------------

@@ -46,8 +46,20 @@ class ReadsBack(Protocol):
 
 
 @runtime_checkable
+class Continues(Protocol):
+    """A sink whose receiver keeps one thing for a whole run, under a name of its own: a deployment, say.
+
+    The sink gives that name as the request id of its outcomes, whatever else came of them; with the run's next
+    notification, a replay too, it gets it back.
+    """
+
+    def send_on(self, notification: Notification, reference: str) -> Outcome:
+        """`send`, when an earlier outcome for this run had a name; empty: none is known, though there may be one."""
+
+
+@runtime_checkable
 class Reachable(Protocol):
-    """A sink that can be tried without telling it anything. One without it has nobody to reach."""
+    """A sink that can be tried without telling it anything. One without it is believed to be there."""
 
     def try_out(self) -> Outcome:
         """Make one request that changes nothing: ACCEPTED when the sink is there and knows us, DENIED when it knows us
@@ -60,6 +72,8 @@ SINKS: dict[str, str] = {
     "eventbridge": "proton_tf_agent.sinks.eventbridge:EventBridgeSink",
     "exec": "proton_tf_agent.sinks.exec:ExecSink",
     "file": "proton_tf_agent.sinks.file:FileSink",
+    "github": "proton_tf_agent.sinks.github:GitHubSink",
+    "gitlab": "proton_tf_agent.sinks.gitlab:GitLabSink",
     "proton": "proton_tf_agent.sinks.proton:ProtonSink",
     "service_catalog": "proton_tf_agent.sinks.service_catalog:ServiceCatalogSink",
     "slack": "proton_tf_agent.sinks.slack:SlackSink",

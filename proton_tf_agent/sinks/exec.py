@@ -62,12 +62,9 @@ class ExecSink:
         """Run the program once. One that was ended, or ended by a signal, may have done its work: that is ambiguous."""
         if self._closed:
             return Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed")
-        try:
-            real = _trusted(self._program, [os.path.realpath(root) for root in self._roots])
-        except _Untrusted as untrusted:
-            return Outcome(OutcomeKind.UNAVAILABLE, untrusted.code)
-        except OSError as error:
-            return Outcome(OutcomeKind.UNAVAILABLE, _name(error))
+        real = self._looked_at()
+        if isinstance(real, Outcome):
+            return real
         body = json.dumps(event(notification, self._source), separators=(",", ":")).encode("ascii") + b"\n"
         try:
             program = self._start(real, body, self._environment(notification))
@@ -75,9 +72,26 @@ class ExecSink:
             return Outcome(OutcomeKind.UNAVAILABLE, _name(error))
         return _outcome(_status_of(program, self._timeout))
 
+    def try_out(self) -> Outcome:
+        """Look whether the program may be run, and do not run it."""
+        real = self._looked_at()
+        if isinstance(real, Outcome):
+            return real
+        may_run = os.access(real, os.X_OK)
+        return Outcome(OutcomeKind.ACCEPTED) if may_run else Outcome(OutcomeKind.UNAVAILABLE, "EACCES")
+
     def close(self) -> None:
         """Take no more notifications; a program at work ends by itself or with its timeout."""
         self._closed = True
+
+    def _looked_at(self) -> str | Outcome:
+        """Where the program is; an Outcome when it must not be run, or is not there."""
+        try:
+            return _trusted(self._program, [os.path.realpath(root) for root in self._roots])
+        except _Untrusted as untrusted:
+            return Outcome(OutcomeKind.UNAVAILABLE, untrusted.code)
+        except OSError as error:
+            return Outcome(OutcomeKind.UNAVAILABLE, _name(error))
 
     def _start(self, real: str, body: bytes, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with open(os.memfd_create("notification"), "wb") as file:

@@ -65,6 +65,19 @@ class FileSink:
                 return self._failed(_name(error), ambiguous=not self._taken_back(before))
         return Outcome(OutcomeKind.ACCEPTED)
 
+    def try_out(self) -> Outcome:
+        """Look whether the file may be written, or made where it is not there; make and change nothing."""
+        try:
+            os.close(self._opened(_FLAGS & ~os.O_CREAT))
+        except _Unfit as unfit:
+            return Outcome(OutcomeKind.UNAVAILABLE, unfit.code)
+        except FileNotFoundError:
+            if not os.access(os.path.dirname(self._path), os.W_OK | os.X_OK):
+                return Outcome(OutcomeKind.UNAVAILABLE, "DirectoryNotWritable")
+        except OSError as error:
+            return Outcome(OutcomeKind.UNAVAILABLE, _name(error))
+        return Outcome(OutcomeKind.ACCEPTED)
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
@@ -99,8 +112,19 @@ class FileSink:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def _open(self) -> None:
+        fd = self._opened(_FLAGS)
         try:
-            fd = os.open(self._path, _FLAGS, 0o600)
+            _cut_torn_line(fd, os.fstat(fd).st_size)
+            _sync_directory(self._path)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def _opened(self, flags: int) -> int:
+        """What the path leads to; _Unfit if it is not to be written."""
+        try:
+            fd = os.open(self._path, flags, 0o600)
         except OSError as error:
             if os.path.islink(self._path):
                 raise _Unfit("FileIsLink") from error
@@ -113,12 +137,10 @@ class FileSink:
                 raise _Unfit("FileIsNotOurs")
             if found.st_mode & (stat.S_IWGRP | stat.S_IRWXO):
                 raise _Unfit("FileOpenToOthers")
-            _cut_torn_line(fd, found.st_size)
-            _sync_directory(self._path)
         except BaseException:
             os.close(fd)
             raise
-        self._fd = fd
+        return fd
 
     def _rotate(self) -> None:
         """Each file takes the next name, the last one's end is the end of it. Stopped anywhere, nothing is lost."""

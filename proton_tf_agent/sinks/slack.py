@@ -88,9 +88,8 @@ class SlackSink:
 def text_of(told: Notification) -> str:
     """What a channel reads: two or three lines."""
     status = "DESTROYED" if told.run_status is RunStatus.DESTROYED else told.status.value
-    whose = told.resource_arn.split(":", 5)[-1] if told.resource_arn else told.subject
     said = told.status_message.split("\n", 1)[0]
-    lines = (f"{status}: {_inert(whose)}", _inert(said), f"run {_inert(told.run_id)}")
+    lines = (f"{status}: {_inert(told.whose)}", _inert(said), f"run {_inert(told.run_id)}")
     return "\n".join(filter(None, lines))
 
 

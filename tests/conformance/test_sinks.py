@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import pytest
 from support.rigs import TYPES, faults_of, rig_of
@@ -21,7 +22,8 @@ from support.rigs import TYPES, faults_of, rig_of
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
-from proton_tf_agent.sinks import SINKS, Reachable, ReadsBack, sink_type
+from proton_tf_agent.settings.sink_keys import SINK_KEYS
+from proton_tf_agent.sinks import SINKS, Continues, Reachable, ReadsBack, sink_type
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -71,16 +73,32 @@ def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Noti
     with rig_of(type_name) as rig:
         outcome = rig.sink.send(rig.fits(dataclasses.replace(notification, status=status)))
         assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
-        assert rig.told() == [notification.status_message]
+        assert rig.told() == [notification.status_message] if rig.takes_text else len(rig.told()) == 1
+
+
+@every_sink
+def test_a_run_of_no_resource_is_told_where_the_settings_may_ask_for_it(type_name: str) -> None:
+    """By its name or its directory; a sink that has no word for such a run wants none, and has no key `unbound`."""
+    (key,) = (key for key in SINK_KEYS if key.name == "unbound")
+    unbound = dataclasses.replace(BARE, resource_arn=None, status_message="of nobody")
+    with rig_of(type_name) as rig:
+        assert rig.sink.wants(unbound) == key.applies(type_name)
+        for told in (unbound, dataclasses.replace(unbound, name="network")) if key.applies(type_name) else ():
+            assert rig.sink.send(told).kind is OutcomeKind.ACCEPTED
+            assert not rig.takes_text or rig.told()[-1] == "of nobody"
 
 
 @every_sink
 def test_order_is_kept(type_name: str) -> None:
     with rig_of(type_name) as rig:
-        texts = [f"text {number}" for number in range(20)]
-        for text in texts:
-            assert rig.sink.send(rig.fits(dataclasses.replace(WHOLE, status_message=text))).kind is OutcomeKind.ACCEPTED
-        assert rig.told() == texts
+        texts, reference = [f"text {number}" for number in range(20)], ""
+        for text, status in zip(texts, cycle((Status.FAILED, Status.SUCCEEDED)), strict=False):
+            told = rig.fits(dataclasses.replace(WHOLE, status_message=text, status=status))
+            sink = rig.sink
+            outcome = sink.send_on(told, reference) if isinstance(sink, Continues) else sink.send(told)
+            assert outcome.kind is OutcomeKind.ACCEPTED
+            reference = outcome.request_id
+        assert rig.told() == texts if rig.takes_text else len(rig.told()) == len(texts)
 
 
 @pytest.mark.parametrize(("type_name", "fault"), FAULTS)
@@ -145,7 +163,7 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
     with rig_of(type_name) as rig, ThreadPoolExecutor(8) as pool:
         kinds = list(pool.map(send, [texts[n::8] for n in range(8)]))
         assert {kind for share in kinds for kind in share} == {OutcomeKind.ACCEPTED}
-        assert sorted(rig.told()) == sorted(texts)
+        assert not rig.takes_text or sorted(rig.told()) == sorted(texts)
 
 
 @every_sink

@@ -276,6 +276,30 @@ def test_systemd_is_told_of_a_reload_and_of_settings_that_were_refused_then(site
     assert daemon.end() == 0
 
 
+def test_a_reload_reads_conf_d_and_refuses_all_of_it_when_one_file_is_broken(site: Site) -> None:
+    daemon = site.start()
+    daemon.wait_until_ready()
+    part = site.settings_file.parent / "conf.d" / "more.toml"
+    other = site.settings_file.parent / "other"
+    other.mkdir()
+    part.parent.mkdir()
+
+    def reload(text: str) -> bytes:
+        part.write_text(text)
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.next_word().startswith(b"RELOADING=1\n")
+        return daemon.next_word()
+
+    root = f'[[watch]]\npath = "{other}"\n'
+    assert b"watching 2 roots" in reload(root)
+    assert b"watching 2 roots" in reload(f"{root}logs = 3\n")
+    mistakes = daemon.log.wait_for(lambda row: row["event"] == "settings.refused")
+    assert f"{part}:3: [[watch]] logs" in mistakes["reason"]
+    part.unlink()
+    assert b"watching 1 root," in reload("")
+    assert daemon.end() == 0
+
+
 @pytest.mark.parametrize(
     ("part", "where"),
     [("observer", "proton_tf_agent.observer.Observer.turn"), ("relay", "proton_tf_agent.relay.Relay.turn")],

@@ -6,6 +6,7 @@ a file outside of the root comes in, nothing blocks, and whatever lies beside it
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.hostile_files import CASES
 from support.observing import ObservedRoot
 from support.watching import bind_directory
 
+from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.hold_ups import BELOW_S
 from proton_tf_agent.journal import Journal
 
@@ -138,3 +140,24 @@ def test_11_the_end_of_a_run_whose_log_grows_for_ever_is_waited_for_but_holds_up
     assert (_NEIGHBOUR, "SUCCEEDED") in told
     assert (f"{_NEIGHBOUR}-chatty", "IN_PROGRESS") in told
     assert {arn for arn, status in told if status != "IN_PROGRESS"} == {_NEIGHBOUR}
+
+
+def test_11_a_log_that_grows_for_ever_keeps_no_agent_from_becoming_ready(observed: ObservedRoot) -> None:
+    """At a start the logs of open runs are read before anything is concluded about them; half a minute at most."""
+    log = moved((LOGS / "apply_ok.log").read_text("utf-8"), observed.now)
+    with open(observed.write("apply.log", b""), "w", encoding="utf-8") as file:
+        file.writelines(log.splitlines(keepends=True)[:4])
+        file.flush()
+        observed.observer.turn(rescan=True)
+    chatter = b'{"@level":"info","type":"log"}\n' * 5_000
+    observed.at_each_step = lambda: observed.write("apply.log", chatter, "ab")
+    spent = itertools.count()
+    observed.cpu = lambda: float(next(spent))  # a clock by which each step takes seconds
+    unread = observed.observer.look_at_open_runs()
+    assert observed.observer.has_backlog
+    observed.pipeline.host_restarted(observed.now, observed.now + 1.0, unread.hold_up)
+    observed.wait(3600.0)
+    assert [run.is_open for run in observed.runs()] == [True], "its log may still say how it ended"
+    observed.pipeline.host_restarted(observed.now, observed.now + 1.0)
+    observed.wait(3600.0)
+    assert [run.status for run in observed.runs()] == [RunStatus.LOST]

@@ -20,8 +20,12 @@ from pathlib import Path
 import pytest
 from support.daemons import AgentCommand, Row, write_settings
 from support.many_runs import ManyRuns, happened, journaled, told
+from support.outboxes import notification
 
+from proton_tf_agent.domain.notification import Status
+from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.receiver import FaultKind, Receiver
+from proton_tf_agent.sinks.file import FileSink
 
 VERDICTS = 1000
 FURTHER = 2000  # runs; more than the reserve has room for
@@ -183,3 +187,24 @@ def test_an_agent_that_is_started_on_a_full_volume_waits_there_and_delivers_mean
         assert agent.stop() == 0
         assert not happened(agent.rows(), "agent.failed")
     assert len(told(receiver.records())) == runs.count
+
+
+def test_a_file_that_is_told_on_a_full_volume_holds_whole_lines_and_goes_on(volume: Volume) -> None:
+    path = volume.seen_from_outside / "told.jsonl"
+    sink = FileSink("file", str(path), 1 << 30, 3, "proton-tf-agent://here")
+    said = notification(1, Status.FAILED, text="x" * 700)
+    assert sink.send(said).kind is OutcomeKind.ACCEPTED
+    volume.fill()
+    taken = 1
+    while (outcome := sink.send(said)).kind is OutcomeKind.ACCEPTED:  # into the rest of its last block
+        taken += 1
+        assert taken < 20
+    assert outcome == Outcome(OutcomeKind.UNAVAILABLE, "ENOSPC")
+    assert sink.send(said) == outcome
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == taken
+    assert all(line.endswith(b"}\n") for line in lines)
+    volume.empty()
+    assert sink.send(said).kind is OutcomeKind.ACCEPTED
+    sink.close()
+    assert [json.loads(line)["id"] for line in path.read_bytes().splitlines()] == ["ntf-1"] * (taken + 1)

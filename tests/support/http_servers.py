@@ -25,6 +25,7 @@ class Server:
         self.requests: list[tuple[str, str]] = []
         self._failing: Failing | None = None
         self._when: Callable[[str, str], bool] = lambda _method, _path: True
+        self._lost: Callable[[str, str], bool] = lambda _method, _path: False
         self._lock = threading.Lock()
         server = self
 
@@ -51,6 +52,10 @@ class Server:
 
     def fail(self, failing: Failing | None, when: Callable[[str, str], bool] = lambda _method, _path: True) -> None:
         self._failing, self._when = failing, when
+
+    def lose(self, when: Callable[[str, str], bool] = lambda _method, _path: False) -> None:
+        """Hear such requests, and hang up instead of answering."""
+        self._lost = when
 
     def faults(self) -> dict[str, Callable[[], object]]:
         """All of FAULTS."""
@@ -82,6 +87,9 @@ class Server:
             except Exception as error:
                 self.errors.append(f"{method} {path}: {error!r}")
                 status, headers, content = 599, {}, b""
+            if self._lost(method, path):
+                hung_up(request)
+                return
         saying(status, content, headers)(request)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby
@@ -41,6 +42,7 @@ class ObservedRoot:
         self.now = began_at((LOGS / "apply_ok.log").read_bytes()) + 1.0
         self.told: list[Told] = []
         self.steps: list[None] = []  # one for each beat of the observer
+        self.cpu = time.thread_time
         self.at_each_step: Callable[[], object] = lambda: None
         opener = SafeOpener([self.root])
         self.spool = Spool(str(base / "spool"), believes(opener, ()))
@@ -52,7 +54,7 @@ class ObservedRoot:
         self.pipeline = Pipeline(journal, surroundings, [proton], Rules(Patience(10.0, 3.0)), self.told.append)
         self.observer = Observer(
             opener, self.watch, self.pipeline, lambda _path: 0.0, self.told.append, lambda: self.now, spool=self.spool,
-            beat=self._step, ticks=lambda: self.now,
+            beat=self._step, ticks=lambda: self.now, cpu=lambda: self.cpu(),
         )  # fmt: skip
 
     def _step(self) -> None:

@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 from support.command_lines import Output, run
+from support.hooks import answered
 from support.outboxes import STEERING, filled
 from support.proton import clean_environment
+from support.rigs.exec import write_program
+from support.rigs.github import REPOSITORY, TOKEN, GitHub
 
 from proton_tf_agent import health
 from proton_tf_agent.doctor import Finding, Severity, examine, worst
 from proton_tf_agent.health import Health
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.receiver import FaultKind, Receiver
+from proton_tf_agent.service import unit
 from proton_tf_agent.settings import load
 
 V = Severity
@@ -99,6 +103,41 @@ def test_roots_that_are_not_there_or_that_the_service_would_not_see_are_warnings
     assert any("/tmp/of-all: a service with PrivateTmp=yes does not see it" in one for one in said)
 
 
+@pytest.mark.parametrize(
+    ("properties", "path", "by"),
+    [
+        ({"PrivateTmp": "yes"}, "/tmp/work", "PrivateTmp=yes"),
+        ({"PrivateTmp": "yes"}, "/var/tmp", "PrivateTmp=yes"),
+        ({"PrivateTmp": "yes"}, "/var/tmpfiles", ""),
+        ({"PrivateTmp": "no"}, "/tmp/work", ""),
+        ({"ProtectHome": "read-only"}, "/home/runner/_work", ""),
+        ({"ProtectHome": "yes"}, "/home/runner/_work", "ProtectHome=yes"),
+        ({"ProtectHome": "tmpfs"}, "/root/work", "ProtectHome=tmpfs"),
+        ({"InaccessiblePaths": "-/mnt /srv/ci"}, "/srv/ci/work", "InaccessiblePaths=-/mnt /srv/ci"),
+        ({"InaccessiblePaths": "-/mnt /srv/ci"}, "/srv/cider", ""),
+        ({"TemporaryFileSystem": "/srv:ro"}, "/srv/ci/work", "TemporaryFileSystem=/srv:ro"),
+        ({}, "/tmp/work", ""),
+    ],
+)
+def test_what_a_units_sandbox_hides(properties: dict[str, str], path: str, by: str) -> None:
+    assert unit.hides(properties, path) == by
+
+
+def test_a_root_that_the_agent_sees_as_we_do_is_no_finding_whatever_its_unit_may_say(
+    journal: Journal, settings_file: str
+) -> None:
+    """Its own view is what counts: here it is this very process."""
+    tell(settings_file, '[[watch]]\npath = "/var/tmp"\n')
+    health.put(journal.path, Health(os.getpid(), "1", time.time(), time.time()))
+    assert hidden(settings_file) == []
+    health.put(journal.path, Health(2**22, "1", time.time(), time.time()))  # no such process: nothing is known
+    assert set(hidden(settings_file)) == {V.WARNING}
+
+
+def hidden(settings_file: str) -> list[V]:
+    return [one.severity for one in found(settings_file, "settings") if "does not see it" in one.what]
+
+
 def test_a_spool_in_which_jobs_could_read_each_others_records_is_a_problem(settings_file: str, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     tell(settings_file, f'[spool]\npath = "{spool}"\n')
@@ -140,6 +179,30 @@ def test_a_sink_is_asked_something_that_changes_nothing(
     assert bool(finding.remedy) == (severity is V.PROBLEM)
     assert proton.records() == ()
     assert proton.requests == 1
+
+
+def test_a_file_a_program_and_a_forge_are_looked_at_and_told_nothing(settings_file: str, tmp_path: Path) -> None:
+    server, program, file, token = GitHub(), tmp_path / "tell", tmp_path / "told.jsonl", tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    tell(
+        settings_file,
+        f'[[sink]]\ntype = "file"\npath = "{file}"\n[[sink]]\ntype = "exec"\nprogram = "{program}"\n'
+        f'[[sink]]\ntype = "github"\nrepository = "{REPOSITORY}"\nref = "main"\nurl = "{server.api}"\n'
+        f'secret = "file:{token}"\n',
+    )
+    said = {name: found(settings_file, f"sink {name}")[0] for name in ("file", "exec", "github")}
+    assert {name: one.severity for name, one in said.items()} == {"file": V.OK, "exec": V.PROBLEM, "github": V.OK}
+    assert "(ENOENT)" in said["exec"].what
+    write_program(str(program), f"touch {tmp_path}/ran")
+    assert found(settings_file, "sink exec")[0].severity is V.OK
+    server.fail(answered(404))
+    (finding,) = found(settings_file, "sink github")
+    assert (finding.severity, "(Http404)" in finding.what) == (V.PROBLEM, True)
+    server.close()
+    assert (server.errors, server.statuses) == ([], [])
+    assert not file.exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_worst_finding_decides() -> None:

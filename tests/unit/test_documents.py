@@ -185,6 +185,18 @@ def test_every_link_inside_the_house_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    """By the rule of those who show Markdown: lower case, spaces become dashes, other signs go."""
+    for link in _LINK.findall(page.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        if anchor and "://" not in link:
+            text = (page.parent / path if path else page).read_text("utf-8")
+            headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+            assert anchor in slugs, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_a_page_names_exists(page: Path) -> None:
     named = re.findall(
         r"`((?:docs|tests|systemd|config|sources|domain|sinks|bench)/[\w./-]+|\w+\.(?:py|sql))`",

@@ -25,13 +25,13 @@ from support.facts import (
     RELEASED,
     SETTLED,
     STARTED,
+    WRAPPED_APPLY,
     Tale,
     recorded,
 )
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.notification import (
-    MAX_MESSAGE,
     TOLD,
     Notification,
     Status,
@@ -43,6 +43,7 @@ from proton_tf_agent.domain.notification import (
 from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition
+from proton_tf_agent.domain.status_message import MAX_MESSAGE
 
 MAPPED = Mapped((("VpcId", "vpc-1"),), (("password", "sensitive"),))
 
@@ -437,6 +438,32 @@ def test_a_notification_speaks_for_the_binding_and_carries_the_run() -> None:
     assert (notification.resource_arn, notification.deployment_id) == (BINDING.resource_arn, BINDING.deployment_id)
     assert (notification.run_id, notification.directory, notification.run_status) == ("run-1", "/w", RunStatus.APPLIED)
     assert notification.created_at == 1000.0
+
+
+@pytest.mark.parametrize(
+    ("said", "carried"),
+    [
+        ("0" * 40, "0" * 40),
+        ("a" * 64, "a" * 64),
+        ("main", ""),
+        ("../../user", ""),
+        ("0" * 40 + "\n", ""),
+        ("A" * 40, ""),
+        ("", ""),
+    ],
+)
+def test_a_notification_carries_the_commit_of_its_ci_job_if_it_is_one(said: str, carried: str) -> None:
+    """A job may have written anything into its environment."""
+    wrapped = replace(WRAPPED_APPLY, job=ev.Job("GitHub Actions", said))
+    assert told(Tale().tell(wrapped, STARTED, LOCKED_TO_PLAN, PLANNED)).commit == carried
+    assert told(applied()).commit == ""
+
+
+def test_whose_a_run_is_can_be_said_in_short() -> None:
+    notification = told(applied())
+    assert notification.whose == BINDING.resource_arn.split(":")[-1]
+    assert replace(notification, resource_arn=None, name="network").whose == "network"
+    assert replace(notification, resource_arn=None).whose == "/w"
 
 
 def test_everything_is_allowed_up_to_its_limit() -> None:

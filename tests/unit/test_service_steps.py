@@ -75,12 +75,18 @@ def tree(root: Path) -> dict[str, tuple[int, bytes | None]]:
 
 
 def test_an_installation_is_a_user_directories_settings_unit_and_drop_in(host: HostBelow, root: Path) -> None:
-    assert len(take(steps.install(host, WANTED))) == 8
+    assert len(take(steps.install(host, WANTED))) == 9
     made_user, reloaded = host.commands
     assert made_user[:2] == ("useradd", "--system")
     assert made_user[-1] == unit.USER
     assert reloaded == ("systemctl", "daemon-reload")
-    modes = {steps.SETTINGS: 0o755, steps.JOURNAL: 0o700, steps.SPOOL: 0o3733, steps.SETTINGS_FILE: 0o644}
+    modes = {
+        steps.SETTINGS: 0o755,
+        steps.PARTS: 0o755,
+        steps.JOURNAL: 0o700,
+        steps.SPOOL: 0o3733,
+        steps.SETTINGS_FILE: 0o644,
+    }
     modes |= {steps.UNIT_FILE: 0o644, steps.DROP_IN_FILE: 0o644}
     for path, mode in modes.items():
         assert stat.S_IMODE(os.stat(f"{root}{path}").st_mode) == mode, path
@@ -137,7 +143,8 @@ def test_taken_away_journal_settings_and_user_stay(host: HostBelow, root: Path) 
     assert host.commands == [("stop", unit.NAME), ("systemctl", "daemon-reload")]
     left = tree(root).keys() - before.keys()
     assert left == {
-        path[1:] for path in (steps.JOURNAL, f"{steps.JOURNAL}/journal.db", steps.SETTINGS, steps.SETTINGS_FILE)
+        path[1:]
+        for path in (steps.JOURNAL, f"{steps.JOURNAL}/journal.db", steps.SETTINGS, steps.PARTS, steps.SETTINGS_FILE)
     }
     said = "\n".join(steps.left_behind(host))
     assert all(word in said for word in (steps.JOURNAL, steps.SETTINGS, unit.USER))

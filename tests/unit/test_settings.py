@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -32,6 +32,7 @@ from proton_tf_agent.settings import (
     ScanSettings,
     Settings,
     SinkSettings,
+    SinkType,
     WatchSettings,
     advice,
     generate,
@@ -309,6 +310,7 @@ KNOWN_TABLES = (
     "[metrics], [log]"
 )  # fmt: skip
 # Text (a good [[watch]] follows it), and the where, what and hint of its only mistake.
+SINK_TYPES = [f'"{name}"' for name in get_args(SinkType)]
 MISTAKES = [
     # names
     ("[jurnal]\n", ":1: jurnal", "unknown table", "did you mean [journal]?"),
@@ -525,10 +527,7 @@ MISTAKES = [
     (
         '[[sink]]\ntype = "protn"\n',
         ":2: [[sink]] type",
-        (
-            'must be "proton", "webhook", "file", "slack", "exec", "eventbridge", "sqs", "sns", "service_catalog" or '
-            '"console"'
-        ),
+        f"must be {', '.join(SINK_TYPES[:-1])} or {SINK_TYPES[-1]}",
         'did you mean "proton"?',
     ),
     (
@@ -1096,6 +1095,7 @@ read_back = false  # default
 only = []  # default
 resources = []  # default
 directories = []  # default
+shadow = false  # default
 
 [run]
 settle = "10s"  # default

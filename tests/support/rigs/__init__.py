@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from .rig import Rig
 
 TYPES = (
-    "console", "eventbridge", "exec", "file", "proton", "service_catalog", "slack", "sns", "sqs", "webhook",
+    "console", "eventbridge", "exec", "file", "github", "gitlab", "proton", "service_catalog", "slack", "sns", "sqs",
+    "webhook",
 )  # fmt: skip
 
 

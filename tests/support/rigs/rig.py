@@ -11,10 +11,11 @@ from proton_tf_agent.sinks import Sink
 
 @dataclass(frozen=True)
 class Rig:
-    """A sink and what stands behind it. told: the status messages that arrived, in order. fits: makes of a notification
-    one that such a sink is for."""
+    """A sink and what stands behind it. told: the status messages that arrived, in order; where a receiver has no place
+    for a text, the statuses that it took. fits: makes of a notification one that such a sink is for."""
 
     sink: Sink
     told: Callable[[], list[str]]
     faults: dict[str, Callable[[], object]]
     fits: Callable[[Notification], Notification] = lambda notification: notification
+    takes_text: bool = True
