@@ -79,6 +79,14 @@ class Notification:
         """Whose run it is, for people: of an ARN what stands behind its account."""
         return self.resource_arn.split(":", 5)[-1] if self.resource_arn else self.subject
 
+    @property
+    def environment(self) -> str:
+        """What a forge calls the place that is deployed to: the last part of the ARN, else name or directory.
+
+        A directory is whole, so that nobody who chooses its last part speaks for a resource of that name.
+        """
+        return self.whose.rsplit("/", 1)[-1] if self.resource_arn else self.subject.strip("/")
+
 
 def under(notification: Notification, subject: str) -> Notification | None:
     """A notification for a sink that has heard of its run by another subject already: it goes on hearing by that one.

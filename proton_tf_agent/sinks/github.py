@@ -143,7 +143,7 @@ class GitHubSink:
         }
 
     def _environment(self, told: Notification) -> str:
-        return (self._named or told.whose.rstrip("/").rsplit("/", 1)[-1])[:_MAX_ENVIRONMENT]
+        return (self._named or told.environment)[-_MAX_ENVIRONMENT:].strip("/")
 
     def _refused(self, reply: Reply) -> Outcome:
         return _refusal(reply.answer, self._clock())

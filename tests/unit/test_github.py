@@ -99,7 +99,7 @@ def test_a_run_of_no_resource_is_named_by_its_directory_and_settings_name_one_fo
     )
     sink_for(github).send(unbound)
     sink_for(github, environment="production").send(BEGUN)
-    assert [made["environment"] for made in github.deployments.values()] == ["network", "production"]
+    assert [made["environment"] for made in github.deployments.values()] == ["srv/infra/network", "production"]
 
 
 def test_the_commit_of_the_ci_job_is_deployed_if_the_repository_has_it(github: GitHub) -> None:

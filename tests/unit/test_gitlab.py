@@ -86,7 +86,7 @@ def test_an_environment_is_named_after_the_resource_the_directory_or_by_the_sett
     sink_for(gitlab).send(odd)
     sink_for(gitlab, environment="production").send(BEGUN)
     names = [made["environment"]["name"] for made in gitlab.deployments.values()]
-    assert names == ["n-t-work", "production"]
+    assert names == ["srv/infra/n-t-work", "production"]
 
 
 def test_a_project_may_be_named_by_its_number(gitlab: GitLab) -> None:
