@@ -127,7 +127,9 @@ class Agent:
         start: what was seen and not committed is on disk, and the cursors stand before it.
         """
         sinks = {sink.name: make_sink(sink, self._settings) for sink in self._settings.sink}
-        relay = Relay(journal, sinks, self._log.tell, self._clock, self._draw)
+        shadows = {sink.name for sink in self._settings.sink if sink.shadow}
+        told = {name: sink for name, sink in sinks.items() if name not in shadows}
+        relay = Relay(journal, told, self._log.tell, self._clock, self._draw)
         self._delivered.clear()
         delivery = threading.Thread(target=self._deliver, args=(relay,), name="relay")
         delivery.start()

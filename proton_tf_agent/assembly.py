@@ -97,7 +97,7 @@ def addressee(settings: Settings, name: str) -> Iterator[Addressee]:
 
 def _as_addressee(sink: Sink, asked: SinkSettings) -> Addressee:
     objection = proton_objection if asked.type == "proton" else _no_objection
-    return Addressee(sink.name, sink.wants, objection, route_of(asked))
+    return Addressee(sink.name, sink.wants, objection, route_of(asked), asked.shadow)
 
 
 def route_of(asked: SinkSettings) -> Route:

@@ -15,8 +15,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from . import __version__, cli_config, cli_health, cli_journal, cli_service
+from . import __version__, cli_config, cli_health, cli_journal, cli_service, cli_sinks
 from .command_line import (
     CONFIG_VARIABLE,
     FAILED,
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (docs/commands.md)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
-    parsed = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = parser(words[0] if words else "").parse_args(words)
     command: Command = parsed.command
     try:
         code = command(parsed)
@@ -195,18 +197,32 @@ def _version(parsed: argparse.Namespace) -> int:
 # --- the parser ---------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line. Completions and the manual page are made of it, too (`docs/generate_shell.py`)."""
+def parser(only: str = "") -> argparse.ArgumentParser:
+    """The command line: the whole, of which completions and the manual page are made, too (`docs/generate_shell.py`);
+    or, which is made sooner, no more of it than one word needs to begin a command."""
     reading = [with_config(), with_json()]
     whole = argparse.ArgumentParser(
         prog="proton-tf-agent",
         description="Sees Terraform runs from outside and tells AWS Proton, or any other sink, what became of them.",
     )
-    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    commands = whole.add_subparsers(prog=whole.prog, metavar="COMMAND", required=True)
+    rooms = (
+        (("run",), lambda: add(commands, "run", _run, "the daemon", [with_config()])),
+        (("status", "metrics", "doctor"), lambda: cli_health.add_commands(commands, reading)),
+        (("runs", "explain"), lambda: _add_runs(commands, reading)),
+        (("journal", "replay"), lambda: cli_journal.add_commands(commands, reading)),
+        (("sinks",), lambda: cli_sinks.add_commands(commands, reading)),
+        (("config",), lambda: cli_config.add_commands(commands, with_json())),
+        (("service",), lambda: cli_service.add_commands(commands)),
+        (("receiver", "exec", "demo", "shell", "version"), lambda: _add_others(commands)),
+    )
+    wanted = [add_commands for words, add_commands in rooms if only in words] or [room for _, room in rooms]
+    for add_commands in wanted:
+        add_commands()
+    return whole
 
-    add(commands, "run", _run, "the daemon", [with_config()])
-    cli_health.add_commands(commands, reading)
 
+def _add_runs(commands: Any, reading: Sequence[argparse.ArgumentParser]) -> None:
     runs = group(commands, "runs", "the runs that were seen")
     listed = add(runs, "list", _runs_list, "the newest runs", reading)
     listed.add_argument("--limit", type=positive, default=20, metavar="N")
@@ -222,12 +238,8 @@ def parser() -> argparse.ArgumentParser:
     explained = add(commands, "explain", _explain, "why something was told, or why not", reading)
     explained.add_argument("wanted", metavar="RUN|NOTIFICATION|DIRECTORY")
 
-    cli_journal.add_commands(commands, reading)
 
-    cli_config.add_commands(commands, with_json())
-
-    cli_service.add_commands(commands)
-
+def _add_others(commands: Any) -> None:
     received = add(commands, "receiver", _receiver, "an endpoint that speaks Proton's contract", [with_json()])
     received.add_argument("--host", default="127.0.0.1", help="a loopback address")
     received.add_argument("--port", type=int, default=8790, help="0 for any free one")
@@ -243,7 +255,6 @@ def parser() -> argparse.ArgumentParser:
     shell = add(commands, "shell", _shell, "what bash, zsh, fish or man(1) need to know of the commands", [])
     shell.add_argument("form", choices=SHELLS, metavar="FORM", help=", ".join(SHELLS))
     add(commands, "version", _version, "the version", [with_json()])
-    return whole
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from .domain.run import RunStatus
 from .moments import iso
 
 _TYPE = "dev.proton-tf-agent.deployment."
+_TEST = "dev.proton-tf-agent.test"
 _TYPES = {Status.IN_PROGRESS: "in_progress", Status.SUCCEEDED: "succeeded", Status.FAILED: "failed"}
 
 
@@ -29,7 +30,7 @@ def event(told: Notification, source: str) -> dict[str, Any]:
         "specversion": "1.0",
         "id": told.notification_id,
         "source": source,
-        "type": _TYPE + ("destroyed" if destroyed else _TYPES[told.status]),
+        "type": _TEST if told.is_test else _TYPE + ("destroyed" if destroyed else _TYPES[told.status]),
         "subject": told.subject,
         "time": iso(told.created_at),
         "datacontenttype": "application/json",

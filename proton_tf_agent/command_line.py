@@ -94,7 +94,8 @@ def add(commands: Any, name: str, command: Command, purpose: str, parents: Itera
 
 def group(commands: Any, name: str, purpose: str) -> Any:
     """A noun with commands of its own."""
-    return commands.add_parser(name, help=purpose, description=purpose).add_subparsers(metavar="COMMAND", required=True)
+    parser = commands.add_parser(name, help=purpose, description=purpose)
+    return parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True)
 
 
 # --- arguments ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,14 @@ QUIET_S = 600.0  # without a fact, after which an open run is said to be quiet
 _NAMED = 5
 _WIDE = 120  # columns that a table with notes needs
 _INDENT = 23  # of what belongs to a verdict
-_TOLD = {"delivered": "✓", "parked": "parked", "discarded": "discarded", "sending": "…", "pending": "…"}
+_TOLD = {
+    "delivered": "✓",
+    "parked": "parked",
+    "discarded": "discarded",
+    "shadowed": "(shadow)",
+    "sending": "…",
+    "pending": "…",
+}
 
 
 def overview(row: Row, now: float) -> None:
@@ -81,11 +88,21 @@ def _sink(sink: Row) -> None:
     parked = f", {sink['parked']} parked" if sink["parked"] else ""
     waiting = f"{sink['waiting']} waiting, for {span(sink['waiting_s'])}" if sink["waiting"] else "nothing waiting"
     _below(f"{sink['sink']}: {waiting}{late}{suspect}{parked}")
+    if sink["paused_since"]:
+        _below(paused(sink))
     if sink["held_for"]:
-        _below(_held(sink))
+        _below(held(sink))
 
 
-def _held(sink: Row) -> str:
+def paused(sink: Row) -> str:
+    """That a sink is paused, by whom and why, and how it goes on."""
+    why = f": {sink['paused_because']}" if sink["paused_because"] else ""
+    since = f"{sink['sink']} is paused since {clock(sink['paused_since'])} UTC by {sink['paused_by']}{why}"
+    return f"{since}; everything waits, `sinks resume {sink['sink']}` lets it go on"
+
+
+def held(sink: Row) -> str:
+    """What a sink is held up for, since when, and what to do."""
     why = EXPLANATIONS[OutcomeKind(sink["held_for"])]
     code = f" ({sink['code']})" if sink["code"] else ""
     asked = f"{sink['probes']} times" if sink["probes"] != 1 else "once"

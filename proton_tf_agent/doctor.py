@@ -22,6 +22,8 @@ from .domain.explanations import EXPLANATIONS
 from .domain.outbox import OutcomeKind
 from .journal_check import Depth, damage
 from .journal_file import is_held, is_marked_full
+from .service import unit
+from .service.host import Host
 from .settings import Settings, SinkSettings, SinkType, SpoolSettings, advice
 from .sink_assembly import make_sink
 from .sinks import Reachable
@@ -29,6 +31,7 @@ from .spool_directory import MODE, refuse_if_unsafe
 
 _INOTIFY = "/proc/sys/fs/inotify"
 _MOST_DIRECTORIES = 1_000_000
+_OF_THE_UNIT = {"PrivateTmp": "yes"}  # what the unit of the house hides of a directory that could be watched
 _SPARE_BYTES = 64 << 20  # beside the reserve, for a journal to grow
 
 
@@ -73,16 +76,42 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("settings", Severity.WARNING, f"{problem.where}: {problem.what}", problem.hint)
     if not warnings:
         yield Finding("settings", Severity.OK, f"{settings.path}, {len(settings.watch)} roots that can be read")
+    yield from _hidden(settings)
+
+
+def _hidden(settings: Settings) -> Iterator[Finding]:
+    """Roots that are there for us and not for the agent. Its own view is asked, where we may look into it (root); else
+    what systemd says of its sandbox; else what the unit would do."""
+    pid = _pid_of_agent(settings)
+    shown = Host().properties(unit.NAME, unit.SANDBOX)
     for watch in settings.watch:
-        yield from _hidden(watch.path)
+        real = os.path.realpath(watch.path)
+        is_seen = _is_seen_by(pid, real) if pid and os.path.isdir(real) else None
+        by = unit.hides(_OF_THE_UNIT if shown is None else shown, real)
+        change = f"`systemctl edit proton-tf-agent` and change {by}" if by else "give its unit a view of it"
+        remedy = f"watch another directory, or {change}"
+        if is_seen is False:
+            yield Finding("settings", Severity.PROBLEM, f"{watch.path}: the agent does not see it", remedy)
+        elif is_seen is None and by:
+            yield Finding("settings", Severity.WARNING, f"{watch.path}: a service with {by} does not see it", remedy)
 
 
-def _hidden(root: str) -> Iterator[Finding]:
-    """Whether the service cannot see a root that we see: the unit has a /tmp of its own."""
-    real = os.path.realpath(root)
-    if any(f"{real}/".startswith(f"{hidden}/") for hidden in ("/tmp", "/var/tmp")):  # noqa: S108 - named, not used
-        remedy = "watch another directory, or `systemctl edit proton-tf-agent` and set PrivateTmp=no"
-        yield Finding("settings", Severity.WARNING, f"{root}: a service with PrivateTmp=yes does not see it", remedy)
+def _pid_of_agent(settings: Settings) -> int | None:
+    """That of the agent at work; None where there is none."""
+    heard = health.last(settings.journal.path) if is_held(settings.journal.path) else None
+    return heard.pid if heard else None
+
+
+def _is_seen_by(pid: int, real: str) -> bool | None:
+    """Whether a directory of ours is the same to another process (proc_pid_root(5)); None when we may not know."""
+    view = f"/proc/{pid}/root"
+    try:
+        os.stat(f"{view}/.")
+        return os.path.samestat(os.stat(f"{view}{real}"), os.stat(real))
+    except FileNotFoundError:
+        return False if os.path.exists(f"{view}/.") else None
+    except OSError:
+        return None
 
 
 def _user(settings: Settings) -> Iterator[Finding]:

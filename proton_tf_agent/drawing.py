@@ -23,6 +23,7 @@ COLOURS = {
     "retryable": "yellow", "degraded": "yellow", "undetermined": "yellow",
     "pending": "cyan", "sending": "cyan", "planning": "cyan", "planned": "cyan", "applying": "cyan",
     "IN_PROGRESS": "cyan", "planned_and_finished": "blue", "superseded": "bright_black", "discarded": "bright_black",
+    "shadowed": "bright_black", "paused": "yellow", "held": "yellow", "failing": "yellow", "gone": "red",
 }  # fmt: skip
 
 

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from .domain.evidence import Fact
 
 __all__ = [
-    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Recorded", "is_damaged", "notification_of",
+    "SCHEMA_VERSION", "Head", "Journal", "JournalRow", "Part", "Pause", "Recorded", "is_damaged", "notification_of",
 ]  # fmt: skip
 
 _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
-_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED)
+_SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED, EntryState.SHADOWED)
 _LAST_WORDS = (EntryState.DELIVERED, EntryState.PARKED)  # states in which a line's last word may need to be said again
 
 _decode_run = msgspec.json.Decoder(Run).decode
@@ -67,6 +67,18 @@ class Head:
     sending: bool
     due_at: float | None
     failing: OutcomeKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """That a person has paused a sink: since which wall-clock second, who, and why (may be empty)."""
+
+    since: float
+    who: str
+    reason: str
+
+
+_decode_pause = msgspec.json.Decoder(Pause).decode
 
 
 class Journal(Upkeep):
@@ -189,14 +201,16 @@ class Journal(Upkeep):
         now: float,
         objection: str = "",
         was_over: Callable[[str], bool] = lambda _later: True,
+        shadow: bool = False,
     ) -> tuple[int, list[str]]:
         """Add a notification for a sink, unless it is there already; call inside a transaction.
 
         On an idle line the daemon's entry is written as `sending` at once: one commit between disk and wire. objection
         parks it; what is not sent supersedes nothing. was_over: whether the run was over when another began, by its id.
         Once a run that began then has told its end, what the earlier run has to say is kept as superseded; so is what
-        a plan has to say of a deployment whose end was told since the plan began. Returns the seq of an entry that is
-        to be told (0 when there is none) and the notifications that were superseded.
+        a plan has to say of a deployment whose end was told since the plan began. shadow: it is kept as what the sink
+        would have been told, and never sent. Returns the seq of a new entry that was not superseded (0 when there is
+        none) and the notifications that were superseded.
         """
         if self._one("notification_exists", notification_id=notification.notification_id, sink=sink):
             return 0, []
@@ -210,6 +224,8 @@ class Journal(Upkeep):
             superseded = EntryState.SUPERSEDED
             self._insert_entry(notification, sink, superseded, now, "superseded", superseded_by=later["seq"])
             return 0, [notification.notification_id]
+        if shadow:
+            return self._insert_entry(notification, sink, EntryState.SHADOWED, now, objection or "shadow"), []
         # Who does not hold the journal sends nothing: the daemon does, at its next tick or when it starts.
         idle = self._hold is not None and not objection and not self._one("line_is_busy", **line)
         state = EntryState.PARKED if objection else EntryState.SENDING if idle else EntryState.PENDING
@@ -434,6 +450,20 @@ class Journal(Upkeep):
                 sink=sink, held_for=circuit.held_for.value, code=circuit.code, since=since, probes=circuit.probes,
                 waited=circuit.waited,
             )  # fmt: skip
+
+    # --- pauses ------------------------------------------------------------------------------------------
+
+    def pauses(self) -> dict[str, Pause]:
+        """The sinks that are paused, by name. Commands write them beside the daemon; it looks at every turn."""
+        return {row["sink"]: _decode_pause(row["value"]) for row in self._all("pauses")}
+
+    def pause(self, sink: str, pause: Pause) -> None:
+        """Let nothing more leave for a sink; what is on its way is finished."""
+        self._do("put_meta", key=f"paused:{sink}", value=_encode(pause).decode())
+
+    def unpause(self, sink: str) -> None:
+        """Let everything go on that waits for a sink."""
+        self._do("unpause", sink=sink)
 
 
 def notification_of(body: bytes) -> Notification:

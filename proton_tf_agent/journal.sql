@@ -394,6 +394,15 @@ ON CONFLICT (sink) DO UPDATE SET held_for = excluded.held_for, code = excluded.c
 -- name: close_circuit
 DELETE FROM circuit WHERE sink = :sink
 
+-- name: pauses
+-- Sinks that a person has paused; ';' is the character behind ':'.
+SELECT substr(key, 8) AS sink, value FROM meta WHERE key >= 'paused:' AND key < 'paused;'
+-- name: unpause
+DELETE FROM meta WHERE key = 'paused:' || :sink
+-- name: last_accepted
+SELECT max(settled_at) AS at FROM (
+  SELECT settled_at FROM outbox WHERE sink = :sink AND state = 'delivered' ORDER BY seq DESC LIMIT 1)
+
 -- name: count_filler
 SELECT count(*) FROM filler
 -- name: add_filler
@@ -442,9 +451,11 @@ SELECT again.seq, again.sink FROM outbox AS entry JOIN outbox AS again
   AND again.replay_of = coalesce(entry.replay_of, entry.seq) AND again.state = 'delivered'
 WHERE entry.seq = :seq ORDER BY again.seq LIMIT 1
 -- name: last_word
--- The terminal status of a line that stands last in its history: a replay stands where its original does.
+-- The terminal status of a line that stands last in its history: a replay stands where its original does. What only a
+-- shadow would have been told nobody knows.
 SELECT seq, status, coalesce(replay_of, seq) AS position FROM outbox
-WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS' AND state <> 'superseded'
+WHERE sink = :sink AND resource_arn = :resource_arn AND status <> 'IN_PROGRESS'
+  AND state NOT IN ('superseded', 'shadowed')
 ORDER BY position DESC, seq LIMIT 1
 -- name: accepted_end
 SELECT seq, status FROM outbox WHERE sink = :sink AND resource_arn = :resource_arn AND deployment_id = :deployment_id
@@ -454,7 +465,7 @@ SELECT seq, state FROM outbox WHERE run_id = :run_id AND replay_of = :seq AND si
   AND state IN ('pending', 'sending', 'retryable') LIMIT 1
 -- name: told_to
 SELECT seq, state FROM outbox WHERE run_id = :run_id AND notification_id = :notification_id AND sink = :sink
-  AND state NOT IN ('superseded', 'discarded') ORDER BY seq LIMIT 1
+  AND state NOT IN ('superseded', 'discarded', 'shadowed') ORDER BY seq LIMIT 1
 -- name: names_sink
 SELECT 1 FROM outbox WHERE sink = :sink LIMIT 1
 -- name: discard
@@ -474,7 +485,7 @@ UPDATE attempt SET seal = seal_of('attempt', id, seq, started_at, finished_at, o
 -- that was let go come back, that it comes too late.
 SELECT run_id FROM run WHERE ended_at < :before AND NOT EXISTS (
   SELECT 1 FROM outbox AS entry WHERE entry.run_id = run.run_id AND (
-    entry.state NOT IN ('delivered', 'superseded', 'discarded') OR entry.created_at >= :before
+    entry.state NOT IN ('delivered', 'superseded', 'discarded', 'shadowed') OR entry.created_at >= :before
     OR NOT EXISTS (
       SELECT 1 FROM outbox AS later WHERE later.sink = entry.sink AND later.resource_arn = entry.resource_arn
       AND later.run_started_at > run.ended_at AND later.status <> 'IN_PROGRESS' AND later.state <> 'superseded'
@@ -484,11 +495,11 @@ SELECT run_id FROM run WHERE ended_at < :before AND NOT EXISTS (
       AND last.status <> 'IN_PROGRESS' AND last.state <> 'superseded')))
 ORDER BY started_at LIMIT :limit
 -- name: prunable_entries_of_nobody
--- The same, of entries whose run is not there any more.
+-- The same, of entries whose run is not there any more, or, of a test, never was.
 SELECT run_id FROM outbox AS entry WHERE run_id NOT IN (SELECT run_id FROM run)
 GROUP BY run_id
 HAVING count(settled_at) = count(*) AND max(settled_at) < :before AND total(state = 'parked') = 0
-  AND total(NOT EXISTS (
+  AND total(run_id NOT GLOB 'test-*' AND NOT EXISTS (
       SELECT 1 FROM outbox AS later WHERE later.sink = entry.sink AND later.resource_arn = entry.resource_arn
       AND later.run_started_at > entry.settled_at AND later.status <> 'IN_PROGRESS' AND later.state <> 'superseded'
       AND later.replay_of IS NULL AND later.run_id <> entry.run_id)) = 0
@@ -582,7 +593,8 @@ SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE state = 's
   AND head.seq < entry.seq AND head.state IN ('pending', 'sending', 'retryable'))
 -- name: verify_state
 SELECT seq AS key, notification_id, run_id FROM outbox
-WHERE state NOT IN ('pending', 'sending', 'retryable', 'delivered', 'superseded', 'parked', 'discarded')
+WHERE state NOT IN ('pending', 'sending', 'retryable', 'delivered', 'superseded', 'parked', 'discarded',
+    'shadowed')
   OR (settled_at IS NULL) <> (state IN ('pending', 'sending', 'retryable'))
 -- name: verify_attempts
 -- As many as are counted; one without an end while the entry is under way, and only then.
@@ -600,6 +612,8 @@ SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE status = '
 -- name: verify_delivered_unheard
 SELECT seq AS key, notification_id, run_id FROM outbox WHERE state = 'delivered' AND NOT EXISTS (
   SELECT 1 FROM attempt WHERE attempt.seq = outbox.seq AND outcome IN ('accepted', 'confirmed'))
+-- name: verify_shadowed
+SELECT seq AS key, notification_id, run_id FROM outbox WHERE state = 'shadowed' AND (attempts <> 0 OR replay_of IS NOT NULL)
 -- name: verify_superseded
 SELECT seq AS key, notification_id, run_id FROM outbox AS entry WHERE state = 'superseded' AND (
   attempts <> 0 OR superseded_by IS NULL OR superseded_by = seq

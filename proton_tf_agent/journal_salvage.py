@@ -49,7 +49,16 @@ Key = str | int
 Values = tuple[Value, ...]  # of a whole row
 # Columns that decide which of two copies is kept.
 _OUTBOX_STATE, _RUN_ENDED_AT, _ATTEMPT_FINISHED_AT = 9, 5, 3
-_STATES = ("pending", "retryable", "sending", "parked", "superseded", "discarded", "delivered")  # rather again than not
+_STATES = (
+    "pending",
+    "retryable",
+    "sending",
+    "parked",
+    "superseded",
+    "discarded",
+    "shadowed",
+    "delivered",
+)  # rather again than not
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
-from importlib.resources import files
 from typing import Any, Self, TypeGuard, TypeVar
 
 import msgspec
@@ -76,7 +75,9 @@ JournalRow = sqlite3.Row  # a row of a named query, its columns by name
 
 @cache
 def _queries() -> Mapping[str, str]:
-    _, *parts = _NAME.split(files(__package__).joinpath("journal.sql").read_text("utf-8"))
+    # Not by importlib.resources: what that imports costs a command more than the query it is about to ask.
+    with open(os.path.join(os.path.dirname(__file__), "journal.sql"), encoding="utf-8") as file:
+        _, *parts = _NAME.split(file.read())
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 

@@ -47,6 +47,7 @@ INVARIANTS = (
     ("verify_body_can_change", "outbox", "the trigger that keeps bodies from changing is missing"),
     ("verify_went_back", "outbox", "it says IN_PROGRESS behind the end of its own run"),
     ("verify_delivered_unheard", "outbox", "it is delivered, and no attempt was accepted"),
+    ("verify_shadowed", "outbox", "it was never to be sent, and a request was made for it"),
     ("verify_superseded", "outbox", "it is superseded though it was sent, or by no entry of its line"),
     ("verify_replay", "outbox", "it is a replay of no earlier entry that says the same"),
     ("verify_says_something_else", "outbox", "its columns and its body say different things"),

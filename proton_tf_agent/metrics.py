@@ -74,6 +74,8 @@ def _of_sinks(rows: Sequence[Row], names: Sequence[str]) -> Iterator[Family]:
     held = tuple(
         ({"sink": sink["sink"], "reason": sink["held_for"]}, 1.0) for sink in rows if sink["held_for"] is not None
     )
+    paused = tuple(({"sink": name}, float(bool(known.get(name, {}).get("paused_since")))) for name in every)
+    yield Family(f"{PREFIX}sink_paused", "gauge", "1 for each sink that a person has paused.", paused)
     yield Family(f"{PREFIX}sink_held", "gauge", "1 for each sink that is held up as a whole.", held)
 
 

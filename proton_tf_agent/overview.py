@@ -43,7 +43,7 @@ def overview(journal: Journal, is_running: bool, now: float) -> Row:
     is_running: whether an agent holds the journal. now: a wall-clock second.
     """
     heard = health.last(journal.path)
-    sinks = _sinks(journal, now)
+    sinks = sink_rows(journal, now)
     parked = sum(sink["parked"] for sink in sinks)
     memory = recall_of(journal.path)
     checked_at = memory.checked_at if memory else 0.0
@@ -107,6 +107,11 @@ def _delivering(is_running: bool, sinks: list[Row]) -> _Judged:
         waiting = sum(sink["waiting"] for sink in sinks)
         return Verdict.STOPPED, f"{waiting} waiting" if waiting else "nothing waits"
     for sink in sinks:
+        if sink["paused_since"]:
+            why = f": {sink['paused_because']}" if sink["paused_because"] else ""
+            waiting = f", {sink['waiting']} waiting" if sink["waiting"] else ""
+            return Verdict.DEGRADED, f"{sink['sink']} is paused by {sink['paused_by']}{why}{waiting}"
+    for sink in sinks:
         if sink["held_for"]:
             return Verdict.DEGRADED, f"{sink['sink']}: {EXPLANATIONS[OutcomeKind(sink['held_for'])].means}"
     for sink in sinks:
@@ -152,8 +157,9 @@ def _heard(heard: Health | None) -> Row:
     }
 
 
-def _sinks(journal: Journal, now: float) -> list[Row]:
-    """How each sink does for which something waits, is parked, or that is held up as a whole; by name."""
+def sink_rows(journal: Journal, now: float, names: Iterable[str] = ()) -> list[Row]:
+    """How each sink does that is named, or for which something waits or is parked, or that is paused or held up as a
+    whole; by name."""
     sinks: dict[str, Row] = {}
 
     def of(name: str) -> Row:
@@ -161,7 +167,11 @@ def _sinks(journal: Journal, now: float) -> list[Row]:
             "sink": name, "verdict": "current", "waiting": 0, "failing": 0, "suspect": 0, "parked": 0,
             "oldest_at": None, "waiting_s": None, "next_attempt_at": None,
             "held_for": None, "held_since": None, "probes": 0, "code": None,
+            "paused_since": None, "paused_by": None, "paused_because": None,
         })  # fmt: skip
+
+    for name in names:
+        of(name)
 
     oldest: dict[str, float] = {}
     for row in journal.query("count_active"):
@@ -180,12 +190,17 @@ def _sinks(journal: Journal, now: float) -> list[Row]:
         if circuit.held_for is not None:
             held = {"held_for": circuit.held_for.value, "probes": circuit.probes, "code": circuit.code or None}
             of(name).update(held_since=iso(since), **held)
+    for name, pause in journal.pauses().items():
+        said = {"paused_by": pause.who, "paused_because": pause.reason or None}
+        of(name).update(paused_since=iso(pause.since), **said)
     for sink in sinks.values():
         sink["verdict"] = _verdict(sink)
     return [sinks[name] for name in sorted(sinks)]
 
 
 def _verdict(sink: Row) -> str:
+    if sink["paused_since"] is not None:
+        return "paused"
     if sink["held_for"] is not None:
         return "gone" if sink["held_for"] == OutcomeKind.GONE else "held"
     return "failing" if sink["failing"] or sink["parked"] else "current"

@@ -86,12 +86,13 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Addressee:
     """A sink as the pipeline sees it. objection: why it could never accept this notification; empty if it could. route:
-    what of all that it could accept it is told."""
+    what of all that it could accept it is told. shadow: that is kept and never sent."""
 
     name: str
     wants: Callable[[Notification], bool]
     objection: Callable[[Notification], str]
     route: Route = EVERYTHING
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -627,15 +628,18 @@ class _Batch:
         objection = addressee.objection(notification)
         run = self._runs[notification.run_id].run
         seq, superseded = self._journal.enqueue(
-            notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later)
-        )
+            notification, addressee.name, self._now, objection, lambda later: self._was_over(run, later),
+            addressee.shadow,
+        )  # fmt: skip
         keys: dict[str, object] = {
             "seq": seq or None, "run_id": notification.run_id, "sink": addressee.name, **keys_of(notification),
             "status": notification.status.value,
         }  # fmt: skip
-        if seq:
+        if seq and addressee.shadow:
+            self._told.append(Told("notification.shadowed", keys))
+        elif seq:
             self._told.append(Told("notification.enqueued", keys))
-        if seq and objection:
+        if seq and objection and not addressee.shadow:
             self._told.append(Told("notification.parked", {**keys, "reason": objection}))
         for notification_id in superseded:
             self._told.append(

@@ -53,6 +53,7 @@ class _Outlet:
     due: dict[int, float] = field(default_factory=dict)  # ticks at which the heads of its lines are due, by seq
     tried_at: dict[str, float] = field(default_factory=dict)  # by line, in ticks; forgotten when nothing holds it up
     accepted_at: float = float("-inf")  # ticks
+    is_paused: bool = False
 
     def room(self) -> int:
         """How many requests may be under way besides those that are."""
@@ -60,6 +61,8 @@ class _Outlet:
 
     def ready_in(self, ticks: float) -> float:
         """Seconds until a request may leave, if one is due."""
+        if self.is_paused:
+            return TICK_S
         if self.circuit.is_open:
             return max(0.0, self.circuit.probe_at - ticks)
         return paces.ready_in(self.pace, ticks)
@@ -156,6 +159,7 @@ class Relay:
             if not self._has_resumed:
                 self._resume()
             self._settle_finished()
+            self._heed_pauses()
             return TICK_S if self._stopping.is_set() else max(0.0, self._begin_due())
         except JournalFull:
             self._room.used_up()
@@ -164,6 +168,20 @@ class Relay:
 
     def _record(self, work: Callable[[], T]) -> T:
         return self._journal.commit(work, Part.DELIVERIES)
+
+    def _heed_pauses(self) -> None:
+        """A person may have paused a sink, or let it go on, in the journal."""
+        pauses = self._journal.pauses()
+        for name, outlet in self._outlets.items():
+            pause = pauses.get(name)
+            if (pause is not None) == outlet.is_paused:
+                continue
+            outlet.is_paused = pause is not None
+            if pause is not None:
+                self._tell("sink.paused", {"sink": name, "who": pause.who, "reason": pause.reason or None})
+            else:
+                self._tell("sink.unpaused", {"sink": name})
+            self._nudged = True  # of one that goes on everything may be due, of a paused one something may have begun
 
     # --- beginning -----------------------------------------------------------------------------------------
 
@@ -183,6 +201,9 @@ class Relay:
 
     def _begin_of(self, outlet: _Outlet, waiting: list[Head], ticks: float) -> float:
         """The same for one sink, of whose lines these heads wait."""
+        if outlet.is_paused:
+            self._withdraw(outlet, waiting)
+            return TICK_S
         for head in self._in_turn(outlet, waiting, ticks):
             if outlet.room() <= 0:
                 break  # a request that ends makes room, and wakes us

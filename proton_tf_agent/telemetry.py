@@ -28,7 +28,7 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _DISPLAYED_AS_WARNING = frozenset({
     "journal.renewed", "journal.short", "library.warned", "metrics.failed", "notification.parked",
     "notification.reduced", "notification.suspected", "settings.kept", "settings.questionable", "settings.refused",
-    "sink.held", "source.unreadable", "watch.degraded", "watch.overflowed",
+    "sink.held", "sink.paused", "source.unreadable", "watch.degraded", "watch.overflowed",
 })  # fmt: skip
 _DISPLAYED_AS_ERROR = frozenset({
     "agent.failed", "agent.stalled", "binding.refused", "journal.damaged", "journal.full", "journal.salvaged",

@@ -15,12 +15,13 @@ directory and the time. Where the wrapper listens, its record tells whatever the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from . import evidence as ev
 from .evidence import Fact, Form, Operation
-from .run import AMENDABLE, Lock, Log, Run, RunStatus, identify
+from .run import AMENDABLE, Lock, Log, Run, RunStatus
 
 LINK_WINDOW = 60.0
 CLOCK_SLACK = 1.0
@@ -334,3 +335,16 @@ def _lives_in(run: Run, directory: str, workspace: str | None) -> bool:
 
 def _contains(parent: str, child: str) -> bool:
     return child.startswith(parent.rstrip("/") + "/")
+
+
+def identify(directory: str, workspace: str | None, first: ev.Evidence, anchor: str) -> str:
+    """The id of the run that `first` opens: a digest of content, so that re-reading gives the same id.
+
+    An anchor says it all: it is a digest of the log's place and of the line that opened the run. So does the id of a
+    wrapper's record.
+    """
+    if isinstance(first, ev.CommandStarted):
+        return "run-" + hashlib.sha256(first.record_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    lock_id = first.lock_id if isinstance(first, ev.LockTaken) else repr(first)
+    seed = anchor or "\0".join((directory, workspace or "", lock_id))
+    return "run-" + hashlib.sha256(seed.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -23,6 +23,7 @@ class EntryState(StrEnum):
     SUPERSEDED = "superseded"  # an unsent entry that a later notification made pointless
     PARKED = "parked"  # the sink refuses it for good; kept until a person replays or discards it
     DISCARDED = "discarded"  # a person gave it up by name
+    SHADOWED = "shadowed"  # written with the observation for a sink that is a shadow: what it would have been told
 
 
 ACTIVE = (EntryState.PENDING, EntryState.SENDING, EntryState.RETRYABLE)

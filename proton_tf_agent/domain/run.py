@@ -5,15 +5,10 @@ How one fact adds to that is `findings`; what the findings amount to, the run's 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
 
 from .terms import DecisionTaken, Form, Job, Operation, Output
-
-if TYPE_CHECKING:
-    from .evidence import Evidence
 
 
 class RunStatus(StrEnum):
@@ -290,18 +285,3 @@ def objection_to_deciding(run: Run) -> str:
     if run.verdict is not None:
         return f"proof has come meanwhile and is about to count: {run.verdict.reason}"
     return "" if run.status in AMENDABLE else f"it is {run.status}"
-
-
-def identify(directory: str, workspace: str | None, first: Evidence, anchor: str) -> str:
-    """The id of the run that `first` opens: a digest of content, so that re-reading gives the same id.
-
-    An anchor says it all: it is a digest of the log's place and of the line that opened the run. So does the id of a
-    wrapper's record.
-    """
-    from .evidence import CommandStarted, LockTaken
-
-    if isinstance(first, CommandStarted):
-        return "run-" + hashlib.sha256(first.record_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    lock_id = first.lock_id if isinstance(first, LockTaken) else repr(first)
-    seed = anchor or "\0".join((directory, workspace or "", lock_id))
-    return "run-" + hashlib.sha256(seed.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ..domain.errors import AgentError, Problem, UsageInvalid
 
 _NOBODY = 65534
+_PATIENCE_S = 10.0
 _READABLE = "install it where every user can read, see docs/install.md"
 
 
@@ -107,6 +108,16 @@ class Host:
             command, user=account.uid, group=account.gid, extra_groups=account.gids, cwd=directory, check=False
         )
         return said.returncode == 0
+
+    def properties(self, unit: str, names: Sequence[str]) -> dict[str, str] | None:
+        """Properties of a unit that systemd knows, as systemctl shows them; None when it knows none of that name."""
+        command = ["systemctl", "show", f"--property={','.join(('LoadState', *names))}", "--", unit]
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        shown = dict(line.split("=", 1) for line in said.stdout.splitlines() if "=" in line)
+        return shown if said.returncode == 0 and shown.pop("LoadState", "") == "loaded" else None
 
     def read(self, path: str) -> str | None:
         """What a file holds; None when there is none."""

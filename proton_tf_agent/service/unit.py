@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 
 NAME = "proton-tf-agent.service"
@@ -39,6 +39,25 @@ def drop_in(groups: Sequence[str], watches: Sequence[str]) -> str:
         return ""
     head = f"# Written by `proton-tf-agent service install`. What is yours belongs beside it: systemctl edit {USER}"
     return "\n".join((head, "[Service]", *lines)) + "\n"
+
+
+SANDBOX = ("PrivateTmp", "ProtectHome", "InaccessiblePaths", "TemporaryFileSystem")  # what may hide a directory
+
+
+def hides(properties: Mapping[str, str], path: str) -> str:
+    """What of a unit's properties, as systemctl shows them, keeps its processes from seeing what lies at a real path:
+    `NAME=value`; empty when nothing does. See systemd.exec(5)."""
+    for name in SANDBOX:
+        value = properties.get(name, "")
+        if name == "PrivateTmp":
+            hidden = [] if value in ("", "no") else list(_PRIVATE)
+        elif name == "ProtectHome":
+            hidden = ["/home", "/root", "/run/user"] if value in ("yes", "tmpfs") else []
+        else:
+            hidden = [word.lstrip("-+").partition(":")[0] for word in value.split()]
+        if _is_below(path, hidden):
+            return f"{name}={value}"
+    return ""
 
 
 def _is_below(path: str, directories: Iterable[str]) -> bool:

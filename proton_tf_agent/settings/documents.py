@@ -1,7 +1,7 @@
 """From the settings file and its conf.d to one document: every table with where it stands.
 
 A file is read, parsed and held against the names of the tables; then the tables of all files are put together. What
-their values mean is `reading`'s. Why conf.d is as it is: docs/decisions/0011-conf-d.md.
+their values mean is `reading`'s. Why conf.d is as it is: docs/decisions/0012-conf-d.md.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
 class Key:
     """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
     only names the values of `type` for which the key means anything (empty: all of them), never those for which it
-    means nothing, needed those that cannot do without it."""
+    means nothing, needed those that cannot do without it. says_where: whether it says where a sink's notifications
+    go."""
 
     name: str
     kind: Kind
@@ -26,6 +27,7 @@ class Key:
     only: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
+    says_where: bool = False
 
     def applies(self, type_: object) -> bool:
         return (not self.only or type_ in self.only) and type_ not in self.never

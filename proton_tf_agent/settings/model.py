@@ -115,7 +115,7 @@ class S3StateSettings:
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
     """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
-    resources, directories and unbound are its route."""
+    resources, directories and unbound are its route. shadow: it is told nothing, and what it would be told is kept."""
 
     type: SinkType
     name: str = ""
@@ -147,6 +147,7 @@ class SinkSettings:
     resources: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     unbound: bool = False
+    shadow: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:

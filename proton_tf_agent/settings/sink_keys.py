@@ -24,6 +24,7 @@ _PLACE = (
         '"eu-west-1"',
         unset="that of the queue, topic or bus; for Proton the one that [allow] and [[bind]] name",
         only=_AWS,
+        says_where=True,
     ),
     Key(
         "endpoint_url",
@@ -32,6 +33,7 @@ _PLACE = (
         '"http://127.0.0.1:8790"',
         unset="the endpoint of AWS in the region",
         only=_AWS,
+        says_where=True,
     ),
     Key(
         "connect_timeout",
@@ -74,6 +76,7 @@ _PLACE = (
         unset="a webhook needs one; https://api.github.com, https://gitlab.com/api/v4",
         only=("webhook", *FORGES),
         needed=("webhook",),
+        says_where=True,
     ),
     Key(
         "secrets",
@@ -100,6 +103,7 @@ _PLACE = (
         unset="a file needs one",
         only=("file",),
         needed=("file",),
+        says_where=True,
     ),
     Key(
         "rotate_at",
@@ -119,6 +123,7 @@ _PLACE = (
         unset="it needs one",
         only=("slack", *FORGES),
         needed=("slack", *FORGES),
+        says_where=True,
     ),
     Key(
         "program",
@@ -129,6 +134,7 @@ _PLACE = (
         unset="an exec sink needs one",
         only=("exec",),
         needed=("exec",),
+        says_where=True,
     ),
     Key("arguments", kinds.ARGUMENTS, "What it is given as arguments, as they are.", '["--quiet"]', only=("exec",)),
     Key(
@@ -147,6 +153,7 @@ _PLACE = (
         unset="a github sink needs one",
         only=("github",),
         needed=("github",),
+        says_where=True,
     ),
     Key(
         "project",
@@ -156,6 +163,7 @@ _PLACE = (
         unset="a gitlab sink needs one",
         only=("gitlab",),
         needed=("gitlab",),
+        says_where=True,
     ),
     Key(
         "ref",
@@ -182,6 +190,7 @@ _PLACE = (
         unset="an eventbridge sink needs one; `default` is the account's own",
         only=("eventbridge",),
         needed=("eventbridge",),
+        says_where=True,
     ),
     Key(
         "queue_url",
@@ -191,6 +200,7 @@ _PLACE = (
         unset="an sqs sink needs one",
         only=("sqs",),
         needed=("sqs",),
+        says_where=True,
     ),
     Key(
         "topic_arn",
@@ -200,6 +210,7 @@ _PLACE = (
         unset="an sns sink needs one",
         only=("sns",),
         needed=("sns",),
+        says_where=True,
     ),
     Key(
         "tag_key",
@@ -240,6 +251,18 @@ _ROUTE = (
         "true",
         never=("proton", "service_catalog"),
     ),
+    Key(
+        "shadow",
+        kinds.BOOLEAN,
+        "Whether it is only tried: what it would be told is kept in the journal (state shadowed) and never sent.",
+        "true",
+    ),
 )
 
 SINK_KEYS = (*_PLACE, *_ROUTE)
+
+
+def where(sink: model.SinkSettings) -> str:
+    """Where a sink's notifications go, as the settings name it; a secret by its place."""
+    named = (getattr(sink, key.name) for key in SINK_KEYS if key.says_where and key.applies(sink.type))
+    return ", ".join(str(value) for value in named if value) or "standard output"

@@ -68,7 +68,7 @@ class GitLabSink:
         """Give the run's deployment its status; where its number is not known, it is found, or made with it."""
         if self._closed:
             return Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed")
-        status = _STATUSES[notification.status]
+        status = "canceled" if notification.is_test else _STATUSES[notification.status]
         if reference.isascii() and reference.isdecimal():
             outcome = self._changed(reference, status)
             if outcome.kind is not OutcomeKind.NOT_FOUND:

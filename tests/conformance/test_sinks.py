@@ -22,6 +22,7 @@ from support.rigs import TYPES, faults_of, rig_of
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.settings.sink_keys import SINK_KEYS
 from proton_tf_agent.sinks import SINKS, Continues, Reachable, ReadsBack, sink_type
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -73,6 +74,18 @@ def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Noti
         outcome = rig.sink.send(rig.fits(dataclasses.replace(notification, status=status)))
         assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
         assert rig.told() == [notification.status_message] if rig.takes_text else len(rig.told()) == 1
+
+
+@every_sink
+def test_a_run_of_no_resource_is_told_where_the_settings_may_ask_for_it(type_name: str) -> None:
+    """By its name or its directory; a sink that has no word for such a run wants none, and has no key `unbound`."""
+    (key,) = (key for key in SINK_KEYS if key.name == "unbound")
+    unbound = dataclasses.replace(BARE, resource_arn=None, status_message="of nobody")
+    with rig_of(type_name) as rig:
+        assert rig.sink.wants(unbound) == key.applies(type_name)
+        for told in (unbound, dataclasses.replace(unbound, name="network")) if key.applies(type_name) else ():
+            assert rig.sink.send(told).kind is OutcomeKind.ACCEPTED
+            assert not rig.takes_text or rig.told()[-1] == "of nobody"
 
 
 @every_sink

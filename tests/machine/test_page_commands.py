@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.hosts import AGENT, SETTINGS, UNIT, WORK, Host
+from support.hosts import AGENT, SETTINGS, UNIT, WORK, Host, make_deb
 from support.pages import HOST, Block, shell_blocks
 
 pytestmark = pytest.mark.timeout(900)
@@ -122,6 +123,14 @@ def test_a_service_that_is_there_is_made_again_and_looked_at(clean: Host) -> Non
     clean.settle("[[watch]]\n")
     clean.container.run("kill", "-HUP", clean.show("MainPID"))
     shown.wait_for(lambda rows: any(row.get("event") == "settings.refused" for row in rows), "is not shown")
+
+
+def test_two_builds_of_the_debian_package_are_the_same_to_the_byte(host: Host, tmp_path: Path) -> None:
+    """Whenever and wherever it is built, whatever the umask."""
+    (one,) = host.debs.iterdir()
+    (other,) = make_deb(tmp_path, host.python, host.wheels, umask=0o077).iterdir()
+    assert one.name == other.name
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_every_command_that_is_run_on_a_host_was_run_by_these_tests() -> None:

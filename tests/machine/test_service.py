@@ -309,6 +309,23 @@ def test_a_terraform_of_another_user_that_is_killed_is_told_as_lost(service: Hos
     assert "inferred" in last["status_message"]
 
 
+def test_doctor_names_a_root_that_the_sandbox_hides_and_what_hides_it(service: Host) -> None:
+    """Root looks into the agent's own view; the service's user, who may not, asks systemd."""
+    service.container.run("install", "-d", "-o", "runner", "/tmp/work")
+    service.settle(SETTINGS.replace(f'path = "{WORK}"', 'path = "/tmp/work"'))
+
+    def said(user: str) -> str:
+        return service.container.run(AGENT, "doctor", "--config", SETTINGS_FILE, user=user, check=False).stdout
+
+    service.container.run("systemctl", "restart", UNIT)
+    assert "problem  settings     /tmp/work: the agent does not see it" in said("root")
+    assert "change PrivateTmp=yes" in said("root")
+    assert "warning  settings     /tmp/work: a service with PrivateTmp=yes does not see it" in said(UNIT)
+    service.drop_in("PrivateTmp=no")
+    service.container.run("systemctl", "restart", UNIT)
+    assert "does not see it" not in said("root") + said(UNIT)
+
+
 # --- restarts, reloads, crashes ---------------------------------------------------------------------------------------
 
 
@@ -403,6 +420,36 @@ def test_an_agent_that_stands_still_is_killed_and_started_again_and_no_verdict_i
     service.apply(directory)
     failed = service.systemd_says(UNIT_FAILED, mark)
     assert failed["UNIT_RESULT"] == "watchdog"
+    service.says("agent.ready", mark)
+    service.hears(arn, "IN_PROGRESS", "SUCCEEDED")
+
+
+# Lets one thread stand still and the others go on, until the process is gone: PTRACE_SEIZE, PTRACE_INTERRUPT, __WALL.
+HOLD = """
+import ctypes, os, sys
+ptrace, thread = ctypes.CDLL(None, use_errno=True).ptrace, int(sys.argv[1])
+for request in (0x4206, 0x4207):
+    assert ptrace(request, thread, None, None) == 0, os.strerror(ctypes.get_errno())
+_, status = os.waitpid(thread, 0x40000000)
+print("held", flush=True)
+while os.WIFSTOPPED(status):
+    _, status = os.waitpid(thread, 0x40000000)
+"""
+
+
+def test_a_loop_that_hangs_by_itself_is_named_and_ended_although_the_other_goes_on(service: Host) -> None:
+    """The observer is the main thread. It is held as a disk that never answers would hold it; the relay and whoever
+    pings systemd go on."""
+    service.drop_in("WatchdogSec=5")
+    service.container.run("systemctl", "restart", UNIT)
+    directory, arn = service.make_run()
+    mark = len(service.log)
+    service.container.write("/usr/local/lib/hold.py", HOLD)
+    holding = service.container.follow("python3", "/usr/local/lib/hold.py", service.show("MainPID"))
+    holding.wait_for(lambda rows: [row for row in rows if row["MESSAGE"] == "held\n"], "is not held")
+    service.apply(directory)
+    assert service.says("agent.stalled", mark)["part"] == "observer"
+    assert service.systemd_says(UNIT_FAILED, mark)["UNIT_RESULT"] == "watchdog"
     service.says("agent.ready", mark)
     service.hears(arn, "IN_PROGRESS", "SUCCEEDED")
 

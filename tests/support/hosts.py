@@ -66,12 +66,12 @@ def make_wheels(base: Path, version: str, others: Sequence[str] = ()) -> Path:
     return house
 
 
-def make_deb(base: Path, version: str, wheels: Path) -> Path:
+def make_deb(base: Path, version: str, wheels: Path, umask: int = 0o022) -> Path:
     """The .deb for such a Python, made of these wheels; the directory it is in."""
     (wheel,) = wheels.glob("proton_tf_agent-*.whl")
     build_deb = [str(ROOT / "packaging" / "build_deb"), str(wheel), version, sys.executable, "-m", "pip"]
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "DPKG_DEB_COMPRESSOR_TYPE": "none"}
-    subprocess.run(build_deb, cwd=base, check=True, env=os.environ | offline)
+    subprocess.run(build_deb, cwd=base, check=True, umask=umask, env=os.environ | offline)
     return base / "dist"
 
 
@@ -84,9 +84,10 @@ class Host:
 
     def __init__(self, base: Path, home: str = HOME, others: Sequence[str] = ()) -> None:
         root = build_root(base)
-        (version,) = {path.name[6:] for path in (root / "usr/bin").glob("python3.*") if path.name[8:].isdigit()}
-        wheels = make_wheels(base, version, others)
-        binds = {wheels: "/wheels", make_deb(base, version, wheels): "/dist", ROOT: "/checkout"}
+        (self.python,) = {path.name[6:] for path in (root / "usr/bin").glob("python3.*") if path.name[8:].isdigit()}
+        self.wheels = make_wheels(base, self.python, others)
+        self.debs = make_deb(base, self.python, self.wheels)
+        binds = {self.wheels: "/wheels", self.debs: "/dist", ROOT: "/checkout"}
         for place in binds.values():
             (root / place[1:]).mkdir()
         if terraform := shutil.which("terraform"):

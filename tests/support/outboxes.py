@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+
+import msgspec
+
 from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.evidence import ErrorReported, Fact, Operation, OutputsReported, PlanSummarised
 from proton_tf_agent.domain.notification import Notification, Status
@@ -9,6 +14,7 @@ from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKin
 from proton_tf_agent.domain.retry import Settled, settle
 from proton_tf_agent.domain.run import Basis, Counts, Run, RunStatus, Transition
 from proton_tf_agent.journal import Journal, Recorded
+from proton_tf_agent.journal_store import checksum_of
 
 ARN = "arn:aws:proton:eu-west-1:123456789012:environment/network"
 OTHER_ARN = "arn:aws:proton:eu-west-1:123456789012:environment/dns"
@@ -137,3 +143,45 @@ def filled(journal: Journal) -> None:
     enqueued(journal, notification(6, Status.FAILED, OTHER_ARN, run_id="run-2"), now=1104.0)
     enqueued(journal, notification(3, Status.SUCCEEDED), sink="console", now=1060.0)
     assert states(journal) == ["delivered", "superseded", "delivered", "parked", "retryable", "pending", "sending"]
+
+
+def multiplied(journal: Journal, runs: int, per_run: int) -> None:
+    """Beside what `filled` has put there, so many runs that are over, each with so many entries that were delivered. A
+    later run began later; its entries come behind those of the others. Written at once, sealed as the agent seals."""
+    connection = journal._connection
+    run = dict(connection.execute("SELECT * FROM run WHERE run_id = 'run-1'").fetchone())
+    entry = dict(connection.execute("SELECT * FROM outbox WHERE seq = 3").fetchone())
+    first = connection.execute("SELECT max(seq) + 1 FROM outbox").fetchone()[0]
+
+    run_body, entry_body = json.loads(run["body"]), json.loads(entry["body"])
+
+    def all_runs() -> Iterator[dict[str, object]]:
+        for number in range(runs):
+            changed: dict[str, object] = {
+                "run_id": many_run(number), "directory": f"/w/{number:05d}", "anchor": f"many-{number}",
+                "started_at": 2000.0 + number, "ended_at": 2000.5 + number,
+            }  # fmt: skip
+            yield run | changed | {"body": msgspec.json.encode(run_body | changed)}
+
+    def all_entries() -> Iterator[dict[str, object]]:
+        for number in range(runs * per_run):
+            of = number // per_run
+            changed: dict[str, object] = {"notification_id": f"ntf-many-{number}", "run_id": many_run(of)}
+            times: dict[str, object] = {"created_at": 2000.0 + of, "run_started_at": 2000.0 + of}
+            body = msgspec.json.encode(entry_body | changed | times | {"directory": f"/w/{of:05d}"})
+            row = entry | changed | times | {"seq": first + number, "settled_at": 2001.0 + of}
+            yield row | {"body": body, "checksum": checksum_of(body)}
+
+    with journal.transaction():
+        for table, template, rows in (("run", run, all_runs()), ("outbox", entry, all_entries())):
+            names = [name for name in template if name != "seal"]
+            values = ", ".join(f":{name}" for name in names)
+            statement = (
+                f"INSERT INTO {table} ({', '.join(names)}, seal) VALUES ({values}, seal_of('{table}', {values}))"
+            )
+            connection.executemany(statement, rows)
+
+
+def many_run(number: int) -> str:
+    """The id of a run of `multiplied`."""
+    return f"run-{number:016x}"

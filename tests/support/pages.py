@@ -93,6 +93,10 @@ HERE: dict[str, Ends] = {
     "proton-tf-agent exec -- make deploy": Ends(r"Apply complete!"),
     'proton-tf-agent runs settle run-5eecf983c3f2e64b --as succeeded --reason "looked at the subnet in the console"':
         Ends(r"settled as succeeded"),
+    "proton-tf-agent sinks list": Ends(r"audit"),
+    "proton-tf-agent sinks test audit": Ends(r"audit"),
+    'proton-tf-agent sinks pause audit --reason "their maintenance"': Ends(r"paused"),
+    "proton-tf-agent sinks resume audit": Ends(r"resumed"),
     "proton-tf-agent shell bash > /etc/bash_completion.d/proton-tf-agent": Ends(),
     "proton-tf-agent shell zsh > /usr/local/share/zsh/site-functions/_proton-tf-agent": Ends(),
     "proton-tf-agent shell fish > /etc/fish/completions/proton-tf-agent.fish": Ends(),

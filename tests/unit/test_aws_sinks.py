@@ -23,10 +23,11 @@ from support.rigs.sns import TOPIC, Topic
 from support.rigs.sqs import PATH, Queue
 
 from proton_tf_agent.aws_service import Place
-from proton_tf_agent.domain.notification import MAX_MESSAGE, Notification, Status
+from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import MAX_LISTED, Outcome, OutcomeKind, fitted
 from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.status_message import MAX_MESSAGE
 from proton_tf_agent.settings import load
 from proton_tf_agent.sinks import sns, sqs
 from proton_tf_agent.sinks.eventbridge import BUS_KNOWN_S, MAX_ENTRY, EventBridgeSink, entry_of, size_of

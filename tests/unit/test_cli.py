@@ -505,6 +505,36 @@ def test_reading_and_asking_loads_nothing_heavy(journal: Journal, settings_file:
         assert not {name.partition(".")[0] for name in loaded.split()} & set(HEAVY), command
 
 
+@pytest.mark.parametrize("command", [("status",), ("journal", "list"), ("runs", "list")], ids=" ".join)
+def test_who_reads_the_journal_loads_no_evidence(
+    journal: Journal, settings_file: str, command: tuple[str, ...]
+) -> None:
+    """Nor what else takes longer to import than the command to answer."""
+    program = (
+        "import sys; from proton_tf_agent import cli; cli.main(sys.argv[1:]); "
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    arguments = [sys.executable, "-c", program, *command, "--config", settings_file]
+    said = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    loaded = set(said.stderr.split())
+    assert "proton_tf_agent.journal" in loaded
+    assert not loaded & {"proton_tf_agent.domain.evidence", "importlib.resources", "zipfile", "asyncio", "email"}
+
+
+@pytest.mark.parametrize("word", sorted({words[0] for words in EVERY_COMMAND}))
+def test_the_parser_that_is_made_for_one_word_knows_its_commands_as_the_whole_one_does(word: str) -> None:
+    def helps(parser: argparse.ArgumentParser) -> dict[tuple[str, ...], str]:
+        return {words: below.format_help() for words, below in every_command(parser) if words[0] == word}
+
+    assert helps(cli.parser(word)) == helps(cli.parser())
+    assert helps(cli.parser())
+
+
+@pytest.mark.parametrize("word", ["", "-h", "--version", "statu", "no-such"])
+def test_for_a_word_that_begins_no_command_the_parser_is_the_whole(word: str) -> None:
+    assert cli.parser(word).format_help() == cli.parser().format_help()
+
+
 def test_tail_shows_the_last_entries_at_once_and_new_ones_as_they_come_until_interrupted(
     journal: Journal, settings_file: str
 ) -> None:

@@ -22,6 +22,7 @@ from proton_tf_agent.doctor import Finding, Severity, examine, worst
 from proton_tf_agent.health import Health
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.receiver import FaultKind, Receiver
+from proton_tf_agent.service import unit
 from proton_tf_agent.settings import load
 
 V = Severity
@@ -100,6 +101,41 @@ def test_roots_that_are_not_there_or_that_the_service_would_not_see_are_warnings
     said = [f"{one.what} {one.remedy}" for one in found(settings_file, "settings") if one.severity is V.WARNING]
     assert any("nowhere does not exist yet" in one for one in said)
     assert any("/tmp/of-all: a service with PrivateTmp=yes does not see it" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    ("properties", "path", "by"),
+    [
+        ({"PrivateTmp": "yes"}, "/tmp/work", "PrivateTmp=yes"),
+        ({"PrivateTmp": "yes"}, "/var/tmp", "PrivateTmp=yes"),
+        ({"PrivateTmp": "yes"}, "/var/tmpfiles", ""),
+        ({"PrivateTmp": "no"}, "/tmp/work", ""),
+        ({"ProtectHome": "read-only"}, "/home/runner/_work", ""),
+        ({"ProtectHome": "yes"}, "/home/runner/_work", "ProtectHome=yes"),
+        ({"ProtectHome": "tmpfs"}, "/root/work", "ProtectHome=tmpfs"),
+        ({"InaccessiblePaths": "-/mnt /srv/ci"}, "/srv/ci/work", "InaccessiblePaths=-/mnt /srv/ci"),
+        ({"InaccessiblePaths": "-/mnt /srv/ci"}, "/srv/cider", ""),
+        ({"TemporaryFileSystem": "/srv:ro"}, "/srv/ci/work", "TemporaryFileSystem=/srv:ro"),
+        ({}, "/tmp/work", ""),
+    ],
+)
+def test_what_a_units_sandbox_hides(properties: dict[str, str], path: str, by: str) -> None:
+    assert unit.hides(properties, path) == by
+
+
+def test_a_root_that_the_agent_sees_as_we_do_is_no_finding_whatever_its_unit_may_say(
+    journal: Journal, settings_file: str
+) -> None:
+    """Its own view is what counts: here it is this very process."""
+    tell(settings_file, '[[watch]]\npath = "/var/tmp"\n')
+    health.put(journal.path, Health(os.getpid(), "1", time.time(), time.time()))
+    assert hidden(settings_file) == []
+    health.put(journal.path, Health(2**22, "1", time.time(), time.time()))  # no such process: nothing is known
+    assert set(hidden(settings_file)) == {V.WARNING}
+
+
+def hidden(settings_file: str) -> list[V]:
+    return [one.severity for one in found(settings_file, "settings") if "does not see it" in one.what]
 
 
 def test_a_spool_in_which_jobs_could_read_each_others_records_is_a_problem(settings_file: str, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """Every command that shows something is readable on a terminal of eighty columns: of an empty journal, of a full one,
-and of one that is damaged."""
+of one that is damaged, and of one with a hundred thousand entries, whole and damaged."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.outboxes import filled
+from support.journals import directory_in_memory
+from support.outboxes import filled, many_run, multiplied
 from support.terminal import Terminal
 
 from proton_tf_agent import health
@@ -88,3 +91,89 @@ def test_of_a_damaged_journal_each_says_what_it_can_and_what_is_wrong(
     assert code != 0, text
     assert "Traceback" not in text
     assert "damaged" in text or "malformed" in text or "cannot be read" in text, text
+
+
+# --- a journal of 100,000 entries -------------------------------------------------------------------------------------
+
+RUNS, PER_RUN = 5_000, 20
+ENTRIES = RUNS * PER_RUN + 7  # with those of `filled`
+PAGE = 4096
+
+
+def settings_for(base: Path) -> str:
+    """Settings that name the journal in a directory of this place."""
+    file = base / "agent.toml"
+    file.write_text(
+        f'[journal]\npath = "{base}/memory/journal.db"\n\n[[watch]]\npath = "/w"\n\n[[sink]]\ntype = "console"\n'
+    )
+    file.chmod(0o644)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[str]:
+    """Settings that name it. Nothing changes it: one serves all."""
+    with directory_in_memory() as base:
+        with Journal.open_as_daemon(f"{base}/memory/journal.db") as journal:
+            filled(journal)
+            multiplied(journal, RUNS, PER_RUN)
+        yield settings_for(base)
+
+
+@pytest.fixture(scope="module")
+def damaged(busy: str) -> Iterator[str]:
+    """The same with a hole of twenty pages in the middle of the file."""
+    with directory_in_memory() as base:
+        (base / "memory").mkdir(mode=0o700)
+        path = shutil.copy(Path(busy).parent / "memory" / "journal.db", base / "memory" / "journal.db")
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as file:
+            file.seek(os.path.getsize(path) // 2 // PAGE * PAGE)
+            file.write(bytes(20 * PAGE))
+        yield settings_for(base)
+
+
+LAST, MIDDLE = many_run(RUNS - 1), many_run(RUNS // 2)
+ASKED = [
+    (("status",), f"{RUNS + 3:,} runs"),
+    (("runs", "list"), LAST),
+    (("runs", "list", "--directory", f"/w/{RUNS // 2:05d}"), MIDDLE),
+    (("runs", "show", MIDDLE), f"#{8 + RUNS // 2 * PER_RUN} SUCCEEDED to proton: delivered"),
+    (("explain", f"/w/{RUNS // 2:05d}"), "the log says: apply complete"),
+    (("explain", "ntf-many-77777"), many_run(77_777 // PER_RUN)),
+    (("journal", "list"), str(ENTRIES)),
+    (("journal", "list", "-n", "2", "--until", "1970-01-01T00:40"), "SUCCEEDED"),
+    (("journal", "list", "--parked"), "#4 FAILED"),
+    (("journal", "show", str(ENTRIES)), f"ntf-many-{RUNS * PER_RUN - 1}"),
+    (("journal", "tail"), str(ENTRIES)),
+]
+
+
+@pytest.mark.parametrize(("command", "said"), ASKED, ids=[" ".join(command) for command, _ in ASKED])
+def test_of_a_busy_journal_each_answers_what_was_asked(busy: str, command: tuple[str, ...], said: str) -> None:
+    code, lines = on_terminal(busy, *command)
+    assert code == 0, lines
+    assert said in "\n".join(lines), lines
+    assert max(map(len, lines)) <= 80, max(lines, key=len)
+    assert len(lines) < 150
+
+
+@pytest.mark.parametrize(("command", "said"), ASKED, ids=[" ".join(command) for command, _ in ASKED])
+def test_of_a_busy_journal_with_a_hole_each_answers_right_or_says_that_it_is_damaged(
+    damaged: str, command: tuple[str, ...], said: str
+) -> None:
+    code, lines = on_terminal(damaged, *command)
+    text = " ".join(lines)
+    assert "Traceback" not in text
+    assert "defect" not in text
+    if code == 0:
+        assert said in "\n".join(lines), lines
+        assert max(map(len, lines)) <= 80, max(lines, key=len)
+    else:
+        assert "damaged" in text or "malformed" in text, text
+
+
+def test_the_hole_is_found_by_verify(damaged: str) -> None:
+    code, lines = on_terminal(damaged, "journal", "verify")
+    assert code == 1
+    assert "malformed" in " ".join(lines) or "damaged" in " ".join(lines) or "integrity" in " ".join(lines), lines[:5]

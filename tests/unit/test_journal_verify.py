@@ -114,6 +114,7 @@ BROKEN = {
     "verify_body_can_change": (),
     "verify_went_back": ("UPDATE outbox SET status = 'IN_PROGRESS' WHERE seq = 6",),
     "verify_delivered_unheard": ("UPDATE attempt SET outcome = 'invalid' WHERE seq = 1",),
+    "verify_shadowed": ("UPDATE outbox SET state = 'shadowed' WHERE seq = 3",),
     "verify_superseded": ("UPDATE outbox SET superseded_by = 4 WHERE seq = 2",),
     "verify_replay": ("UPDATE outbox SET replay_of = 1 WHERE seq = 3",),
     "verify_says_something_else": ("UPDATE outbox SET deployment_id = NULL WHERE seq = 3",),

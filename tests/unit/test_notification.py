@@ -32,7 +32,6 @@ from support.facts import (
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.notification import (
-    MAX_MESSAGE,
     TOLD,
     Notification,
     Status,
@@ -44,6 +43,7 @@ from proton_tf_agent.domain.notification import (
 from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition
+from proton_tf_agent.domain.status_message import MAX_MESSAGE
 
 MAPPED = Mapped((("VpcId", "vpc-1"),), (("password", "sensitive"),))
 

@@ -20,9 +20,10 @@ from support.facts import (
 )
 
 from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.correlation import identify
 from proton_tf_agent.domain.evidence import Operation
 from proton_tf_agent.domain.findings import note
-from proton_tf_agent.domain.run import AMENDABLE, FINAL, OPEN, Counts, Lock, Log, Run, RunStatus, identify
+from proton_tf_agent.domain.run import AMENDABLE, FINAL, OPEN, Counts, Lock, Log, Run, RunStatus
 
 
 def noted(*facts: ev.Evidence) -> Run:

@@ -1095,6 +1095,7 @@ read_back = false  # default
 only = []  # default
 resources = []  # default
 directories = []  # default
+shadow = false  # default
 
 [run]
 settle = "10s"  # default
