@@ -48,6 +48,13 @@ def blocks_of(page: str, heading: str) -> list[Block]:
     return [Block(page, language, block) for _, language, block in _FENCE.findall(below)]
 
 
+def spans() -> Iterator[tuple[str, str]]:
+    """Every page and what stands in its running text as code."""
+    for page in PAGES:
+        for span in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text("utf-8"))):
+            yield str(page.relative_to(ROOT)), span.replace("\\|", "|")
+
+
 def shell_blocks() -> list[Block]:
     """Those that a person types; a script that is to become a file is none."""
     return [block for block in blocks() if block.language == "sh" and not block.text.startswith("#!")]
@@ -93,10 +100,6 @@ HERE: dict[str, Ends] = {
     "proton-tf-agent exec -- make deploy": Ends(r"Apply complete!"),
     'proton-tf-agent runs settle run-5eecf983c3f2e64b --as succeeded --reason "looked at the subnet in the console"':
         Ends(r"settled as succeeded"),
-    "proton-tf-agent sinks list": Ends(r"audit"),
-    "proton-tf-agent sinks test audit": Ends(r"audit"),
-    'proton-tf-agent sinks pause audit --reason "their maintenance"': Ends(r"paused"),
-    "proton-tf-agent sinks resume audit": Ends(r"resumed"),
     "proton-tf-agent shell bash > /etc/bash_completion.d/proton-tf-agent": Ends(),
     "proton-tf-agent shell zsh > /usr/local/share/zsh/site-functions/_proton-tf-agent": Ends(),
     "proton-tf-agent shell fish > /etc/fish/completions/proton-tf-agent.fish": Ends(),
@@ -104,6 +107,10 @@ HERE: dict[str, Ends] = {
     "proton-tf-agent journal tail -f -g accessdenied": Ends(_DENIED, code=130, follows=True),
     "proton-tf-agent journal list -r -n 5 --status FAILED --since 2h": Ends(r"FAILED"),
     "proton-tf-agent journal list --resource ARN --since 2026-11-23 --until 2026-11-24 --json": Ends("run-old"),
+    "proton-tf-agent sinks list": Ends(r"(?s)proton .*audit .*is told +everything"),
+    "proton-tf-agent sinks test audit": Ends(r"audit: test-\w+ was sent by the agent and accepted"),
+    'proton-tf-agent sinks pause audit --reason "their maintenance"': Ends(r"audit: paused, since .*their maintenance"),
+    "proton-tf-agent sinks resume audit": Ends(r"audit: resumed"),
     "proton-tf-agent replay --resource ARN --since 2h": Ends(r"SUCCEEDED .* replayed as", code=3),
     "proton-tf-agent replay --all --since 2026-11-23 --until 2026-11-24T12:00": Ends(r"environment/old .* replayed as"),
     "proton-tf-agent replay --undelivered --from proton --sink audit": Ends(r"replayed as"),
