@@ -222,7 +222,10 @@ def _replay(parsed: argparse.Namespace) -> int:
             refused += bool(choice.refusal)
             done += not choice.refusal
         if not done and not refused:
-            complain("there is nothing like that to replay")
+            carry = (
+                f"; --from SINK --sink {parsed.sink} carries over what another sink never took" if parsed.sink else ""
+            )
+            complain(f"there is nothing like that to replay{'' if parsed.carried_from else carry}")
         if done and not parsed.dry_run and not is_held(journal.path):
             complain("no agent is running: what was replayed is sent when one starts")
     if refused and not parsed.force:

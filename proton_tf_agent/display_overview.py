@@ -108,9 +108,8 @@ def held(sink: Row) -> str:
     asked = f"{sink['probes']} times" if sink["probes"] != 1 else "once"
     since = f"since {clock(sink['held_since'])} UTC, asked {asked}"
     if sink["verdict"] == "gone":
-        carry = f"`replay --undelivered --from {sink['sink']} --sink NAME` carries it elsewhere"
-        return f"{sink['sink']} answers as a retired service does{code} {since}: everything is kept; {carry}"
-    return f"held up: {why.means}{code} {since}; {why.remedy}"
+        return f"{sink['sink']} answers as a retired service does{code} {since}: everything is kept; {sink['remedy']}"
+    return f"held up: {why.means}{code} {since}; {sink['remedy']}"
 
 
 def finding(row: Row) -> None:

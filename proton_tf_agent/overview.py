@@ -166,7 +166,7 @@ def sink_rows(journal: Journal, now: float, names: Iterable[str] = ()) -> list[R
         return sinks.setdefault(name, {
             "sink": name, "verdict": "current", "waiting": 0, "failing": 0, "suspect": 0, "parked": 0,
             "oldest_at": None, "waiting_s": None, "next_attempt_at": None,
-            "held_for": None, "held_since": None, "probes": 0, "code": None,
+            "held_for": None, "held_since": None, "probes": 0, "code": None, "remedy": None,
             "paused_since": None, "paused_by": None, "paused_because": None,
         })  # fmt: skip
 
@@ -188,7 +188,9 @@ def sink_rows(journal: Journal, now: float, names: Iterable[str] = ()) -> list[R
         of(row["sink"])["parked"] = row["entries"]
     for name, (circuit, since) in journal.circuits().items():
         if circuit.held_for is not None:
+            remedy = EXPLANATIONS[circuit.held_for].remedy.replace("--from SINK", f"--from {name}")
             held = {"held_for": circuit.held_for.value, "probes": circuit.probes, "code": circuit.code or None}
+            of(name)["remedy"] = remedy
             of(name).update(held_since=iso(since), **held)
     for name, pause in journal.pauses().items():
         said = {"paused_by": pause.who, "paused_because": pause.reason or None}

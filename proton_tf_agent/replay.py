@@ -76,6 +76,8 @@ def choose(
         if scope.by_state and (scope.sink is None or journal.query("names_sink", sink=scope.sink)):
             return iter(())
         hint = "`journal list` shows what there is; superseded entries were never told and are not replayed"
+        if scope.sink is not None:
+            hint += f"; what another sink never took is carried over by --from SINK --sink {scope.sink}"
         raise UsageInvalid(Problem("the journal holds nothing like that to replay", journal.path, hint))
     return (_judged(journal, row, addressee, force) for row in chain((first,), rows))
 

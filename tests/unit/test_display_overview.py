@@ -100,7 +100,8 @@ def test_a_sink_that_has_ended_is_said_in_one_sentence_with_what_to_do(journal: 
     assert steering(text) == set()
     assert (
         "proton answers as a retired service does (410) since 1970-01-01 00:18:20 UTC, asked 7 times: "
-        "everything is kept; `replay --undelivered --from proton --sink NAME` carries it elsewhere\n"
+        "everything is kept; carry what it never took over to another sink: "
+        "`replay --undelivered --from proton --sink OTHER`\n"
     ) in text
     assert "held up: there are no valid credentials, or the clock is off (" in text
     assert "audit: nothing waiting\n" in text

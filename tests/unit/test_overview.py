@@ -145,7 +145,8 @@ def test_each_sink_has_its_numbers(well: Journal) -> None:
     assert console == {
         "sink": "console", "verdict": "current", "waiting": 1, "failing": 0, "suspect": 0, "parked": 0,
         "oldest_at": "1970-01-01T00:17:40.000Z", "waiting_s": 140.0, "next_attempt_at": None, "held_for": None,
-        "held_since": None, "probes": 0, "code": None, "paused_since": None, "paused_by": None, "paused_because": None,
+        "held_since": None, "probes": 0, "code": None, "remedy": None,
+        "paused_since": None, "paused_by": None, "paused_because": None,
     }  # fmt: skip
     assert (proton["verdict"], proton["parked"], proton["suspect"]) == ("failing", 1, 0)
     assert (proton["waiting"], proton["failing"], proton["waiting_s"]) == (2, 1, 98.0)
