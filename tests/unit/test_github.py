@@ -113,7 +113,9 @@ def test_the_commit_of_the_ci_job_is_deployed_if_the_repository_has_it(github: G
 
 
 def test_a_test_leaves_nothing_that_looks_deployed(github: GitHub) -> None:
-    assert sink_for(github).send(trial_of("github", "alice", 0.0)).kind is OutcomeKind.ACCEPTED
+    assert (
+        sink_for(github, environment="production").send(trial_of("github", "alice", 0.0)).kind is OutcomeKind.ACCEPTED
+    )
     assert states(github) == [(1000, "inactive")]
     assert github.deployments[1000]["environment"] == "proton-tf-agent-test"
 

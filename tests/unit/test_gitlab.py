@@ -95,8 +95,10 @@ def test_a_project_may_be_named_by_its_number(gitlab: GitLab) -> None:
 
 
 def test_a_test_leaves_nothing_that_looks_deployed(gitlab: GitLab) -> None:
-    assert sink_for(gitlab).send(trial_of("gitlab", "alice", 0.0)).kind is OutcomeKind.ACCEPTED
+    sink = sink_for(gitlab, environment="production")
+    assert sink.send(trial_of("gitlab", "alice", 0.0)).kind is OutcomeKind.ACCEPTED
     assert gitlab.told == [(40, "canceled")]
+    assert gitlab.deployments[40]["environment"] == {"name": "proton-tf-agent-test"}
 
 
 # --- what was lost ------------------------------------------------------------------------------------------------
