@@ -12,7 +12,7 @@ DEB_PYTHON ?= 3.11
 MACHINE_PACKAGES := debootstrap e2fsprogs fish mount strace systemd-container util-linux zsh
 
 # What tests/fuzz/search.py searches: a target is a function of tests/support/fuzz_targets.py.
-FUZZ_TARGETS := json_log log tail state metadata lock exit_record output_json backend settings request redaction
+FUZZ_TARGETS := json_log log tail state metadata operation lock exit_record output_json backend settings request redaction
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help

@@ -79,6 +79,14 @@ class Notification:
         return self.resource_arn.split(":", 5)[-1] if self.resource_arn else self.subject
 
     @property
+    def environment(self) -> str:
+        """What a forge calls the place that is deployed to: the last part of the ARN, else name or directory.
+
+        A directory is whole, so that nobody who chooses its last part speaks for a resource of that name.
+        """
+        return self.whose.rsplit("/", 1)[-1] if self.resource_arn else self.subject.strip("/")
+
+    @property
     def is_test(self) -> bool:
         """Whether it is about no run: a person tries out a sink (`trial_of`)."""
         return self.notification_id.startswith(_TEST)

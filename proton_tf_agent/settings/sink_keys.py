@@ -179,7 +179,7 @@ _PLACE = (
         kinds.NAME,
         "The environment that is deployed to.",
         '"production"',
-        unset="one for each resource: the last part of its ARN, else what [[bind]] names it, or the run directory",
+        unset="one for each resource: the last part of its ARN; of a run that has none its name or directory",
         only=FORGES,
     ),
     Key(

@@ -34,7 +34,7 @@ class ConsoleSink:
 
         Such an outcome is ambiguous: a part may have been written, and the rest may still be buffered.
         """
-        told = dataclasses.asdict(dataclasses.replace(notification, workflow=None))
+        told = dataclasses.asdict(notification)
         del told["workflow"]  # its token is nobody's but Service Catalog's
         told |= {"outputs": dict(notification.outputs), "omitted": dict(notification.omitted)}
         line = json.dumps(told) + "\n"

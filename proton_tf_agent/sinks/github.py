@@ -143,7 +143,8 @@ class GitHubSink:
         }
 
     def _environment(self, told: Notification) -> str:
-        return (self._named or told.whose.rstrip("/").rsplit("/", 1)[-1])[:_MAX_ENVIRONMENT]
+        named = None if told.is_test else self._named  # of a test none: whatever waits for that one would begin
+        return (named or told.environment)[-_MAX_ENVIRONMENT:].strip("/")
 
     def _refused(self, reply: Reply) -> Outcome:
         return _refusal(reply.answer, self._clock())
@@ -166,9 +167,9 @@ def _task(told: Notification) -> str:
 
 
 def _status(told: Notification) -> dict[str, object]:
-    destroyed = told.run_status is RunStatus.DESTROYED
+    is_none = told.run_status is RunStatus.DESTROYED or told.is_test  # a test deploys nothing
     return {
-        "state": "inactive" if destroyed else _STATES[told.status],
+        "state": "inactive" if is_none else _STATES[told.status],
         "description": _cut(told.status_message.split("\n", 1)[0]),
     }
 

@@ -68,7 +68,7 @@ class GitLabSink:
         """Give the run's deployment its status; where its number is not known, it is found, or made with it."""
         if self._closed:
             return Outcome(OutcomeKind.UNAVAILABLE, "SinkClosed")
-        status = _STATUSES[notification.status]
+        status = "canceled" if notification.is_test else _STATUSES[notification.status]
         if reference.isascii() and reference.isdecimal():
             outcome = self._changed(reference, status)
             if outcome.kind is not OutcomeKind.NOT_FOUND:
@@ -173,8 +173,9 @@ class GitLabSink:
         )
 
     def _environment(self, told: Notification) -> str:
-        name = self._named or told.whose.rstrip("/").rsplit("/", 1)[-1]
-        return _NOT_IN_ENVIRONMENTS.sub("-", name)[:_MAX_ENVIRONMENT]
+        named = None if told.is_test else self._named  # of a test none: whatever waits for that one would begin
+        name = (named or told.environment)[-_MAX_ENVIRONMENT:].strip("/")
+        return _NOT_IN_ENVIRONMENTS.sub("-", name)
 
     def _refused(self, reply: Reply, missing: OutcomeKind = OutcomeKind.DENIED) -> Outcome:
         """Whose failure it is. Of a project that a token may not see GitLab says that it is not there."""

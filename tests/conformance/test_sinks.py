@@ -200,6 +200,11 @@ def test_importing_and_building_sinks_imports_nothing_heavy() -> None:
         "from proton_tf_agent.sinks import SINKS, sink_type\n"
         "sink_type('console')('c')\n"
         "sink_type('proton')('p', 'eu-west-1').close()\n"
+        "from proton_tf_agent.aws_service import Place\n"
+        "sink_type('eventbridge')('e', Place('eu-west-1'), 'bus', 'proton-tf-agent://here').close()\n"
+        "sink_type('sns')('n', Place('eu-west-1'), 'arn:aws:sns:eu-west-1:1:t', 'proton-tf-agent://here').close()\n"
+        "sink_type('sqs')('q', Place('eu-west-1'), 'https://x/1/q', 'proton-tf-agent://here').close()\n"
+        "sink_type('service_catalog')('c', Place('eu-west-1')).close()\n"
         "heavy = {'boto3', 'botocore', 'urllib3', 'hcl2', 'watchdog', 'structlog', 'sqlite3'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )

@@ -30,6 +30,10 @@ _RECORD = json.dumps({
     "command": ["terraform"], "facts": [["ErrorReported", {"summary": "x", "address": ""}, 1]],
     "ended": {"at": 2.0, "status": 1},
 }).encode()  # fmt: skip
+_OPERATION = (
+    b'{"token":"AGT+/0=","operation":"PROVISION_PRODUCT","recordId":"rec-0123456789abc",'
+    b'"provisionedProductId":"pp-0123456789abc","parameters":[{"key":"a","value":"b"}]}'
+)
 # What real input looks like, for the search to begin at.
 _REQUEST = (
     b"X-Amz-Target: AwsProton20200720.NotifyResourceDeploymentStatusChange\n\n"
@@ -42,6 +46,7 @@ EXAMPLES: dict[str, list[bytes]] = {
     "tail": [*_LOGS[:3], b"\n\n\r\n\0x"],
     "state": _STATES,
     "metadata": [_METADATA],
+    "operation": [_OPERATION],
     "lock": [b'{"ID":"1","Operation":"OperationTypeApply","Who":"a@b","Version":"1","Created":"2026-11-22T10:00:00Z"}'],
     "exit_record": [_RECORD],
     "output_json": [b'{"a":{"sensitive":true,"type":"string","value":["x",1e400]}}'],

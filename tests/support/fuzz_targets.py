@@ -6,6 +6,7 @@ A reader may refuse as its docstring says; any other exception, or a broken inva
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from proton_tf_agent.domain.binding import (
     Binding,
     Unbound,
     from_metadata,
+    from_operation,
     from_tfvars,
     is_deployment_id,
     is_resource_arn,
@@ -92,6 +94,19 @@ def of_metadata(content: bytes) -> None:
         else:
             assert isinstance(found, Unbound)
             assert found.reason.isprintable()
+
+
+def of_operation(content: bytes) -> None:
+    """A workflow within the limits of Service Catalog's model; everything else says why not, and quotes nothing."""
+    found = from_operation(content)
+    if isinstance(found, Binding):
+        assert found.workflow is not None
+        assert re.fullmatch(r"[0-9A-Za-z+/=]{1,20000}", found.workflow.token)
+        assert re.fullmatch(r"[0-9A-Za-z_-]{1,100}", found.workflow.record_id)
+        assert found.name == found.workflow.product_id
+        assert found.workflow.token not in repr(found) or len(found.workflow.token) < 20
+    else:
+        assert found.reason.isprintable()
 
 
 def of_lock(content: bytes) -> None:
@@ -175,6 +190,7 @@ TARGETS_BY_NAME: dict[str, Callable[[bytes], None]] = {
     "tail": of_tail,
     "state": of_state,
     "metadata": of_metadata,
+    "operation": of_operation,
     "lock": of_lock,
     "exit_record": of_exit_record,
     "output_json": of_output_json,

@@ -48,6 +48,13 @@ def blocks_of(page: str, heading: str) -> list[Block]:
     return [Block(page, language, block) for _, language, block in _FENCE.findall(below)]
 
 
+def spans() -> Iterator[tuple[str, str]]:
+    """Every page and what stands in its running text as code."""
+    for page in PAGES:
+        for span in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text("utf-8"))):
+            yield str(page.relative_to(ROOT)), span.replace("\\|", "|")
+
+
 def shell_blocks() -> list[Block]:
     """Those that a person types; a script that is to become a file is none."""
     return [block for block in blocks() if block.language == "sh" and not block.text.startswith("#!")]

@@ -284,6 +284,19 @@ def test_every_error_means_one_thing(service: str, request: pytest.FixtureReques
             assert (outcome.kind, outcome.code, outcome.request_id) == (kind, code.rpartition(".")[2], REQUEST_ID)
 
 
+def test_a_failure_costs_one_request(queue: Queue, topic: Topic) -> None:
+    """botocore would try again; the outbox does that."""
+    for endpoint, sink in (
+        (queue, SqsSink("queue", at(queue), queue.url + PATH, HERE)),
+        (topic, SnsSink("topic", at(topic), TOPIC, HERE)),
+    ):
+        for code, status in (("ThrottlingException", 400), ("InternalError", 500)):
+            endpoint.requests.clear()
+            endpoint.refuse(code, status)
+            assert sink.send(WHOLE).kind in (K.THROTTLED, K.UNAVAILABLE)
+            assert len(endpoint.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.pages import HERE, HOST, PAGES, Block, blocks, shell_blocks
+from support.pages import HERE, HOST, PAGES, Block, blocks, shell_blocks, spans
 
 from proton_tf_agent import cli, command_line, settings, telemetry
 
@@ -130,6 +130,25 @@ def test_every_command_of_a_page_is_run_by_a_test_and_no_other() -> None:
     assert (HERE.keys() | HOST) - shown == set(), "on no page"
     assert HERE.keys() & HOST == set()
     assert len(shown) > 40
+
+
+def test_a_command_in_running_text_is_one_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its options; what it still needs may be left out. Synopses (`[...]`, `a|b`) are judged elsewhere."""
+    names = {words[0] for words, _ in commands(cli.parser())}
+    judged, wrong = 0, []
+    for page, span in spans():
+        ours, *words = re.split(r" && | > ", span)[0].removeprefix("proton-tf-agent ").split()
+        is_one = span.startswith("proton-tf-agent ") or (ours in names and any(word.startswith("-") for word in words))
+        if not is_one or re.search(r"[\[\]|…]|\.\.\.", span):
+            continue
+        judged += 1
+        try:
+            cli.parser().parse_args([ours, *words])
+        except SystemExit as left:
+            said = capsys.readouterr().err
+            wrong += [(page, span, said)] if left.code and "the following arguments are required" not in said else []
+    assert wrong == []
+    assert judged >= 15
 
 
 def test_no_command_hides_in_a_block_that_is_none_of_a_shell() -> None:

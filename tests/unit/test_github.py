@@ -14,7 +14,7 @@ from support.http_servers import saying
 from support.outboxes import OTHER_ARN, enqueued, notification
 from support.rigs.github import COMMIT, PRIMARY_LIMIT, REPOSITORY, SECONDARY_LIMIT, TOKEN, GitHub, adding, creating
 
-from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.notification import Notification, Status, trial_of
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.http_request import HttpPlace
@@ -99,7 +99,7 @@ def test_a_run_of_no_resource_is_named_by_its_directory_and_settings_name_one_fo
     )
     sink_for(github).send(unbound)
     sink_for(github, environment="production").send(BEGUN)
-    assert [made["environment"] for made in github.deployments.values()] == ["network", "production"]
+    assert [made["environment"] for made in github.deployments.values()] == ["srv/infra/network", "production"]
 
 
 def test_the_commit_of_the_ci_job_is_deployed_if_the_repository_has_it(github: GitHub) -> None:
@@ -110,6 +110,14 @@ def test_the_commit_of_the_ci_job_is_deployed_if_the_repository_has_it(github: G
     github.refs.clear()
     told = dataclasses.replace(BEGUN, run_id="run-x", commit=COMMIT)
     assert sink_for(github).send(told) == Outcome(OutcomeKind.INVALID, "Http422", 422)
+
+
+def test_a_test_leaves_nothing_that_looks_deployed(github: GitHub) -> None:
+    assert (
+        sink_for(github, environment="production").send(trial_of("github", "alice", 0.0)).kind is OutcomeKind.ACCEPTED
+    )
+    assert states(github) == [(1000, "inactive")]
+    assert github.deployments[1000]["environment"] == "proton-tf-agent-test"
 
 
 def test_a_long_message_is_cut_to_what_github_takes(github: GitHub) -> None:

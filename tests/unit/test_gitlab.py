@@ -13,7 +13,7 @@ from support.http_servers import saying
 from support.outboxes import notification
 from support.rigs.gitlab import BASE, COMMIT, HEAD, PROJECT, TOKEN, GitLab, creating
 
-from proton_tf_agent.domain.notification import Status
+from proton_tf_agent.domain.notification import Status, trial_of
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.http_request import HttpPlace
 from proton_tf_agent.sinks.gitlab import GitLabSink
@@ -86,12 +86,19 @@ def test_an_environment_is_named_after_the_resource_the_directory_or_by_the_sett
     sink_for(gitlab).send(odd)
     sink_for(gitlab, environment="production").send(BEGUN)
     names = [made["environment"]["name"] for made in gitlab.deployments.values()]
-    assert names == ["n-t-work", "production"]
+    assert names == ["srv/infra/n-t-work", "production"]
 
 
 def test_a_project_may_be_named_by_its_number(gitlab: GitLab) -> None:
     sink_for(gitlab, project="17").send(BEGUN)
     assert gitlab.requests[0][1].startswith("/api/v4/projects/17/deployments?")
+
+
+def test_a_test_leaves_nothing_that_looks_deployed(gitlab: GitLab) -> None:
+    sink = sink_for(gitlab, environment="production")
+    assert sink.send(trial_of("gitlab", "alice", 0.0)).kind is OutcomeKind.ACCEPTED
+    assert gitlab.told == [(40, "canceled")]
+    assert gitlab.deployments[40]["environment"] == {"name": "proton-tf-agent-test"}
 
 
 # --- what was lost ------------------------------------------------------------------------------------------------

@@ -466,6 +466,15 @@ def test_whose_a_run_is_can_be_said_in_short() -> None:
     assert replace(notification, resource_arn=None).whose == "/w"
 
 
+def test_no_directory_passes_for_the_environment_of_a_resource() -> None:
+    """Whoever may make directories below a watch root chooses their names."""
+    bound = told(applied())
+    assert bound.environment == BINDING.resource_arn.rsplit("/", 1)[-1]
+    unbound = replace(bound, resource_arn=None, directory=f"/srv/infra/{bound.environment}")
+    assert unbound.environment == f"srv/infra/{bound.environment}"
+    assert replace(unbound, name="dns").environment == "dns"
+
+
 def test_everything_is_allowed_up_to_its_limit() -> None:
     """50 outputs, keys of 100 and values of 1,024 characters, a message of 5,000."""
     outputs = tuple((f"{n:02}".ljust(MAX_KEY, "k"), "v" * MAX_VALUE) for n in range(MAX_OUTPUTS))

@@ -64,6 +64,12 @@ def test_no_pattern_of_logs_makes_a_log_of_what_has_its_own_reader(name: str) ->
     assert place.kind is not Kind.LOG
 
 
+@pytest.mark.parametrize("path", [".proton/deployment-metadata.json", ".service-catalog/operation.json"])
+def test_what_binds_a_run_is_never_read_as_a_log(path: str) -> None:
+    assert place_of(f"/w/net/{path}", ("*", "*.json")) == Place(Kind.BINDING, "/w/net", None)
+    assert names(())(path.rpartition("/")[2])
+
+
 def test_a_directory_that_only_looks_like_a_workspace_is_a_run_directory() -> None:
     assert place_of("/w/terraform.tfstate.d/terraform.tfstate", LOGS) == Place(
         Kind.STATE, "/w/terraform.tfstate.d", "default"

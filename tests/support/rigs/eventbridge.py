@@ -59,6 +59,8 @@ def rig() -> Iterator[Rig]:
         "ENTRY_THROTTLED": lambda: fail_entry("ThrottlingException"),
         "NO_RESULT": lambda: setattr(bus, "result", {"FailedEntryCount": 0, "Entries": []}),
     }
-    yield Rig(sink, lambda: [detail["status_message"] for detail in bus.details], faults)
-    sink.close()
-    bus.close()
+    try:
+        yield Rig(sink, lambda: [detail["status_message"] for detail in bus.details], faults)
+    finally:
+        sink.close()
+        bus.close()

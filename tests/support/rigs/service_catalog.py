@@ -57,6 +57,8 @@ def rig() -> Iterator[Rig]:
         """A failure of a workflow: only a failure's text is told."""
         return dataclasses.replace(notification, workflow=WORKFLOW, status=Status.FAILED)
 
-    yield Rig(sink, lambda: [result.get("FailureReason", "") for result in catalog.results], faults, fits)
-    sink.close()
-    catalog.close()
+    try:
+        yield Rig(sink, lambda: [result.get("FailureReason", "") for result in catalog.results], faults, fits)
+    finally:
+        sink.close()
+        catalog.close()

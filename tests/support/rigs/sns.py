@@ -54,6 +54,8 @@ def rig() -> Iterator[Rig]:
         "NO_SUCH_TOPIC": lambda: topic.refuse("NotFound", 404),
         "KEY_THROTTLED": lambda: topic.refuse("KMSThrottling"),
     }
-    yield Rig(sink, lambda: [event["data"]["status_message"] for event in topic.events], faults)
-    sink.close()
-    topic.close()
+    try:
+        yield Rig(sink, lambda: [event["data"]["status_message"] for event in topic.events], faults)
+    finally:
+        sink.close()
+        topic.close()

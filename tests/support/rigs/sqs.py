@@ -63,6 +63,8 @@ def rig() -> Iterator[Rig]:
         "KEY_DENIED": lambda: queue.refuse("KmsAccessDenied"),
         "ANOTHER_DIGEST": lambda: setattr(queue, "is_whole", False),
     }
-    yield Rig(sink, lambda: [body["data"]["status_message"] for body in queue.bodies], faults)
-    sink.close()
-    queue.close()
+    try:
+        yield Rig(sink, lambda: [body["data"]["status_message"] for body in queue.bodies], faults)
+    finally:
+        sink.close()
+        queue.close()
