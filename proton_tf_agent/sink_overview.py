@@ -49,11 +49,13 @@ def trial_row(sink: SinkSettings, trial: Trial) -> Row:
         "outcome": outcome.kind.value if outcome else None, "code": outcome.code or None if outcome else None,
         "http_status": outcome.http_status if outcome else None,
         "note": None if trial.told and outcome else _LATE if trial.told else _NO_TEST,
-        "means": why.means if why else None, "remedy": _remedy(outcome, why.remedy) if why and outcome else None,
+        "means": why.means if why else None, "remedy": _remedy(sink, outcome, why.remedy) if why and outcome else None,
     }  # fmt: skip
 
 
-def _remedy(outcome: Outcome, remedy: str) -> str:
-    if outcome.code == "CredentialMissing":
-        return "systemd hands its credentials to the service alone: start the agent, which sends the test then"
-    return remedy
+def _remedy(sink: SinkSettings, outcome: Outcome, remedy: str) -> str:
+    if outcome.code != "CredentialMissing":
+        return remedy
+    if sink.shadow:
+        return "systemd hands its credentials to the service alone, which sends a shadow nothing: take `shadow` out"
+    return "systemd hands its credentials to the service alone: start the agent, which sends the test then"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -287,3 +288,16 @@ def test_a_shadow_is_told_a_test_from_here_for_the_agent_sends_it_nothing(
     assert (row["ok"], row["by_agent"], states(journal)) == (True, False, [])
     assert [event["id"] for event in hook.events] == [row["id"]]
     assert "nothing is sent to it" in run(capsys, "sinks", "list", "--config", file)[1]
+
+
+@pytest.mark.parametrize(("shadow", "mended_by"), [("", "start the agent"), ("shadow = true\n", "take `shadow` out")])
+def test_where_only_the_service_has_the_secret_it_is_said_how_a_test_can_be_sent(
+    shadow: str, mended_by: str, idle: None, file: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    settings = re.sub(r"secrets = \[.*\]\n", 'secrets = ["credential:hook"]\n' + shadow, Path(file).read_text())
+    Path(file).write_text(settings)
+    code, out, _ = run(capsys, "sinks", "test", "hook", "--json", "--config", file)
+    row = json.loads(out)
+    assert (code, row["ok"], row["code"]) == (1, False, "CredentialMissing")
+    assert mended_by in row["remedy"]
