@@ -79,7 +79,7 @@ _DENIED = r"environment/accessdenied"
 HERE: dict[str, Ends] = {
     # README.md
     "make test": Ends(),
-    "make demo": Ends(r"(?s)SUCCEEDED.*FAILED.*replayed as.*FAILED"),
+    "make demo": Ends(r"(?s)(?=.*replayed as).*heard +SUCCEEDED.*heard +FAILED.*heard +FAILED"),
     "terraform apply -json -auto-approve > apply.log": Ends(),
     "proton-tf-agent exec -- terraform apply -auto-approve": Ends(r"Apply complete!"),
     "proton-tf-agent exec --install-shim /opt/shims": Ends(r"shims"),

@@ -160,6 +160,6 @@ def test_the_reason_is_the_errors_own_name_or_else_the_kind() -> None:
     assert failed(OutcomeKind.THROTTLED).reason == "throttled"
 
 
-def test_an_entry_is_active_until_it_is_accepted_superseded_parked_or_discarded() -> None:
-    ended = {EntryState.DELIVERED, EntryState.SUPERSEDED, EntryState.PARKED, EntryState.DISCARDED}
+def test_an_entry_is_active_until_it_is_accepted_superseded_parked_or_discarded_and_never_in_a_shadow() -> None:
+    ended = {EntryState.DELIVERED, EntryState.SUPERSEDED, EntryState.PARKED, EntryState.DISCARDED, EntryState.SHADOWED}
     assert set(ACTIVE) == set(EntryState) - ended
