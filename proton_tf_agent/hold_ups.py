@@ -7,11 +7,18 @@ What ended a run must be known before the next run is told, and a run may write 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from .sources.watch import Touched
 
 BELOW_S = 10.0  # seconds for which what lies below waits
+
+
+def above(directory: str) -> Iterator[str]:
+    """The directories that a directory lies in, from within."""
+    while (parent := os.path.dirname(directory)) != directory:
+        yield parent
+        directory = parent
 
 
 class Directories:
@@ -32,11 +39,7 @@ class Directories:
         """Whether what is in a directory must wait."""
         if directory in self._alone:
             return True
-        while self._with_all_below and (above := os.path.dirname(directory)) != directory:
-            directory = above
-            if directory in self._with_all_below:
-                return True
-        return False
+        return bool(self._with_all_below) and any(each in self._with_all_below for each in above(directory))
 
 
 class HoldUps:

@@ -38,7 +38,7 @@ from .domain.evidence import (
     WrapperGone,
 )
 from .domain.run import Lock, Log, Run
-from .hold_ups import Directories, HoldUps
+from .hold_ups import Directories, HoldUps, above
 from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told
 from .sources.known_logs import KnownLogs
@@ -55,6 +55,7 @@ from .unread import Unread
 
 _BATCH_FILES = 256  # looks that are taken from the backlog at once
 _BATCH_FACTS = 20_000
+_MOST_PUT_OFF = 1_000  # looks that are passed over in search of those that belong to a batch
 _BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
 _LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
 _FIRST_WORDS_S = 30.0  # for what open runs have said while no agent was there
@@ -280,11 +281,15 @@ class Observer:
             left: list[Touched] = []
             held_up = self._hold_ups.of()
             until = self._cpu() + _BATCH_S
-            while pending and batch.facts < _BATCH_FACTS and (self._cpu() < until or not batch.looks):
+            put_off: list[Touched] = []
+            while pending and batch.facts < _BATCH_FACTS and len(put_off) < _MOST_PUT_OFF:
                 look = pending.popleft()
-                if held_up.hold_up(look.place.directory) or self._look(look, batch):
+                if self._cpu() >= until and batch.looks and not batch.is_about(look):
+                    put_off.append(look)
+                elif held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
                     held_up.add(look)
+            pending.extendleft(reversed(put_off))
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
             left += self._look_behind(batch, held)
             if any(_tells(o, OperationStarted) for o in batch.observations):
@@ -301,7 +306,7 @@ class Observer:
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
-        batch.looks += 1
+        batch.note(look)
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False
@@ -311,6 +316,7 @@ class Observer:
         try:
             if look.place.kind is Kind.LOG:
                 look = replace(look, place=replace(look.place, directory=self._names.run_directory(look.path)))
+                batch.note(look)
                 cursor = self._cursor_of_log(look, cursor, batch)
             observation = observe(self._opener, look, cursor)
             if observation is not None and self._may_be_a_refusal(observation):
@@ -442,7 +448,10 @@ def _always(_path: str) -> float:
 
 
 class _Batch:
-    """What was seen since the last commit; cursors are those of the pipeline, advanced by what was seen here."""
+    """What was seen since the last commit; cursors are those of the pipeline, advanced by what was seen here.
+
+    What belongs together is told in one order, so a batch may be cut only between the directories it is about.
+    """
 
     def __init__(self, cursors: dict[str, Cursor]) -> None:
         self.cursors: ChainMap[str, Cursor] = ChainMap({}, cursors)
@@ -451,6 +460,22 @@ class _Batch:
         self.looked_at: set[str] = set()
         self.facts = 0
         self.looks = 0
+        self._directories: set[str] = set()
+        self._above: set[str] = set()
+
+    def note(self, look: Touched) -> None:
+        """A look is made: what else lies in its directory belongs to this batch."""
+        self.looks += 1
+        self._directories.add(look.place.directory)
+        self._above.update(above(look.place.directory))
+
+    def is_about(self, look: Touched) -> bool:
+        """Whether a look may be about a run of which this batch has seen something: a log may lie above the directory
+        that its run has locked."""
+        directory = look.place.directory
+        if directory in self._directories or (look.place.kind is Kind.LOG and directory in self._above):
+            return True
+        return any(each in self._directories for each in above(directory))
 
     def all_cursors(self) -> Iterator[Cursor]:
         """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given
