@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -477,3 +478,27 @@ def test_every_look_is_a_step_and_so_is_every_piece_of_a_log_that_takes_many(sce
     scene.write("long.log", (LOGS / "apply_ok.log").read_bytes().splitlines(keepends=True)[0] + line * 100_000)
     scene.look("long.log")
     assert len(scene.steps) > 3 + 1
+
+
+@pytest.mark.parametrize("log_directory", [".", ".."], ids=["beside its lock", "above its lock"])
+def test_what_belongs_together_is_told_in_one_order_however_little_time_a_batch_has(
+    scene: ObservedRoot, log_directory: str
+) -> None:
+    """The line that opens a run, its lock, the rest of its log; the logs of others come first, and use the time up."""
+    log = (LOGS / "apply_ok.log").read_bytes()
+    with ExitStack() as writers:
+        for number in range(3):
+            path = scene.write(f"../other-{number}/apply.log", log)
+            writers.enter_context(open(path, "ab"))  # somebody still writes it
+        path = scene.write(f"{log_directory}/apply.log", log)
+        writers.enter_context(open(path, "ab"))
+        scene.lock("lock-1")
+        spent = itertools.count()
+        scene.cpu = lambda: float(next(spent))
+        scene.observer.turn(rescan=True)
+        while scene.observer.has_backlog:
+            scene.observer.turn()
+    (run,) = (run for run in scene.runs() if run.lock_id == "lock-1")
+    kinds = [row["kind"] for row in scene.journal.query("evidence_of_run", run_id=run.run_id)]
+    assert kinds[:2] == ["OperationStarted", "LockTaken"]
+    assert "ApplySummarised" in kinds[2:]
