@@ -53,8 +53,7 @@ from .sources.states import PASSING
 from .sources.watch import Touched, Watch
 from .unread import Unread
 
-_BATCH_FILES = 256  # looks that are taken from the backlog at once: to ask who writes them costs a pass over /proc
-_FEW = 32  # looks left, with which the next ones are taken
+_BATCH_FILES = 256  # looks that are taken from the backlog at once
 _BATCH_FACTS = 20_000
 _MOST_PUT_OFF = 1_000  # looks that are passed over in search of those that belong to a batch
 _BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
@@ -158,7 +157,7 @@ class Observer:
             if not look.closed:
                 self._closed_logs.discard(look.path)
         behind = self._begin(looks.values(), [look for path, look in looks.items() if look.closed or path in new])
-        found = dict(islice(self._backlog.items(), _BATCH_FILES if len(self._left) < _FEW else 0))
+        found = dict(islice(self._backlog.items(), max(0, _BATCH_FILES - len(self._left))))
         for path in found:
             del self._backlog[path]
         behind += self._begin(found.values(), found.values())
