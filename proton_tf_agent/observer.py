@@ -284,7 +284,7 @@ class Observer:
             put_off: list[Touched] = []
             while pending and batch.facts < _BATCH_FACTS and len(put_off) < _MOST_PUT_OFF:
                 look = pending.popleft()
-                if self._cpu() >= until and batch.looks and not batch.is_about(look):
+                if self._cpu() >= until and not batch.is_about(look):
                     put_off.append(look)
                 elif held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
@@ -459,23 +459,21 @@ class _Batch:
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
-        self.looks = 0
         self._directories: set[str] = set()
         self._above: set[str] = set()
 
     def note(self, look: Touched) -> None:
         """A look is made: what else lies in its directory belongs to this batch."""
-        self.looks += 1
         self._directories.add(look.place.directory)
         self._above.update(above(look.place.directory))
 
     def is_about(self, look: Touched) -> bool:
         """Whether a look may be about a run of which this batch has seen something: a log may lie above the directory
-        that its run has locked."""
+        that its run has locked. A batch that has seen nothing yet is about whatever comes."""
         directory = look.place.directory
-        if directory in self._directories or (look.place.kind is Kind.LOG and directory in self._above):
+        if look.place.kind is Kind.LOG and directory in self._above:
             return True
-        return any(each in self._directories for each in above(directory))
+        return not self._directories or any(each in self._directories for each in (directory, *above(directory)))
 
     def all_cursors(self) -> Iterator[Cursor]:
         """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given
