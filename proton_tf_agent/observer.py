@@ -299,7 +299,7 @@ class Observer:
                     held_up.add(look)
             pending.extendleft(reversed(put_off))
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
-            left += self._look_behind(batch, held)
+            left = [*self._look_behind(batch, held), *left]
             if any(_tells(o, OperationStarted) for o in batch.observations):
                 self._look_into_spool()  # the record of what has begun to print is there by now
             if batch.observations:
@@ -332,8 +332,7 @@ class Observer:
                 return False
         except NotYet as reason:
             self._watch.look_again(look.path)
-            batch.is_awaited |= reason.soon
-            return reason.soon
+            return batch.put_off(look, reason)
         except Unreadable as error:
             if error.code == "E_IO":
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
@@ -347,8 +346,8 @@ class Observer:
             self._unread.refuse(look.path, observation.objection)
         if observation is None or not (observation.facts or observation.cursor):
             return False
-        if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
-            self._names.keep_run_directory(look.path, look.place.directory)
+        if look.place.kind is Kind.LOG:
+            self._names.was_read(look, cursor, observation)
         batch.add(observation)
         return observation.more
 
@@ -356,7 +355,8 @@ class Observer:
         """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""
         if cursor is None or not cursor.offset:
             being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
-            known = KnownLogs(self._opener, self._pipeline.cursors, batch.news, being_written)
+            journaled, news = self._pipeline.cursors, batch.news
+            known = KnownLogs(self._opener, journaled, news, being_written, self._names.written_over)
             cursor = self._names.cursor_elsewhere(look, known) or cursor
         if cursor is None:
             return None
@@ -398,7 +398,8 @@ class Observer:
         beside = (run for run in unread if run.lock_id in replaced or not ended.isdisjoint(run.directories))
         logs = self._watch.touched(islice((run.log_path for run in beside if run.log is Log.OPEN), _MOST_BESIDE))
         logs = self._with_completeness(logs, logs)
-        known = {look.path for look in logs}
+        known = {look.path for look in logs} | batch.surrounded.keys()
+        changed += batch.surrounded.values()
         around = [look for directory in changed for look in self._watch.logs_around(directory, batch.cursors)]
         return [
             look for look in (*logs, *(look for look in around if look.path not in known)) if self._look(look, batch)
@@ -468,6 +469,7 @@ class _Batch:
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
+        self.surrounded: dict[str, str] = {}  # logs before which those around them are read, and where that is
         self.is_awaited = False  # a log cannot be told from another before what was seen of that is journaled
         self._directories: set[str] = set()
         self._above: set[str] = set()
@@ -476,6 +478,13 @@ class _Batch:
         """A look is made: what else lies in its directory belongs to this batch."""
         self._directories.add(look.place.directory)
         self._above.update(above(look.place.directory))
+
+    def put_off(self, look: Touched, reason: NotYet) -> bool:
+        """What a file is cannot be known yet; returns whether it is to be looked at in the next batch."""
+        self.is_awaited |= reason.soon
+        if reason.around:
+            self.surrounded[look.path] = look.place.directory
+        return reason.soon
 
     def is_about(self, look: Touched) -> bool:
         """Whether a look may be about a run of which this batch has seen something: a log may lie above the directory
