@@ -20,7 +20,8 @@ import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import accumulate, islice
+from operator import or_
 
 from . import spool_directory
 from .domain.cursors import Cursors
@@ -37,6 +38,7 @@ from .domain.evidence import (
     LogClosed,
     LogOverwritten,
     Observation,
+    Operation,
     OperationStarted,
     TracesGone,
     WrapperGone,
@@ -304,7 +306,8 @@ class Observer:
                 self._look_into_spool()  # the record of what has begun to print is there by now
             if batch.observations:
                 locked = {directory for run in held for directory in run.directories}
-                self._pipeline.absorb(in_order(batch.observations, locked), self._clock(), self._born)
+                planned = {run.log_path for run in self._pipeline.open_runs if _may_go_on(run)}
+                self._pipeline.absorb(in_order(batch.observations, locked, planned), self._clock(), self._born)
             free, behind = _parted(pending, self._hold_ups.of(left))
             pending = deque([*free, *left, *behind])
             if once:
@@ -503,24 +506,31 @@ class _Batch:
             self.cursors[observation.path] = observation.cursor
 
 
-def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) -> list[Observation]:
+def in_order(
+    observations: Sequence[Observation], locked: Collection[str] = (), planned: Collection[str] = ()
+) -> list[Observation]:
     """Observations of one batch in the order in which they are to be told.
 
     Logs up to the line that opens a run, then locks, then the rest; but a complete log whole, unless in one of the
     `locked` directories a run is known to hold its lock: the end of that one comes first. Of two logs the one comes
-    first that has said its last earlier. The facts of one file stay in their order, and its cursor goes with the last.
+    first that has said its last earlier. A plan for people may go on to apply in one of the logs `planned`: what was
+    read of that when a lock had been seen that was taken comes behind the lock. The facts of one file stay in their
+    order, and its cursor goes with the last.
     """
     first: list[Observation] = []
     locks: list[Observation] = []
     rest: list[Observation] = []
+    locked_before = list(accumulate((_tells(o, LockTaken) for o in observations), or_))
+    behind = {id(o) for o, after in zip(observations, locked_before, strict=True) if after and o.path in planned}
     parted: set[str] = set()
     for observation in _by_last_words(observations):
         if observation.source == "lock_file":
             locks.append(observation)
             continue
         opening = [n for n, fact in enumerate(observation.facts, 1) if isinstance(fact.evidence, OperationStarted)]
-        if observation.path in parted:
+        if observation.path in parted or id(observation) in behind:
             rest.append(observation)
+            parted.add(observation.path)
         elif opening and (observation.directory in locked or not _is_complete(observation)):
             head, tail = observation.facts[: opening[-1]], observation.facts[opening[-1] :]
             first.append(replace(observation, facts=head, cursor=None))
@@ -553,6 +563,11 @@ def _parted(looks: Iterable[Touched], held_up: Directories) -> tuple[list[Touche
 
 def _is_around(directory: str, run: Run) -> bool:
     return any(f"{place}/".startswith(f"{directory}/") for place in run.directories)
+
+
+def _may_go_on(run: Run) -> bool:
+    """Whether a log for people has shown a plan, and may go on to what applies it."""
+    return run.form is Form.HUMAN and run.log is Log.OPEN and run.operation is Operation.PLAN
 
 
 def _is_complete(observation: Observation) -> bool:

@@ -790,11 +790,12 @@ def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
 
 
 def _spoke_at(observation: Observation) -> Iterator[tuple[str, float]]:
-    """The anchor of the run that a JSON log speaks of last, and when it did so; nothing while all it says is that it
-    begins."""
-    said = [fact for fact in observation.facts if fact.position is not None]
-    if said and said[-1].position and observation.spoke_at is not None and observation.source == "json_log":
-        yield said[-1].anchor, observation.spoke_at
+    """The anchor of the run that a log speaks of last, and when it did so, at the latest; nothing while all it says is
+    that it begins."""
+    said = [fact for fact in observation.facts if fact.position is not None and not fact.record_id]
+    at = observation.spoke_at or (observation.modified_at if observation.source == "human_log" else None)
+    if said and said[-1].position and at:
+        yield said[-1].anchor, at
 
 
 def _last_words(observation: Observation) -> dict[str, float]:

@@ -16,7 +16,7 @@ directory and the time. Where the wrapper listens, its record tells whatever the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from . import evidence as ev
@@ -74,7 +74,7 @@ def correlate(
         if elsewhere:
             return _one(elsewhere)
         if any(run.is_open for run in awaiting):
-            return _nearest(_at_work([run for run in awaiting if run.is_open]), directory)
+            return _nearest(_at_work([run for run in awaiting if run.is_open], evidence), directory)
         return _one(awaiting) or _one(run for run in runs if _goes_on_to_apply(run, directory, workspace, evidence))
     if isinstance(evidence, ev.LockPassed):
         return _nearest((run for run in runs if _may_have_locked(run, directory, workspace)), directory)
@@ -276,10 +276,14 @@ def _goes_on_to_apply(run: Run, directory: str, workspace: str | None, lock: ev.
     return here and ev.OPERATION_OF_LOCK.get(lock.operation) is Operation.APPLY
 
 
-def _at_work(runs: Sequence[Run]) -> Iterator[Run]:
-    """Those of open runs behind which no other of them has begun in the same log."""
+def _at_work(runs: Sequence[Run], lock: ev.LockTaken) -> list[Run]:
+    """Those of open runs that may have taken a lock behind which no other of them has begun in the same log; and rather
+    those whose JSON log began before that was taken: a run inside of a run begins behind the outer one's lock."""
     goes_on = {run.log_path for run in runs if run.log is Log.OPEN}
-    return (run for run in runs if run.log is not Log.CLOSED or run.log_path not in goes_on)
+    last = [run for run in runs if run.log is not Log.CLOSED or run.log_path not in goes_on]
+    at = lock.created_at
+    begun = [run for run in last if at is None or (run.log_started_at or at) <= at + VERSION_LINE_SLACK]
+    return begun or last
 
 
 def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockTaken) -> bool:
@@ -302,8 +306,9 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
 
 def _had_spoken(run: Run, lock: ev.LockTaken) -> bool:
     """Whether a run had said before the lock was taken what Terraform says behind that. Its log may still be open: of a
-    plan, behind which the same script applies."""
-    if run.log_spoke_at is None or lock.created_at is None:
+    plan, behind which the same script applies. A human log that is open may go on to that, and where two write into one
+    log nobody knows who has spoken."""
+    if run.log_spoke_at is None or lock.created_at is None or run.misled or (run.form is Form.HUMAN and run.is_open):
         return False
     return lock.created_at > run.log_spoke_at + FILE_TIME_SLACK
 
@@ -335,11 +340,13 @@ def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:
 
 
 def _was_on(run: Run, lock: ev.LockTaken) -> bool:
-    """Whether an ended run was on when the lock was taken: its log may be read to the end before its lock is."""
+    """Whether an ended run was on when the lock was taken: its log may be read to the end before its lock is. With a
+    human log it began when that was first looked at, or earlier."""
     ended_at = (run.wrapped and run.wrapped.exited_at) or run.ended_at
     if ended_at is None or lock.created_at is None:
         return False
-    return run.started_at <= lock.created_at <= min(ended_at, run.started_at + LINK_WINDOW)
+    began_at = run.started_at - (LINK_WINDOW if run.form is Form.HUMAN and run.log_spoke_at is not None else 0.0)
+    return began_at <= lock.created_at <= min(ended_at, run.started_at + LINK_WINDOW)
 
 
 def _lives_in(run: Run, directory: str, workspace: str | None) -> bool:

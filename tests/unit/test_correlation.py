@@ -85,6 +85,35 @@ def test_a_lock_belongs_to_the_log_that_began_before_it_not_to_one_that_waits_fo
     assert watched.lock("M", 1020.0) == waiter
 
 
+def test_of_a_run_inside_of_a_run_the_outer_one_has_the_lock_that_was_taken_before_the_inner_one_began() -> None:
+    watched = Watched()
+    outer, inner = watched.log("outer", 1000.0), watched.log("inner", 1000.4)
+    assert watched.lock("L", 1000.1) == outer
+    assert watched.lock("M", 1000.5, "/w/child") == inner
+
+
+def test_a_lock_is_not_that_of_a_run_which_had_said_before_what_comes_behind_it() -> None:
+    watched = Watched()
+    plan = watched.log("a", 1000.0)
+    watched.runs = [replace(watched.run(plan), log_spoke_at=1000.2)]
+    assert watched.lock("L", 1000.3) != plan
+    watched.runs = [replace(watched.run(plan), misled=True)]
+    assert watched.lock("L", 1000.3) == plan, "another has spoken there"
+
+
+def test_a_human_run_that_was_over_when_its_lock_was_looked_at_has_it_and_not_the_next_one() -> None:
+    watched = Watched()
+    ended = watched.human_log("a")
+    applied = ev.ApplySummarised(1, 0, 0), ev.OutputsReported(())
+    for position, evidence in enumerate(applied, 10):
+        watched.line("a", evidence, position)
+    watched.runs = [replace(watched.run(ended), log_spoke_at=2000.0)]
+    assert watched.run(ended).status is RunStatus.APPLIED
+    assert watched.lock("own", 1999.0) == ended
+    watched.runs = [replace(watched.run(ended), log_spoke_at=1998.0)]
+    assert watched.lock("next", 1999.0) != ended
+
+
 def test_a_lock_older_than_the_only_log_is_anothers() -> None:
     watched = Watched()
     waiter = watched.log("b", 1010.0)

@@ -60,6 +60,14 @@ def test_what_goes_on_in_a_log_is_told_before_a_lock_and_in_its_order() -> None:
     ]
 
 
+def test_what_a_planned_log_says_when_the_next_lock_was_seen_is_told_behind_that() -> None:
+    planned, applied = seen("a.log", PLANNING), seen("a.log", Fact(ev.ApplySummarised(1, 0, 0), "b", 90))
+    lock = Fact(ev.LockTaken("L", "OperationTypeApply"))
+    batch = [planned, seen("lock", lock, source="lock_file"), applied]
+    assert [fact for _, fact in told(in_order(batch, planned=["a.log"]))] == [PLANNING, lock, *applied.facts]
+    assert [fact for _, fact in told(in_order(batch))] == [PLANNING, *applied.facts, lock]
+
+
 def test_of_two_logs_the_one_that_was_over_earlier_is_told_first_and_each_in_its_order() -> None:
     begins = replace(seen("a.log", STARTED, PLANNING), spoke_at=30.0)
     earlier = replace(seen("b.log", Fact(ev.ResourceApplied("a.b"), "c", 50)), modified_at=20.0)
