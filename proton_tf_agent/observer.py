@@ -32,6 +32,7 @@ from .domain.evidence import (
     ErrorReported,
     Fact,
     Form,
+    LockPassed,
     LockRefused,
     LockReplaced,
     LockTaken,
@@ -307,7 +308,9 @@ class Observer:
             if batch.observations:
                 locked = {directory for run in held for directory in run.directories}
                 planned = {run.log_path for run in self._pipeline.open_runs if _may_go_on(run)}
-                self._pipeline.absorb(in_order(batch.observations, locked, planned), self._clock(), self._born)
+                ordered = in_order(batch.observations, locked, planned)
+                ordered.sort(key=self._is_awaited, reverse=True)  # stable
+                self._pipeline.absorb(ordered, self._clock(), self._born)
             free, behind = _parted(pending, self._hold_ups.of(left))
             pending = deque([*free, *left, *behind])
             if once:
@@ -407,6 +410,15 @@ class Observer:
         return [
             look for look in (*logs, *(look for look in around if look.path not in known)) if self._look(look, batch)
         ]
+
+    def _is_awaited(self, observation: Observation) -> bool:
+        """Whether it tells of a lock that was too short to be read and may have been an open run's, of which nobody knows
+        whose it is until then; it may be over by the end of this batch."""
+        place = observation.directory
+        return _tells(observation, LockPassed) and any(
+            run.lock is Lock.UNSEEN and not run.state_path and f"{place}/".startswith(f"{run.directory}/")
+            for run in self._pipeline.open_runs
+        )
 
     def _with_completeness(self, looks: Sequence[Touched], ended: Sequence[Touched]) -> list[Touched]:
         complete = self._processes.complete_logs(ended) if ended else {}
@@ -512,7 +524,8 @@ def in_order(
     """Observations of one batch in the order in which they are to be told.
 
     Logs up to the line that opens a run, then locks, then the rest; but a complete log whole, unless in one of the
-    `locked` directories a run is known to hold its lock: the end of that one comes first. Of two logs the one comes
+    `locked` directories a run is known to hold its lock: the end of that one comes first; or unless a lock has come and
+    gone below it, which may tell whose run it is. Of two logs the one comes
     first that has said its last earlier. A plan for people may go on to apply in one of the logs `planned`: what was
     read of that when a lock had been seen that was taken comes behind the lock. The facts of one file stay in their
     order, and its cursor goes with the last.
@@ -520,6 +533,7 @@ def in_order(
     first: list[Observation] = []
     locks: list[Observation] = []
     rest: list[Observation] = []
+    passed = [o.directory for o in observations if _tells(o, LockPassed)]
     locked_before = list(accumulate((_tells(o, LockTaken) for o in observations), or_))
     behind = {id(o) for o, after in zip(observations, locked_before, strict=True) if after and o.path in planned}
     parted: set[str] = set()
@@ -531,7 +545,11 @@ def in_order(
         if observation.path in parted or id(observation) in behind:
             rest.append(observation)
             parted.add(observation.path)
-        elif opening and (observation.directory in locked or not _is_complete(observation)):
+        elif opening and (
+            observation.directory in locked
+            or not _is_complete(observation)
+            or any(place.startswith(f"{observation.directory}/") for place in passed)
+        ):
             head, tail = observation.facts[: opening[-1]], observation.facts[opening[-1] :]
             first.append(replace(observation, facts=head, cursor=None))
             rest.append(replace(observation, facts=tail))

@@ -511,6 +511,29 @@ def test_a_run_goes_on_in_its_renamed_log_although_the_next_begins_in_one_of_its
     assert [run.status for run in scene.runs()] == [RunStatus.ERRORED, RunStatus.APPLIED]
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["its run was known before", "its run is over already"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_lock_below_that_was_too_short_tells_whose_success_it_is(
+    scene: ObservedRoot, known: bool, closed: bool
+) -> None:
+    """The agent comes to look at it when the log above has its last line."""
+    prod = ARN.replace("net", "prod")
+    bind_directory(f"{scene.directory}/envs/prod", prod, DEPLOYMENT_ID)
+    os.remove(f"{scene.directory}/.proton/deployment-metadata.json")
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    with ExitStack() as writers:
+        writers.enter_context(written(scene.write("apply.log", began)))
+        if known:
+            scene.look("apply.log")
+        scene.write("apply.log", end, "ab")
+        if closed:
+            writers.close()
+        looks = ("apply.log", "envs/prod/.terraform.tfstate.lock.info")
+        scene.observer.read(scene.watch.touched(f"{scene.directory}/{name}" for name in looks), found=True)
+    told = [(n.resource_arn, n.status) for n in scene.notifications() if n.status.is_terminal]
+    assert told == [(prod, "SUCCEEDED")]
+
+
 def test_every_look_is_a_step_and_so_is_every_piece_of_a_log_that_takes_many(scene: ObservedRoot) -> None:
     """A long look that gets on must not pass for one that hangs."""
     for name in ("a.log", "b.log", "c.log"):
