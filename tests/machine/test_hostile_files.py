@@ -5,7 +5,6 @@ Mounts are made in this very mount namespace, and are gone with the test.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.agents import DEADLINE_S, AgentThread, settings_for
+from support.dead_mounts import mount_what_never_answers
 from support.hostile_files import good_log
 from support.watching import bind_directory
 
@@ -28,7 +28,6 @@ from proton_tf_agent.sources.tree import walk
 RUNNER, OTHER, OWNER_OF_ROOT = 1234, 4321, 5678
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/"
 DEPLOYMENT_ID = "00000000-0000-4000-8000-000000000000"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
@@ -145,17 +144,6 @@ def mount_tmpfs(place: Path, undo: ExitStack) -> None:
     place.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
     undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
-
-
-def mount_what_never_answers(place: Path, undo: ExitStack) -> None:
-    """A FUSE file system whose server has its connection and reads nothing from it (linux Documentation, fuse.rst)."""
-    place.mkdir(exist_ok=True)
-    server = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-    if _libc.mount(b"dead", str(place).encode(), b"fuse", 0, options):
-        raise OSError(ctypes.get_errno(), "mount")
-    undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
-    undo.callback(os.close, server)  # first: whoever waits for an answer gets an error then
 
 
 def told(receiver: Receiver, name: str) -> bool:
