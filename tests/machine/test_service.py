@@ -437,8 +437,9 @@ while os.WIFSTOPPED(status):
 """
 
 
-# Threads in the order in which they are made: the observer is the first, then come who heeds signals and who pings.
-@pytest.mark.parametrize(("part", "thread"), [("observer", 0), ("relay", 3)])
+# Threads in the order in which they are made: the observer is the first; who heeds signals, who checks the journal and
+# who pings systemd come before the relay.
+@pytest.mark.parametrize(("part", "thread"), [("observer", 0), ("relay", 4)])
 def test_a_loop_that_hangs_by_itself_is_named_and_ended_although_the_other_goes_on(
     part: str, thread: int, service: Host
 ) -> None:
