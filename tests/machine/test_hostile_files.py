@@ -20,6 +20,7 @@ from support.dead_mounts import mount_what_never_answers
 from support.hostile_files import good_log
 from support.watching import bind_directory
 
+from proton_tf_agent.doctor import Severity, examine
 from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.settings import ScanSettings, WatchSettings
 from proton_tf_agent.sources.safe_open import Bounds, SafeOpener, Unreadable
@@ -208,6 +209,16 @@ def _try_to_list(place: Path) -> None:
         os.listdir(place)
     except OSError:
         return  # its server is gone
+
+
+def test_19_doctor_says_of_a_root_that_never_answers_that_it_does_not(
+    root: Path, undo: ExitStack, tmp_path: Path, receiver: Receiver
+) -> None:
+    mount_what_never_answers(root, undo)
+    settings = settings_for(str(root), str(tmp_path / "journal" / "journal.db"), receiver.url)
+    severities = {finding.check: finding.severity for finding in examine(settings, patience=2.0)}
+    assert severities["settings"] is severities["inotify"] is Severity.UNKNOWN
+    assert severities["agent"] is Severity.WARNING, "the others go on"
 
 
 def test_19_runs_in_a_mount_are_told_where_the_settings_let_it_in(
