@@ -27,7 +27,7 @@ from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
 from .domain.notification import Notification, compose, keys_of, silence, under, violations, without_exposed
 from .domain.outputs import OutputMapping, map_outputs, only_told
-from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
+from .domain.redaction import NOTHING_TAINTED, Taint, scrub, scrub_error, without_keys
 from .domain.routing import EVERYTHING, Route, left_out
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
@@ -493,8 +493,7 @@ class _Batch:
         """The fact without what nobody may see; what is kept in the journal has passed here."""
         evidence = fact.evidence
         if isinstance(evidence, ev.ErrorReported):
-            taint = self._taint(run)
-            summary, address = (scrub(text, taint, _SCRUBBED) for text in (evidence.summary, evidence.address))
+            summary, address = scrub_error(evidence.summary, evidence.address, self._taint(run), _SCRUBBED)
             return replace(fact, evidence=ev.ErrorReported(summary[:1000], address[:512]))
         if isinstance(evidence, ev.OutputsReported):
             taint = self._taint(run)
