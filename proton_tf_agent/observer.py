@@ -18,7 +18,6 @@ from __future__ import annotations
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
 from . import spool_directory
@@ -39,6 +38,7 @@ from .domain.evidence import (
     WrapperGone,
 )
 from .domain.run import Lock, Log, Run
+from .domain.values import replace
 from .hold_ups import Directories, HoldUps, above
 from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
@@ -31,6 +31,7 @@ from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
 from .domain.routing import EVERYTHING, Route, left_out
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
+from .domain.values import replace
 from .journal import Journal, Part, Recorded
 
 # Facts that come once per resource: counted in the run, not kept one by one.

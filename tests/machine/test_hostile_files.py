@@ -12,7 +12,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from support.agents import DEADLINE_S, AgentThread, settings_for
 from support.hostile_files import good_log
 from support.watching import bind_directory
 
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.settings import ScanSettings, WatchSettings
 from proton_tf_agent.sources.safe_open import Bounds, SafeOpener, Unreadable

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +20,7 @@ from support.watching import bind_directory
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.observer import in_order
 from proton_tf_agent.sources import liveness
