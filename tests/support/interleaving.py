@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -164,7 +164,7 @@ class Interleaving:
     def _lock_holder(self, _fd: int) -> Presence:
         return Presence.PRESENT if self._held else Presence.ABSENT
 
-    def _writers(self, files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
+    def _writers(self, files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
         """The log is the only file that is asked about."""
         seen = Presence.PRESENT if self._writer >= 0 else Presence.ABSENT
         return dict.fromkeys(files, Presence.UNKNOWN if self._hidden else seen)
