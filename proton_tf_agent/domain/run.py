@@ -150,8 +150,9 @@ class Run(Struct, frozen=True):
     run's JSON log (OpenTofu's -json-into), or of any log of a run whose wrapper listens: the same words a second time,
     which say nothing. misled: its log speaks of another run, too, or contradicts itself, and what it says proves
     nothing. state_path is the state its lock was seen on, recorded_state the one that `init` has written down for
-    its directory. log_started_at is when its log says that it began, log_written_at when it was last written, once
-    it is closed. left_out are the sinks whose routes leave out what was told of it last, each with why.
+    its directory. log_started_at is when its log says that it began, log_spoke_at when a JSON log says that it got the
+    last line which was read behind those of a run's beginning, log_written_at when it was last written, once it is
+    closed. left_out are the sinks whose routes leave out what was told of it last, each with why.
     """
 
     run_id: str
@@ -174,6 +175,7 @@ class Run(Struct, frozen=True):
     log_path: str = ""
     log: Log = Log.ABSENT
     log_started_at: float | None = None
+    log_spoke_at: float | None = None
     log_written_at: float | None = None
     form: Form | None = None
     position: int = -1

@@ -60,6 +60,18 @@ def test_what_goes_on_in_a_log_is_told_before_a_lock_and_in_its_order() -> None:
     ]
 
 
+def test_of_two_logs_the_one_that_was_over_earlier_is_told_first_and_each_in_its_order() -> None:
+    begins = replace(seen("a.log", STARTED, PLANNING), spoke_at=30.0)
+    earlier = replace(seen("b.log", Fact(ev.ResourceApplied("a.b"), "c", 50)), modified_at=20.0)
+    written_over = replace(seen("a.log", Fact(ev.LogOverwritten(), "b")), spoke_at=10.0)
+    assert told(in_order([begins, earlier, written_over])) == [
+        ("b.log", earlier.facts[0]),
+        ("a.log", STARTED),
+        ("a.log", PLANNING),
+        ("a.log", written_over.facts[0]),
+    ]
+
+
 @pytest.fixture
 def scene(tmp_path: Path, journal: Journal) -> ObservedRoot:
     scene = ObservedRoot(tmp_path, journal)
@@ -117,6 +129,29 @@ def test_a_run_that_let_its_lock_go_a_moment_ago_is_not_called_killed(
             scene.look("apply.log")
     assert "SUCCEEDED" in scene.statuses()
     assert "FAILED" not in scene.statuses()
+
+
+@pytest.mark.parametrize("hints", [["a.log", "b.log"], ["b.log", "a.log"], ["b.log"]], ids=" ".join)
+@pytest.mark.parametrize("open_still", [False, True], ids=["closed", "open still"])
+def test_of_two_runs_that_have_ended_the_earlier_is_told_first_whatever_is_hinted_at(
+    scene: ObservedRoot, hints: list[str], open_still: bool
+) -> None:
+    """The second has waited for the lock of the first, and the last word about the resource is its."""
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    waits, goes_on = (LOGS / "apply_ok.log").read_bytes().replace(b"T02:33:4", b"T02:33:5").split(b"\n", 1)
+    with ExitStack() as writers:
+        for log, content in (("a.log", began), ("b.log", waits + b"\n")):
+            writers.enter_context(written(scene.write(log, content)))
+        scene.look("a.log", "b.log")
+        for log, content in (("a.log", end), ("b.log", goes_on)):
+            scene.write(log, content, "ab")
+        if not open_still:
+            writers.close()
+        scene.look(*hints)
+    second, first = scene.runs()
+    assert [run.status for run in (first, second)] == [RunStatus.APPLIED] * 2
+    ends = [notification.run_id for notification in scene.notifications() if notification.status.is_terminal]
+    assert ends == [first.run_id, second.run_id]
 
 
 def test_a_run_is_named_by_its_log_although_its_lock_is_hinted_at_first(scene: ObservedRoot) -> None:
