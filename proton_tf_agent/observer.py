@@ -58,10 +58,11 @@ from .sources.watch import Touched, Watch
 from .unread import Unread
 
 _BATCH_FILES = 256  # looks that are taken from the backlog at once
-_BATCH_FACTS = 20_000
+_BATCH_FACTS = 20_000  # of what belongs together; a batch takes up nothing else from _ENOUGH_FACTS on
+_ENOUGH_FACTS = 200
 _MOST_PUT_OFF = 1_000  # looks that are passed over in search of those that belong to a batch
 _MOST_BESIDE = 16  # logs of other open runs in a directory that are looked at before an end is told
-_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
+_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs about as much again
 _LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
 _FIRST_WORDS_S = 30.0  # for what open runs have said while no agent was there
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
@@ -292,7 +293,8 @@ class Observer:
             put_off: list[Touched] = []
             while pending and batch.facts < _BATCH_FACTS and len(put_off) < _MOST_PUT_OFF:
                 look = pending.popleft()
-                if (batch.is_awaited or self._cpu() >= until) and not batch.is_about(look):
+                enough = batch.is_awaited or batch.facts >= _ENOUGH_FACTS or self._cpu() >= until
+                if enough and not batch.is_about(look):
                     put_off.append(look)
                 elif held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
@@ -314,12 +316,12 @@ class Observer:
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
-        batch.note(look)
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False
         if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
             return False  # a state that no open run has written is nobody's evidence
+        batch.note(look)
         cursor = batch.cursors.get(look.path)
         try:
             if look.place.kind is Kind.LOG:
