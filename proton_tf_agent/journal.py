@@ -9,7 +9,6 @@ Over 400 lines because every write of cursors, runs and outbox belongs together 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import Run, RunStatus, Transition
 from .domain.terms import Cursor
+from .domain.values import Struct
 from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
 from .journal_upkeep import Upkeep
@@ -44,8 +44,7 @@ _decode_cursor = msgspec.json.Decoder(Cursor).decode
 _encode = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A run as the journal holds it, with its binding or the reason why it has none.
 
     silence: why no outcome was told when the run ended; empty while it is open and where one was told.
@@ -56,8 +55,7 @@ class Recorded:
     silence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The first active entry of a line. sending: its attempt has begun. due_at is a wall-clock second until which it
     waits; failing: what it failed with last."""
 
@@ -69,8 +67,7 @@ class Head:
     failing: OutcomeKind | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """That a person has paused a sink: since which wall-clock second, who, and why (may be empty)."""
 
     since: float

@@ -12,9 +12,9 @@ Over 400 lines because `_Batch` is one transaction: whatever it does before COMM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
@@ -31,6 +31,7 @@ from .domain.redaction import NOTHING_TAINTED, Taint, scrub, scrub_error, withou
 from .domain.routing import EVERYTHING, Route, left_out
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
+from .domain.values import replace
 from .journal import Journal, Part, Recorded
 
 # Facts that come once per resource: counted in the run, not kept one by one.
@@ -271,11 +272,13 @@ class Pipeline:
 @dataclass(frozen=True, slots=True)
 class _Foreseen:
     """What must be known of a log when it opens a run, and is said further down in it: by anchor, whether it is over,
-    tells a success, was refused whose lock. Of those that went before, when it had got its last line of the run."""
+    tells a success, was refused whose lock; of a JSON log that says more than that it begins, when it did so last. Of
+    those that went before, when it had got its last line of the run."""
 
     over: frozenset[str] = frozenset()
     succeeds: frozenset[str] = frozenset()
     refused_by: Mapping[str, str] = field(default_factory=dict)
+    spoke_at: Mapping[str, float] = field(default_factory=dict)
     last_words: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -285,6 +288,7 @@ class _Foreseen:
             frozenset(anchor for anchor, said in facts if isinstance(said, ev.LogClosed | ev.ApplySummarised)),
             frozenset(anchor for anchor, said in facts if isinstance(said, ev.ApplySummarised)),
             {anchor: said.holder for anchor, said in facts if isinstance(said, ev.LockRefused)},
+            dict(spoken for observation in observations for spoken in _spoke_at(observation)),
         )
 
 
@@ -316,6 +320,8 @@ class _Batch:
             old = observation.modified_at != 0 and observation.modified_at < since
             over = _over_before(since, observation.facts)
             self.last_words |= _last_words(observation)
+            for anchor, at in _spoke_at(observation):
+                self._heard_until(anchor, at)
             if observation.cursor is not None and observation.modified_at:
                 anchors = {fact.anchor for fact in observation.facts if fact.position is not None}
                 self._written_at |= dict.fromkeys(anchors, observation.modified_at)
@@ -423,7 +429,8 @@ class _Batch:
                 return None
         run = tie(run, fact, directory, workspace, log_path)
         self._put(run)
-        return run
+        self._heard_until(fact.anchor, self._foreseen.spoke_at.get(fact.anchor))
+        return self._runs[run.run_id].run
 
     def _at_work(self, started: Fact) -> list[Run]:
         """The runs without a log whose log this is certainly not, although it has no clock to tell so: those that are
@@ -727,6 +734,11 @@ class _Batch:
         if run.anchor:
             self._by_anchor[run.anchor] = run.run_id
 
+    def _heard_until(self, anchor: str, at: float | None) -> None:
+        known = self._by_anchor.get(anchor)
+        if known is not None and at is not None and at > (self._runs[known].run.log_spoke_at or 0.0):
+            self._put(replace(self._runs[known].run, log_spoke_at=at))
+
     def _drop(self, run_id: str) -> None:
         self._by_anchor.pop(self._runs[run_id].run.anchor, None)
         del self._runs[run_id]
@@ -775,6 +787,14 @@ def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
         for last, first in pairwise(facts)
         if isinstance(first.evidence, ev.OperationStarted) and (first.evidence.at or since) < since
     )
+
+
+def _spoke_at(observation: Observation) -> Iterator[tuple[str, float]]:
+    """The anchor of the run that a JSON log speaks of last, and when it did so; nothing while all it says is that it
+    begins."""
+    said = [fact for fact in observation.facts if fact.position is not None]
+    if said and said[-1].position and observation.spoke_at is not None and observation.source == "json_log":
+        yield said[-1].anchor, observation.spoke_at
 
 
 def _last_words(observation: Observation) -> dict[str, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .binding import Binding, is_deployment_id, is_resource_arn
@@ -20,6 +19,7 @@ from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Log, Run, RunStatus, Transition
 from .status_message import MAX_MESSAGE, message_of
 from .terms import Form
+from .values import Struct, replace
 from .workflow import Workflow
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -39,8 +39,7 @@ class Status(StrEnum):
         return self is not Status.IN_PROGRESS
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """One thing told about one run. outputs are (key, value string), omitted (name, reason) of those that are not told;
     run_status is for sinks that tell more.
 

@@ -7,10 +7,10 @@ order of `seq`; lines know nothing of each other. What becomes of an entry after
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .notification import Notification
+from .values import Struct, replace
 
 
 class EntryState(StrEnum):
@@ -48,8 +48,7 @@ class OutcomeKind(StrEnum):
     UNKNOWN = "unknown"  # a refusal nobody has described
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One attempt's result.
 
     code:        the error's own name (`ThrottlingException`, `ReadTimeoutError`), never the server's free text
@@ -66,8 +65,7 @@ class Outcome:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Failures of one kind in a row.
 
     waited: seconds `retry.settle` has made the entry wait over them. Patience is measured in these, so that no clock
@@ -79,8 +77,7 @@ class Trouble:
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One row of the outbox, as far as its delivery needs it. attempts counts requests made so far.
 
     reduced: it is told without message and outputs, because the sink refused the whole. suspect: it fails again and

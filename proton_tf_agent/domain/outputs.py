@@ -11,11 +11,12 @@ import fnmatch
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .redaction import Taint, is_credential
 from .terms import Output
+from .values import replace
 
 MAX_OUTPUTS = 50
 MAX_VALUE = 1024

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from .notification import Notification, Status
 from .run import RunStatus
+from .values import Struct
 
 
 class Occasion(StrEnum):
@@ -29,8 +29,7 @@ class Occasion(StrEnum):
     RECOVERED = "recovered"  # an end that is no failure, of a resource that was last told to have failed
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What a sink is told; what is empty narrows nothing, and of what is not one must fit each.
 
     only: occasions. resources: globs over ARNs and names. directories: globs over run directories. `*` stands for any

@@ -6,8 +6,9 @@ those, and is twice as fast at work without them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from .values import Struct
 
 
 class Operation(StrEnum):
@@ -26,8 +27,7 @@ class Form(StrEnum):
     HUMAN = "human"
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """A root module output.
 
     value is its JSON text exactly as written (numbers of any precision survive); None when the value is
@@ -40,8 +40,7 @@ class Output:
     withheld: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """The CI job a run belongs to, as the job's environment tells; empty: it does not tell."""
 
     system: str
@@ -51,8 +50,7 @@ class Job:
     attempt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionTaken:
+class DecisionTaken(Struct, frozen=True):
     """A person has settled what no evidence could: who it was, and why they say so."""
 
     succeeded: bool
@@ -65,8 +63,7 @@ class DecisionTaken:
         return "succeeded" if self.succeeded else "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """Where in a log its reader stands.
 
     anchor names the run whose lines come now (empty: none), offset is where the line began that opened it. phase is
@@ -83,8 +80,7 @@ class Mark:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How far a file has been read, and which file that was.
 
     head is a digest of the first `head_length` bytes, end one of the last before `offset`: they tell a rewritten file

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from ..domain.evidence import Cursor, Fact, HolderGone, LogClosed, Observation, TracesGone
 from ..domain.run import Lock, Log, Run
+from ..domain.values import replace
 from . import liveness, lock_file
 from .liveness import Presence
 from .place import Kind

@@ -257,7 +257,7 @@ class SafeOpener:
         """A descriptor of what lies at path."""
         root_fd = _open_root(root, path)
         try:
-            relative = os.path.relpath(path, root)
+            relative = path[len(root) :].lstrip("/") or "."
             return self._beneath(root_fd, relative, path, flags, self._bounds[root].crosses_mounts)
         finally:
             os.close(root_fd)

@@ -6,10 +6,11 @@ Reads only. What cannot be read is said to be unknown, never taken for absent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..domain.binding import MAX_METADATA, MAX_OPERATION, METADATA_PATH, OPERATION_PATH, TFVARS_PATH
 from ..domain.redaction import Taint
+from ..domain.values import replace
 from . import lock_file, state_file, tail
 from .safe_open import SafeOpener, Unreadable
 

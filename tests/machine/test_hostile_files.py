@@ -11,7 +11,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from support.hostile_files import good_log
 from support.watching import bind_directory
 
 from proton_tf_agent.doctor import Severity, examine
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.settings import ScanSettings, WatchSettings
 from proton_tf_agent.sources.safe_open import Bounds, SafeOpener, Unreadable

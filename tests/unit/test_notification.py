@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from support.facts import (
     APPLIED,
@@ -44,6 +42,7 @@ from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapp
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition
 from proton_tf_agent.domain.status_message import MAX_MESSAGE
+from proton_tf_agent.domain.values import replace
 
 MAPPED = Mapped((("VpcId", "vpc-1"),), (("password", "sensitive"),))
 
