@@ -11,7 +11,7 @@ from collections.abc import Callable
 from . import evidence as ev
 from .evidence import Evidence, Fact
 from .outputs import OutputMapping, only_told
-from .redaction import NOTHING_TAINTED, Taint, scrub, without_keys
+from .redaction import NOTHING_TAINTED, Taint, scrub, scrub_error, without_keys
 from .values import replace
 
 _WORD = 256
@@ -23,8 +23,7 @@ def redacted(fact: Fact, taint: Callable[[], Taint], mapping: OutputMapping) -> 
     has free text or values. mapping: which outputs may be told."""
     evidence = fact.evidence
     if isinstance(evidence, ev.ErrorReported):
-        known = taint()
-        summary, address = (scrub(text, known, _SCRUBBED) for text in (evidence.summary, evidence.address))
+        summary, address = scrub_error(evidence.summary, evidence.address, taint(), _SCRUBBED)
         return replace(fact, evidence=ev.ErrorReported(summary[:1000], address[:512]))
     if isinstance(evidence, ev.OutputsReported):
         return replace(fact, evidence=ev.OutputsReported(only_told(evidence.outputs, mapping, taint())))

@@ -229,4 +229,4 @@ def read_state_in_s3(states: S3States, found: Backend, workspace: str | None) ->
     reading, secrets = reading_of(
         lambda offset, length: content[offset : offset + length], len(content), lambda: True, stored.modified_at
     )
-    return replace(reading, taint=Taint(secrets, reading.taint.known))
+    return replace(reading, taint=Taint(secrets, reading.taint.known, reading.taint.unseen))
