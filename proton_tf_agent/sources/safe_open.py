@@ -28,6 +28,8 @@ _SYS_OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _ROOT_USER = 0
+_AT_EMPTY_PATH = 0x1000
+_MOST_OF_A_HANDLE = 128  # MAX_HANDLE_SZ, linux include/linux/exportfs.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -381,9 +383,25 @@ def _mount_of(fd: int) -> int:
             told = next((line.split()[1] for line in lines if line.startswith("mnt_id:")), None)
     except FileNotFoundError:
         raise OSError(errno.EIO, "there is no /proc") from None
+    except PermissionError:
+        return _mount_by_handle(fd)
     if told is None:
         raise OSError(errno.EIO, "the kernel tells of no mounts")
     return int(told)
+
+
+class _Handle(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_ubyte * _MOST_OF_A_HANDLE))
+
+
+def _mount_by_handle(fd: int) -> int:
+    """The same by name_to_handle_at(2). Before Linux 5.14 (fs/proc/fd.c) fdinfo is root's alone in a process that nobody
+    may look into (`process_memory`). File systems without handles, overlayfs among them, are refused then."""
+    handle, mount = _Handle(_MOST_OF_A_HANDLE), ctypes.c_int()
+    if _libc.name_to_handle_at(fd, b"", ctypes.byref(handle), ctypes.byref(mount), _AT_EMPTY_PATH):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return mount.value
 
 
 def _mount_if_told(fd: int) -> int:
