@@ -395,7 +395,7 @@ class _Handle(ctypes.Structure):
 
 
 def _mount_by_handle(fd: int) -> int:
-    """The same by name_to_handle_at(2). Before Linux 5.14 (fs/proc/fd.c) fdinfo is root's alone in a process that nobody
+    """The same by name_to_handle_at(2). Before Linux 5.14 (fs/proc/fd.c) fdinfo is root's in a process that nobody
     may look into (`process_memory`). File systems without handles, overlayfs among them, are refused then."""
     handle, mount = _Handle(_MOST_OF_A_HANDLE), ctypes.c_int()
     if _libc.name_to_handle_at(fd, b"", ctypes.byref(handle), ctypes.byref(mount), _AT_EMPTY_PATH):
