@@ -518,7 +518,14 @@ def test_who_reads_the_journal_loads_no_evidence(
     said = subprocess.run(arguments, capture_output=True, text=True, check=True)
     loaded = set(said.stderr.split())
     assert "proton_tf_agent.journal" in loaded
-    assert not loaded & {"proton_tf_agent.domain.evidence", "importlib.resources", "zipfile", "asyncio", "email"}
+    assert not loaded & {
+        "proton_tf_agent.domain.evidence",
+        "importlib.resources",
+        "zipfile",
+        "asyncio",
+        "email",
+        "rich",
+    }
 
 
 @pytest.mark.parametrize("word", sorted({words[0] for words in EVERY_COMMAND}))
