@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .display import note
 from .domain.explanations import EXPLANATIONS
-from .domain.outbox import OutcomeKind
+from .domain.terms import OutcomeKind
 from .drawing import clock, colour_of, draw_columns, draw_line, draw_table, is_narrower, resource_of
 from .moments import seconds_of
 

@@ -21,11 +21,13 @@ from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import METADATA_PATH, Binding, Unbound
+from .domain.composition import compose, silence, violations, without_exposed
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
-from .domain.notification import Notification, compose, keys_of, silence, under, violations, without_exposed
-from .domain.outputs import OutputMapping, map_outputs, only_told
+from .domain.notification import Notification, keys_of, under
+from .domain.output_mapping import OutputMapping
+from .domain.outputs import map_outputs, only_told
 from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
 from .domain.routing import EVERYTHING, Route, left_out
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding

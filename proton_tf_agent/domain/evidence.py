@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .terms import Cursor as Cursor
+from .cursor import Cursor as Cursor
+from .cursor import Mark as Mark
 from .terms import DecisionTaken as DecisionTaken
 from .terms import Form as Form
 from .terms import Job as Job
-from .terms import Mark as Mark
 from .terms import Operation as Operation
 from .terms import Output as Output
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .outbox import OutcomeKind
+from .terms import OutcomeKind
 
 DAMAGED = "checksum"  # the reason of an entry that was parked because its body has rotted
 

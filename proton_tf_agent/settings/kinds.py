@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..domain.binding import is_deployment_id, is_resource_arn
-from ..domain.outputs import MAX_KEY
-from ..domain.routing import Occasion
+from ..domain.output_mapping import MAX_KEY
+from ..domain.terms import Occasion
 
 REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
