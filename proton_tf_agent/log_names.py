@@ -47,14 +47,12 @@ class LogNames:
         """A log is gone for good."""
         self._run_directories.pop(path, None)
 
-    def cursor_elsewhere(
-        self, look: Touched, known: KnownLogs, is_not_journaled: Callable[[Cursor], bool]
-    ) -> Cursor | None:
+    def cursor_elsewhere(self, look: Touched, known: KnownLogs) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
         Two runs may print the same: under another deployment a human log is a copy only of a success, if it has all of
         it when it is found and no run awaits its log. A JSON log in another directory is one for the same deployment.
-        is_not_journaled: whether what was read up to a cursor is in the journal. NotYet when that cannot be known yet.
+        NotYet when that cannot be known yet.
         """
         try:
             with self._opener.open(look.path) as file:
@@ -62,18 +60,16 @@ class LogNames:
                 if former is not None:
                     return former
                 for original in known.originals(file):
-                    if self._is_copy(original, look, file, is_not_journaled):
+                    if self._is_copy(original, look, file, known):
                         return cursor_behind(file, original.cursor)
-                return self._cursor_of_json(file, look, known, is_not_journaled)
+                return self._cursor_of_json(file, look, known)
         except FileNotFoundError:
             return None
 
-    def _is_copy(
-        self, original: Original, look: Touched, file: OpenFile, is_not_journaled: Callable[[Cursor], bool]
-    ) -> bool:
+    def _is_copy(self, original: Original, look: Touched, file: OpenFile, known: KnownLogs) -> bool:
         """Whether a human log is a copy of another rather than one that says the same. NotYet: see there."""
         directory = look.place.directory
-        if is_not_journaled(original.cursor):
+        if known.is_news(original.cursor):
             raise NotYet(soon=True)  # its run is not journaled yet
         same = self._told_of(original.cursor, directory)
         if not same and (original.grows or self._may_be_another(original.cursor, directory)):
@@ -82,14 +78,12 @@ class LogNames:
             raise NotYet(soon=False)  # it may grow and become another
         return True
 
-    def _cursor_of_json(
-        self, file: OpenFile, look: Touched, known: KnownLogs, is_not_journaled: Callable[[Cursor], bool]
-    ) -> Cursor | None:
+    def _cursor_of_json(self, file: OpenFile, look: Touched, known: KnownLogs) -> Cursor | None:
         """The cursor behind what is known of a JSON log that has come to another directory; None when it is news."""
         for cursor in known.json_originals(file):
             if self.run_directory(cursor.path) == look.place.directory:
                 continue  # an anchor tells the same
-            if is_not_journaled(cursor):
+            if known.is_news(cursor):
                 raise NotYet(soon=True)
             if self._told_of(cursor, look.place.directory):
                 return known.json_cursor(file, cursor)

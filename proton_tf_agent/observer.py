@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 
 from . import spool_directory
+from .domain.cursors import Cursors
 from .domain.evidence import (
     Cursor,
     ErrorReported,
@@ -284,7 +285,7 @@ class Observer:
             put_off: list[Touched] = []
             while pending and batch.facts < _BATCH_FACTS and len(put_off) < _MOST_PUT_OFF:
                 look = pending.popleft()
-                if self._cpu() >= until and not batch.is_about(look):
+                if (batch.is_awaited or self._cpu() >= until) and not batch.is_about(look):
                     put_off.append(look)
                 elif held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
@@ -324,6 +325,7 @@ class Observer:
                 return False
         except NotYet as reason:
             self._watch.look_again(look.path)
+            batch.is_awaited |= reason.soon
             return reason.soon
         except Unreadable as error:
             if error.code == "E_IO":
@@ -346,10 +348,9 @@ class Observer:
     def _cursor_of_log(self, look: Touched, cursor: Cursor | None, batch: _Batch) -> Cursor | None:
         """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""
         if cursor is None or not cursor.offset:
-            if batch.known_logs is None:
-                being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
-                batch.known_logs = KnownLogs(self._opener, batch.all_cursors(), being_written)
-            cursor = self._names.cursor_elsewhere(look, batch.known_logs, batch.is_not_journaled) or cursor
+            being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
+            known = KnownLogs(self._opener, self._pipeline.cursors, batch.news, being_written)
+            cursor = self._names.cursor_elsewhere(look, known) or cursor
         if cursor is None:
             return None
         held = {run.anchor for run in self._pipeline.open_runs if run.anchor and run.lock is Lock.HELD}
@@ -453,12 +454,13 @@ class _Batch:
     What belongs together is told in one order, so a batch may be cut only between the directories it is about.
     """
 
-    def __init__(self, cursors: dict[str, Cursor]) -> None:
-        self.cursors: ChainMap[str, Cursor] = ChainMap({}, cursors)
-        self.known_logs: KnownLogs | None = None  # made when the first log comes that has no cursor
+    def __init__(self, cursors: Cursors) -> None:
+        self.news = Cursors()
+        self.cursors: ChainMap[str, Cursor] = ChainMap(self.news, cursors)
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
+        self.is_awaited = False  # a log cannot be told from another before what was seen of that is journaled
         self._directories: set[str] = set()
         self._above: set[str] = set()
 
@@ -475,15 +477,6 @@ class _Batch:
             return True
         return not self._directories or any(each in self._directories for each in (directory, *above(directory)))
 
-    def all_cursors(self) -> Iterator[Cursor]:
-        """The cursors of now, and those that this batch has replaced: of a log that was renamed when its name was given
-        to the next one."""
-        return chain.from_iterable(cursors.values() for cursors in reversed(self.cursors.maps))
-
-    def is_not_journaled(self, cursor: Cursor) -> bool:
-        """Whether a cursor is of this batch: what was read up to there is not in the journal yet."""
-        return cursor.path in self.looked_at and self.cursors.get(cursor.path) == cursor
-
     def add(self, observation: Observation) -> None:
         """Keep an observation, and read on behind it from now on."""
         self.observations.append(observation)
@@ -491,8 +484,6 @@ class _Batch:
         self.facts += len(observation.facts)
         if observation.cursor is not None:
             self.cursors[observation.path] = observation.cursor
-            if self.known_logs is not None:
-                self.known_logs.add(observation.cursor)
 
 
 def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) -> list[Observation]:

@@ -23,6 +23,7 @@ from .domain import evidence as ev
 from .domain.binding import METADATA_PATH, Binding, Unbound
 from .domain.composition import compose, silence, violations, without_exposed
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
+from .domain.cursors import Cursors
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
 from .domain.notification import Notification, keys_of, under
@@ -124,7 +125,7 @@ class Pipeline:
         self.tell = tell
         self.nudge = nudge
         self.open = {recorded.run.run_id: recorded for recorded in journal.open_runs()}
-        self.cursors: dict[str, Cursor] = journal.cursors()
+        self.cursors = Cursors(journal.cursors().values())
 
     @property
     def takes_unbound(self) -> bool:
@@ -175,8 +176,10 @@ class Pipeline:
     def was_for(self, anchor: str, directory: str) -> bool:
         """Whether the run with this anchor was for the very deployment that a run in a directory would be for now."""
         for recorded in self.journal.runs_known_as(anchor=anchor):
-            now = self.surroundings.binding(replace(recorded.run, directory=directory))
-            if isinstance(recorded.binding, Binding) and recorded.binding.deployment_id and now == recorded.binding:
+            then = recorded.binding
+            if not (isinstance(then, Binding) and then.deployment_id):
+                continue
+            if self.surroundings.binding(replace(recorded.run, directory=directory)) == then:
                 return True
         return False
 

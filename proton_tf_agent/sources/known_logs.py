@@ -8,15 +8,20 @@ rename is not relied on: a rescan may be faster than it, and the agent may not h
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
+from heapq import nsmallest
 
+from ..domain.cursors import Cursors
 from ..domain.evidence import Cursor
 from . import tail
 from .safe_open import OpenFile, SafeOpener, Unreadable
 
 _CHUNK = 1 << 20
 _MAX_COPY = 64 << 20  # more than anybody prints for people
+_MOST_ORIGINALS = 8  # logs that are opened to see whether one is the original: many runs may print the very same
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +34,22 @@ class Original:
 
 
 class KnownLogs:
-    """The logs among the files that have cursors. being_written: the paths of those whose run is open."""
+    """The logs among the files that have cursors: journaled, or read by the present batch alone, which are `news`.
 
-    def __init__(self, opener: SafeOpener, cursors: Iterable[Cursor], being_written: Collection[str]) -> None:
+    being_written: the paths of those whose run is open.
+    """
+
+    def __init__(
+        self, opener: SafeOpener, journaled: Cursors, news: Cursors | None = None, being_written: Collection[str] = ()
+    ) -> None:
         self._opener = opener
+        self._news = Cursors() if news is None else news
+        self._all = (journaled, self._news)
         self._being_written = being_written
-        self._by_file: dict[tuple[int, int], Cursor] = {}
-        self._by_head: dict[str, list[Cursor]] = {}
-        self._json_by_head: dict[str, list[Cursor]] = {}
-        for cursor in cursors:
-            self.add(cursor)
 
-    def add(self, cursor: Cursor) -> None:
-        """Know one more."""
-        if cursor.generation:
-            self._by_file.setdefault((cursor.device, cursor.inode), cursor)
-            self._by_head.setdefault(cursor.head, []).append(cursor)
-        elif cursor.head_length and any(mark.anchor for mark in cursor.marks):
-            self._json_by_head.setdefault(cursor.head, []).append(cursor)
+    def is_news(self, cursor: Cursor) -> bool:
+        """Whether what was read up to a cursor is not in the journal yet."""
+        return self._news.get(cursor.path) == cursor
 
     def former(self, file: OpenFile) -> Cursor | None:
         """The cursor a file had under another name; None when it is new to us.
@@ -55,31 +58,54 @@ class KnownLogs:
         file, and the file must be as it was last seen, unless it is still being written: while somebody has a file
         open its number is not given away.
         """
-        cursor = self._by_file.get((file.stat.st_dev, file.stat.st_ino))
-        if cursor is None or cursor.path == file.path or self._leads_to_its_file(cursor):
-            return None
-        unchanged = cursor.modified_ns == file.stat.st_mtime_ns
-        return cursor if unchanged or cursor.path in self._being_written else None
+        number = (file.stat.st_dev, file.stat.st_ino)
+        for cursor in (cursor for cursors in self._all for cursor in cursors.of_file(*number)):
+            unchanged = cursor.modified_ns == file.stat.st_mtime_ns or cursor.path in self._being_written
+            if unchanged and cursor.path != file.path and not self._leads_to_its_file(cursor):
+                return cursor
+        return None
 
     def originals(self, file: OpenFile) -> Iterator[Original]:
         """The logs that a file is a copy of: of all they hold, or of how they begin if they were written on since."""
         if not 0 < file.stat.st_size <= _MAX_COPY:
             return
-        head, _ = tail.head_of(file.read, file.stat.st_size)
-        for cursor in self._by_head.get(head, []):
-            if cursor.path != file.path and (
-                self._begins_with(cursor, file, whole=True) or self._is_lost(cursor, file)
-            ):
+        whole: set[str] = set()
+        for cursor in self._of_like_content(file):
+            if self._begins_with(cursor, file, whole=True) or self._is_lost(cursor, file):
+                whole.add(cursor.path)
                 yield Original(cursor, grows=False)
-        for cursor in self._by_file.values():
-            later = cursor.path in self._being_written or cursor.modified_ns > file.stat.st_mtime_ns
-            if later and cursor.path != file.path and self._begins_with(cursor, file, whole=False):
+        for cursor in self._written_later(file):
+            if cursor.path not in whole and self._begins_with(cursor, file):
                 yield Original(cursor, grows=True)
 
     def json_originals(self, file: OpenFile) -> list[Cursor]:
         """The cursors of other JSON logs that begin as a file does."""
         head, _ = tail.head_of(file.read, file.stat.st_size)
-        return [cursor for cursor in self._json_by_head.get(head, []) if cursor.path != file.path]
+        alike = (c for c in self._beginning_with(head) if not c.generation and any(mark.anchor for mark in c.marks))
+        return _nearest(file, alike)
+
+    def _of_like_content(self, file: OpenFile) -> list[Cursor]:
+        """The logs for people of which all that was read may well be what a file holds."""
+        size = file.stat.st_size
+        head, _ = tail.head_of(file.read, size)
+        end_at = cache(partial(tail.end_of, file.read))
+        alike = (cursor for cursor in self._beginning_with(head) if cursor.generation and cursor.offset <= size)
+        return _nearest(file, (cursor for cursor in alike if cursor.end in ("", end_at(cursor.offset))))
+
+    def _written_later(self, file: OpenFile) -> list[Cursor]:
+        """The logs for people that were or will be written later than a file, and may well begin as it does."""
+        size, modified_ns = file.stat.st_size, file.stat.st_mtime_ns
+        head_at = cache(partial(tail.head_of, file.read))
+        later = (
+            cursor for cursors in self._all for cursor in cursors.for_people()
+            if cursor.modified_ns > modified_ns or cursor.path in self._being_written
+        )  # fmt: skip
+        return _nearest(
+            file, (c for c in later if c.head_length > size or (c.head, c.head_length) == head_at(c.head_length))
+        )
+
+    def _beginning_with(self, head: str) -> Iterator[Cursor]:
+        return (cursor for cursors in self._all for cursor in cursors.beginning_with(head))
 
     def json_cursor(self, file: OpenFile, original: Cursor) -> Cursor:
         """The cursor with which a JSON log is read on behind what is known of it: where that has stopped if it was
@@ -138,3 +164,11 @@ def cursor_behind(file: OpenFile, original: Cursor, size: int | None = None) -> 
     place = (original.path, file.stat.st_dev, file.stat.st_ino, size)
     end = tail.end_of(file.read, size)
     return Cursor(*place, head, length, generation=original.generation, end=end)  # it may be copied in its turn
+
+
+def _nearest(file: OpenFile, cursors: Iterable[Cursor]) -> list[Cursor]:
+    """The logs among which the original of a file is looked for: those in its own directory first, then the last
+    written. What they have in common, most may have in common with many: which of them it is hardly matters then."""
+    directory = os.path.dirname(file.path)
+    others = (cursor for cursor in cursors if cursor.path != file.path)
+    return nsmallest(_MOST_ORIGINALS, others, lambda c: (os.path.dirname(c.path) != directory, -c.modified_ns))

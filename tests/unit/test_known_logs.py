@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proton_tf_agent.domain.cursors import Cursors
 from proton_tf_agent.domain.evidence import Cursor
 from proton_tf_agent.sources import tail
 from proton_tf_agent.sources.known_logs import KnownLogs, Original, cursor_behind
@@ -25,7 +26,9 @@ class Scene:
     cursor: Cursor
 
     def known(self, being_written: bool) -> KnownLogs:
-        return KnownLogs(SafeOpener([str(self.root)]), [self.cursor], [str(self.log)] if being_written else [])
+        return KnownLogs(
+            SafeOpener([str(self.root)]), Cursors([self.cursor]), being_written=[str(self.log)] if being_written else []
+        )
 
     def former(self, path: Path, *, being_written: bool = False) -> Cursor | None:
         with SafeOpener([str(self.root)]).open(str(path)) as file:
@@ -119,6 +122,34 @@ def test_a_copy_whose_original_is_gone_cannot_be_known(scene: Scene) -> None:
     copy = scene.write("copy.log", LINES)
     scene.log.unlink()
     assert scene.originals(copy, being_written=True) == []
+
+
+def test_of_many_logs_that_say_the_same_the_nearest_few_are_looked_at(scene: Scene) -> None:
+    """Every directory of a module may print the same plan: to open each log for each other takes hours."""
+    copy, cursors = scene.write("copy.log", LINES), Cursors()
+    for other in range(40):
+        (scene.root / f"{other}").mkdir()
+        path = str(scene.write(f"{other}/apply.log", LINES))
+        cursors[path] = replace(scene.cursor, path=path, inode=other, modified_ns=scene.cursor.modified_ns - 41 + other)
+    cursors[scene.cursor.path] = replace(scene.cursor, modified_ns=scene.cursor.modified_ns - 99)
+    opener = SafeOpener([str(scene.root)])
+    with opener.open(str(copy)) as file:
+        found = [original.cursor.path for original in KnownLogs(opener, cursors).originals(file)]
+    assert found == [str(scene.log), *(f"{scene.root}/{number}/apply.log" for number in range(39, 32, -1))]
+
+
+def test_a_log_that_only_begins_alike_hides_no_original(scene: Scene) -> None:
+    """A module prints the same kilobyte wherever it is planned, and then what differs."""
+    copy, cursors = scene.write("copy.log", LINES), Cursors()
+    for other in range(50, 90):
+        path = str(scene.write(f"other-{other}.log", LINES.replace("[49]", f"[{other}]")))
+        with SafeOpener([str(scene.root)]).open(path) as file:
+            cursors[path] = replace(cursor_behind(file, Cursor(path)), generation=1, modified_ns=file.stat.st_mtime_ns)
+    assert len({(cursor.head, cursor.offset) for cursor in (scene.cursor, *cursors.values())}) == 1
+    cursors[scene.cursor.path] = scene.cursor
+    opener = SafeOpener([str(scene.root)])
+    with opener.open(str(copy)) as file:
+        assert list(KnownLogs(opener, cursors).originals(file)) == [Original(scene.cursor, grows=False)]
 
 
 def test_a_log_is_no_copy_of_itself(scene: Scene) -> None:
