@@ -17,7 +17,7 @@ import msgspec
 
 from .domain.binding import Binding, Unbound
 from .domain.circuit import Circuit
-from .domain.cursor import Cursor
+from .domain.cursors import Cursor
 from .domain.notification import Notification, Status
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled

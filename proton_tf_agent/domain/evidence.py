@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .cursor import Cursor as Cursor
-from .cursor import Mark as Mark
+from .cursors import Cursor as Cursor
+from .cursors import Mark as Mark
 from .terms import DecisionTaken as DecisionTaken
 from .terms import Form as Form
 from .terms import Job as Job

@@ -510,7 +510,7 @@ NOT_TO_READ_A_JOURNAL = {
     "importlib.resources", "zipfile", "asyncio", "email",
     "proton_tf_agent.journal", "proton_tf_agent.journal_upkeep",
     *(f"proton_tf_agent.domain.{name}" for name in (
-        "circuit", "composition", "correlation", "credentials", "cursor", "evidence", "outbox", "outputs", "redaction",
+        "circuit", "composition", "correlation", "credentials", "cursors", "evidence", "outbox", "outputs", "redaction",
         "retry", "routing", "status_message", "taint", "transitions",
     )),
 }  # fmt: skip
