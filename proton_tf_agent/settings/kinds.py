@@ -12,8 +12,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from ..domain.binding import is_deployment_id, is_resource_arn
 from ..domain.output_mapping import MAX_KEY
@@ -53,8 +54,7 @@ def toml_key(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else toml(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """What a value may be. takes completes "must be ..."; check gets a value of one of `types`."""
 
     takes: str
