@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .command_line import (
@@ -28,6 +28,7 @@ from .command_line import (
 )
 from .domain.errors import AgentError, Problem, UsageInvalid
 from .domain.printable import printable
+from .domain.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

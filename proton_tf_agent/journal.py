@@ -9,7 +9,6 @@ Over 400 lines because every write of cursors, runs and outbox belongs together 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from .domain.notification import Notification, Status
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
 from .domain.run import RunStatus, Transition
+from .domain.values import Struct
 from .journal_reading import JournalReader, Pause, Recorded, is_damaged, notification_of
 from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
@@ -42,8 +42,7 @@ _decode_cursor = msgspec.json.Decoder(Cursor).decode
 _encode = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The first active entry of a line. sending: its attempt has begun. due_at is a wall-clock second until which it
     waits; failing: what it failed with last."""
 

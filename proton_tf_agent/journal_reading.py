@@ -1,19 +1,19 @@
 """The journal as who only reads it has it: runs and pauses as the domain knows them, everything else as rows.
 
 Commands that tell a person how things are open this and no more. What is decided and delivered (`journal`) is not even
-imported for them: its classes take longer to make than their answer.
+imported for them: that takes as long as their answer.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import msgspec
 
 from .domain.binding import Binding, Unbound
 from .domain.notification import Notification
 from .domain.run import Run
+from .domain.values import Struct
 from .journal_store import JournalRow, Store, checksum_of
 
 __all__ = ["JournalReader", "JournalRow", "Pause", "Recorded", "is_damaged", "notification_of"]
@@ -23,8 +23,7 @@ _decode_binding = msgspec.json.Decoder(Binding).decode
 _decode_notification = msgspec.json.Decoder(Notification).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A run as the journal holds it, with its binding or the reason why it has none.
 
     silence: why no outcome was told when the run ended; empty while it is open and where one was told.
@@ -35,8 +34,7 @@ class Recorded:
     silence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """That a person has paused a sink: since which wall-clock second, who, and why (may be empty)."""
 
     since: float

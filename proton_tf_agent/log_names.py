@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from .domain.evidence import Cursor
+from .domain.cursors import Cursors
+from .domain.evidence import Cursor, Observation, OperationStarted
+from .domain.values import replace
 from .pipeline import Pipeline
 from .sources.known_logs import KnownLogs, Original, cursor_behind
 from .sources.place import unit_directory
 from .sources.safe_open import OpenFile, SafeOpener
-from .sources.watch import Touched, Watch
+from .sources.watch import Stamp, Touched, Watch, stamp_of
 
 
 class NotYet(Exception):
-    """What a file is can be known only later. soon: in the next batch; else when it has changed, or is complete."""
+    """What a file is can be known only later. soon: in the next batch; else when it has changed, or is complete.
+    around: what the logs around it have to say is to be known before."""
 
-    def __init__(self, soon: bool) -> None:
-        self.soon = soon
+    def __init__(self, soon: bool, around: bool = False) -> None:
+        self.soon, self.around = soon, around
         super().__init__()
 
 
@@ -34,25 +37,34 @@ class LogNames:
         self._pipeline = pipeline
         self._clock = clock
         self._run_directories: dict[str, str] = {}
+        self._put_off: dict[str, Stamp] = {}
+        self.written_over = Cursors()  # what was known of logs that another run has written over since
 
     def run_directory(self, path: str) -> str:
         """The run directory of a log; the one its first run began in, for a run's directory may be cleared away."""
         return self._run_directories.get(path) or self._watch.run_directory(unit_directory(os.path.dirname(path)))
 
-    def keep_run_directory(self, path: str, directory: str) -> None:
-        """Remember the run directory in which the first run of a log began."""
-        self._run_directories.setdefault(path, directory)
+    def was_read(self, look: Touched, before: Cursor | None, observation: Observation) -> None:
+        """Remember the run directory in which the first run of a log began, and what was known of a log for people that
+        was written over. before: the cursor with which it was read."""
+        if any(isinstance(fact.evidence, OperationStarted) for fact in observation.facts):
+            self._run_directories.setdefault(look.path, look.place.directory)
+        now = observation.cursor
+        if before is not None and before.generation and now is not None and now.generation != before.generation:
+            self.written_over[look.path] = replace(before, path=look.path)
 
     def forget(self, path: str) -> None:
         """A log is gone for good."""
         self._run_directories.pop(path, None)
+        self._put_off.pop(path, None)
+        self.written_over.pop(path, None)
 
     def cursor_elsewhere(self, look: Touched, known: KnownLogs) -> Cursor | None:
         """The cursor of a log that is known by another name, renamed or copied: what was read of it is no other run.
 
         Two runs may print the same: under another deployment a human log is a copy only of a success, if it has all of
-        it when it is found and no run awaits its log. A JSON log in another directory is one for the same deployment.
-        NotYet when that cannot be known yet.
+        it when it is found and no run awaits its log; of which it is one that was written over by then. A JSON log in
+        another directory is one for the same deployment. NotYet when that cannot be known yet.
         """
         try:
             with self._opener.open(look.path) as file:
@@ -72,7 +84,7 @@ class LogNames:
         if known.is_news(original.cursor):
             raise NotYet(soon=True)  # its run is not journaled yet
         same = self._told_of(original.cursor, directory)
-        if not same and (original.grows or self._may_be_another(original.cursor, directory)):
+        if not same and (original.grows or self._may_be_another(original, look, file)):
             return False
         if original.grows and not look.is_complete(file.stat):
             raise NotYet(soon=False)  # it may grow and become another
@@ -89,13 +101,21 @@ class LogNames:
                 return known.json_cursor(file, cursor)
         return None
 
-    def _may_be_another(self, log: Cursor, directory: str) -> bool:
+    def _may_be_another(self, original: Original, look: Touched, file: OpenFile) -> bool:
         """Whether a run of another deployment may have printed the same as a log: plans and failures often do; a
-        success leaves its trace in the lock or the state."""
+        success leaves its trace in the lock or the state. Whoever wrote over the log may have left that, and so may a
+        run whose log is not read yet. NotYet: see there."""
+        log = original.cursor
         anchors = [mark.anchor for mark in log.marks if mark.anchor]  # none: it is a copy itself
         if anchors and not any(self._pipeline.succeeded(anchor) for anchor in anchors):
             return True
-        return self._pipeline.awaits_log(directory, log.modified_ns / 1e9, self._clock())
+        directory, written_at = look.place.directory, log.modified_ns / 1e9
+        if original.lost or not self._pipeline.awaits_log(directory, written_at, self._clock()):
+            return False
+        before, self._put_off[look.path] = self._put_off.get(look.path), stamp_of(file.stat)
+        if before != stamp_of(file.stat):
+            raise NotYet(soon=True, around=True)
+        return True
 
     def _told_of(self, log: Cursor, directory: str) -> bool:
         """Whether a run in a log was for the deployment that is bound to a directory now."""

@@ -7,23 +7,25 @@ Order within a batch, so that what ended a run is known before the next run is t
 opens a run, then the locks, then what logs say behind that line. A log of which nobody knew and which is complete is
 told whole before the locks, where no lock is known to be held: the lock that is there now may be the next run's. What
 is left of a log for the next batch holds up everything else in its directory. A lock that changed hands is a reason to
-look once more at the logs around it, a log that opens a run is one to look at the lock of the run before,
-and into the spool for its record.
+look once more at the logs around it, a log that tells of an end one to look at those of other open runs there, and a
+log that opens a run is one to look at the lock of the run before, and into the spool for its record.
 
 Over 400 lines because that order is one thing: each look is placed by all the others.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
 from . import spool_directory
 from .domain.cursors import Cursors
 from .domain.evidence import (
+    ApplySummarised,
+    ApprovalDeclined,
     Cursor,
     ErrorReported,
     Fact,
@@ -39,6 +41,7 @@ from .domain.evidence import (
     WrapperGone,
 )
 from .domain.run import Lock, Log, Run
+from .domain.values import replace
 from .hold_ups import Directories, HoldUps, above
 from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told
@@ -55,13 +58,18 @@ from .sources.watch import Touched, Watch
 from .unread import Unread
 
 _BATCH_FILES = 256  # looks that are taken from the backlog at once
-_BATCH_FACTS = 20_000
+_BATCH_FACTS = 20_000  # of what belongs together; a batch takes up nothing else from _ENOUGH_FACTS on
+_ENOUGH_FACTS = 200
 _MOST_PUT_OFF = 1_000  # looks that are passed over in search of those that belong to a batch
-_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
+_MOST_BESIDE = 16  # logs of other open runs in a directory that are looked at before an end is told
+_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs about as much again
 _LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
 _FIRST_WORDS_S = 30.0  # for what open runs have said while no agent was there
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
 ASKED_RESCAN_REST = 20  # seconds of rest for each second of CPU a rescan takes, however often one is asked for
+
+
+_ENDS = (ApplySummarised, ErrorReported, ApprovalDeclined, LogClosed, LogOverwritten)
 
 
 class Observer:
@@ -285,14 +293,15 @@ class Observer:
             put_off: list[Touched] = []
             while pending and batch.facts < _BATCH_FACTS and len(put_off) < _MOST_PUT_OFF:
                 look = pending.popleft()
-                if (batch.is_awaited or self._cpu() >= until) and not batch.is_about(look):
+                enough = batch.is_awaited or batch.facts >= _ENOUGH_FACTS or self._cpu() >= until
+                if enough and not batch.is_about(look):
                     put_off.append(look)
                 elif held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
                     held_up.add(look)
             pending.extendleft(reversed(put_off))
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
-            left += self._look_behind(batch, held)
+            left = [*self._look_behind(batch, held), *left]
             if any(_tells(o, OperationStarted) for o in batch.observations):
                 self._look_into_spool()  # the record of what has begun to print is there by now
             if batch.observations:
@@ -307,12 +316,12 @@ class Observer:
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
-        batch.note(look)
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False
         if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
             return False  # a state that no open run has written is nobody's evidence
+        batch.note(look)
         cursor = batch.cursors.get(look.path)
         try:
             if look.place.kind is Kind.LOG:
@@ -325,8 +334,7 @@ class Observer:
                 return False
         except NotYet as reason:
             self._watch.look_again(look.path)
-            batch.is_awaited |= reason.soon
-            return reason.soon
+            return batch.put_off(look, reason)
         except Unreadable as error:
             if error.code == "E_IO":
                 self._watch.look_again(look.path)  # it may pass, and leaves no mark on the file when it does
@@ -340,8 +348,8 @@ class Observer:
             self._unread.refuse(look.path, observation.objection)
         if observation is None or not (observation.facts or observation.cursor):
             return False
-        if look.place.kind is Kind.LOG and _tells(observation, OperationStarted):
-            self._names.keep_run_directory(look.path, look.place.directory)
+        if look.place.kind is Kind.LOG:
+            self._names.was_read(look, cursor, observation)
         batch.add(observation)
         return observation.more
 
@@ -349,7 +357,8 @@ class Observer:
         """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""
         if cursor is None or not cursor.offset:
             being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
-            known = KnownLogs(self._opener, self._pipeline.cursors, batch.news, being_written)
+            journaled, news = self._pipeline.cursors, batch.news
+            known = KnownLogs(self._opener, journaled, news, being_written, self._names.written_over)
             cursor = self._names.cursor_elsewhere(look, known) or cursor
         if cursor is None:
             return None
@@ -380,17 +389,19 @@ class Observer:
                 for look in self._watch.touched([lock_info_path_of(run.state_path)]):
                     self._look(look, batch)
         changed = [o.directory for o in batch.observations if _tells(o, LockTaken, LockReplaced)]
-        if not changed:
-            return []
         replaced = {
             fact.evidence.lock_id
             for o in batch.observations
             for fact in o.facts
             if isinstance(fact.evidence, LockReplaced)
         }
-        logs = self._watch.touched(run.log_path for run in held if run.lock_id in replaced and run.log is Log.OPEN)
+        ended = {o.directory for o in batch.observations if _tells(o, *_ENDS)}
+        unread = (run for run in self._pipeline.open_runs if run.log_path not in batch.looked_at)
+        beside = (run for run in unread if run.lock_id in replaced or not ended.isdisjoint(run.directories))
+        logs = self._watch.touched(islice((run.log_path for run in beside if run.log is Log.OPEN), _MOST_BESIDE))
         logs = self._with_completeness(logs, logs)
-        known = {look.path for look in logs}
+        known = {look.path for look in logs} | batch.surrounded.keys()
+        changed += batch.surrounded.values()
         around = [look for directory in changed for look in self._watch.logs_around(directory, batch.cursors)]
         return [
             look for look in (*logs, *(look for look in around if look.path not in known)) if self._look(look, batch)
@@ -460,6 +471,7 @@ class _Batch:
         self.observations: list[Observation] = []
         self.looked_at: set[str] = set()
         self.facts = 0
+        self.surrounded: dict[str, str] = {}  # logs before which those around them are read, and where that is
         self.is_awaited = False  # a log cannot be told from another before what was seen of that is journaled
         self._directories: set[str] = set()
         self._above: set[str] = set()
@@ -468,6 +480,13 @@ class _Batch:
         """A look is made: what else lies in its directory belongs to this batch."""
         self._directories.add(look.place.directory)
         self._above.update(above(look.place.directory))
+
+    def put_off(self, look: Touched, reason: NotYet) -> bool:
+        """What a file is cannot be known yet; returns whether it is to be looked at in the next batch."""
+        self.is_awaited |= reason.soon
+        if reason.around:
+            self.surrounded[look.path] = look.place.directory
+        return reason.soon
 
     def is_about(self, look: Touched) -> bool:
         """Whether a look may be about a run of which this batch has seen something: a log may lie above the directory
@@ -490,14 +509,14 @@ def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) 
     """Observations of one batch in the order in which they are to be told.
 
     Logs up to the line that opens a run, then locks, then the rest; but a complete log whole, unless in one of the
-    `locked` directories a run is known to hold its lock: the end of that one comes first. The facts of one file stay
-    in their order, and its cursor goes with the last of them.
+    `locked` directories a run is known to hold its lock: the end of that one comes first. Of two logs the one comes
+    first that has said its last earlier. The facts of one file stay in their order, and its cursor goes with the last.
     """
     first: list[Observation] = []
     locks: list[Observation] = []
     rest: list[Observation] = []
     parted: set[str] = set()
-    for observation in observations:
+    for observation in _by_last_words(observations):
         if observation.source == "lock_file":
             locks.append(observation)
             continue
@@ -512,6 +531,17 @@ def in_order(observations: Sequence[Observation], locked: Collection[str] = ()) 
         else:
             first.append(observation)
     return [*first, *locks, *rest]
+
+
+def _by_last_words(observations: Sequence[Observation]) -> list[Observation]:
+    """Observations in the order in which logs have said their last, as far as they were read; those of one file as they
+    were made, and behind the logs everything else."""
+    said: dict[str, float] = {}
+    for observation in observations:
+        is_log = observation.cursor is not None and observation.source != "lock_file"
+        at = (observation.spoke_at or observation.modified_at) if is_log else math.inf
+        said[observation.path] = max(at, said.get(observation.path, 0.0))
+    return sorted(observations, key=lambda observation: said[observation.path])
 
 
 def _parted(looks: Iterable[Touched], held_up: Directories) -> tuple[list[Touched], list[Touched]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from .domain.binding import Binding, is_resource_arn
 from .domain.errors import Problem, UsageInvalid
@@ -76,7 +77,7 @@ def _wrapped(run: Run) -> Row:
         "command": list(wrapped.command) if wrapped else None,
         "exit_status": wrapped.exit_status if wrapped and not wrapped.exit_signal else None,
         "exit_signal": wrapped.exit_signal or None if wrapped else None,
-        "job": {field.name: getattr(job, field.name) or None for field in fields(job)} if job else None,
+        "job": {name: value or None for name, value in structs.asdict(job).items()} if job else None,
     }
 
 

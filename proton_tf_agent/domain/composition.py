@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
 
 from .binding import Binding, is_deployment_id, is_resource_arn
 from .notification import Notification
@@ -21,6 +20,7 @@ from .redaction import NOTHING_TAINTED, Taint, exposes, scrub
 from .run import Run, RunStatus, Transition
 from .status_message import MAX_MESSAGE, message_of
 from .terms import Status
+from .values import replace
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _WITHHELD = "The text of this message is withheld."

@@ -16,12 +16,12 @@ directory and the time. Where the wrapper listens, its record tells whatever the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import evidence as ev
 from .evidence import Fact, Form, Operation
 from .run import AMENDABLE, Lock, Log, Run, RunStatus
+from .values import replace
 
 LINK_WINDOW = 60.0
 CLOCK_SLACK = 1.0
@@ -74,7 +74,7 @@ def correlate(
         if elsewhere:
             return _one(elsewhere)
         if any(run.is_open for run in awaiting):
-            return _nearest((run for run in awaiting if run.is_open), directory)
+            return _nearest(_at_work([run for run in awaiting if run.is_open]), directory)
         return _one(awaiting) or _one(run for run in runs if _goes_on_to_apply(run, directory, workspace, evidence))
     if isinstance(evidence, ev.LockPassed):
         return _nearest((run for run in runs if _may_have_locked(run, directory, workspace)), directory)
@@ -276,6 +276,12 @@ def _goes_on_to_apply(run: Run, directory: str, workspace: str | None, lock: ev.
     return here and ev.OPERATION_OF_LOCK.get(lock.operation) is Operation.APPLY
 
 
+def _at_work(runs: Sequence[Run]) -> Iterator[Run]:
+    """Those of open runs behind which no other of them has begun in the same log."""
+    goes_on = {run.log_path for run in runs if run.log is Log.OPEN}
+    return (run for run in runs if run.log is not Log.CLOSED or run.log_path not in goes_on)
+
+
 def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockTaken) -> bool:
     if run.lock is not Lock.UNSEEN or run.refused or not (run.is_open or _was_on(run, lock)):
         return False
@@ -286,12 +292,20 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
     slack = LINK_WINDOW if run.form is Form.HUMAN else CLOCK_SLACK
     if lock.created_at is not None and lock.created_at < run.started_at - slack:
         return False
-    if _had_ended(run, lock) or _had_exited(run, lock):
+    if _had_spoken(run, lock) or _had_ended(run, lock) or _had_exited(run, lock):
         return False
     if run.directory == directory or (lock.state_path and run.recorded_state == lock.state_path):
         return True
     near = lock.created_at is None or abs(lock.created_at - run.started_at) <= LINK_WINDOW
     return near and _contains(run.directory, directory)
+
+
+def _had_spoken(run: Run, lock: ev.LockTaken) -> bool:
+    """Whether a run had said before the lock was taken what Terraform says behind that. Its log may still be open: of a
+    plan, behind which the same script applies."""
+    if run.log_spoke_at is None or lock.created_at is None:
+        return False
+    return lock.created_at > run.log_spoke_at + FILE_TIME_SLACK
 
 
 def _had_ended(run: Run, lock: ev.LockTaken) -> bool:

@@ -7,15 +7,14 @@ for among all others: there may be ten thousand of them, and every new log is as
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
 from .terms import Form
+from .values import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """Where in a log its reader stands.
 
     anchor names the run whose lines come now (empty: none), offset is where the line began that opened it. phase is
@@ -32,8 +31,7 @@ class Mark:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How far a file has been read, and which file that was.
 
     head is a digest of the first `head_length` bytes, end one of the last before `offset`: they tell a rewritten file

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 
 from .binding import is_resource_arn
 from .run import RunStatus
 from .terms import Status
+from .values import Struct, replace
 from .workflow import Workflow
 
 __all__ = ["Notification", "Status", "keys_of", "trial_of", "under"]
@@ -15,8 +15,7 @@ __all__ = ["Notification", "Status", "keys_of", "trial_of", "under"]
 _TEST = "test-"
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """One thing told about one run. outputs are (key, value string), omitted (name, reason) of those that are not told;
     run_status is for sinks that tell more.
 

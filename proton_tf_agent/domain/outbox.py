@@ -7,18 +7,17 @@ order of `seq`; lines know nothing of each other. What becomes of an entry after
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from .notification import Notification
 from .terms import ACTIVE, EntryState, OutcomeKind
+from .values import Struct, replace
 
 __all__ = [
     "ACTIVE", "MAX_LISTED", "Entry", "EntryState", "Outcome", "OutcomeKind", "Trouble", "fitted", "reduced",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One attempt's result.
 
     code:        the error's own name (`ThrottlingException`, `ReadTimeoutError`), never the server's free text
@@ -35,8 +34,7 @@ class Outcome:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Failures of one kind in a row.
 
     waited: seconds `retry.settle` has made the entry wait over them. Patience is measured in these, so that no clock
@@ -48,8 +46,7 @@ class Trouble:
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One row of the outbox, as far as its delivery needs it. attempts counts requests made so far.
 
     reduced: it is told without message and outputs, because the sink refused the whole. suspect: it fails again and

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .output_mapping import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, OutputMapping, told_as
 from .redaction import Taint, is_credential
 from .terms import Output
+from .values import replace
 
 _MAX_TEXT = (
     256 * 1024

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from .notification import Notification
 from .run import RunStatus
 from .terms import Occasion, Status
+from .values import Struct
 
 __all__ = ["EVERYTHING", "Occasion", "Route", "left_out"]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What a sink is told; what is empty narrows nothing, and of what is not one must fit each.
 
     only: occasions. resources: globs over ARNs and names. directories: globs over run directories. `*` stands for any

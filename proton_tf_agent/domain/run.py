@@ -5,10 +5,10 @@ How one fact adds to that is `findings`; what the findings amount to, the run's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from .terms import DecisionTaken, Form, Job, Operation, Output
+from .values import Struct
 
 
 class RunStatus(StrEnum):
@@ -79,8 +79,7 @@ class Log(StrEnum):
     OVERWRITTEN = "overwritten"  # before its end was read
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long verdicts wait, in seconds."""
 
     settle: float = 10.0
@@ -90,8 +89,7 @@ class Patience:
         return {Wait.NOW: 0.0, Wait.GRACE: self.grace, Wait.SETTLE: self.settle}[wait]
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """Resources by what happens to them, as a change summary counts them."""
 
     add: int = 0
@@ -104,8 +102,7 @@ class Counts:
         return self.add + self.change + self.remove + self.imported
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(Struct, frozen=True):
     """What the wrapper of a run has recorded; see `evidence.CommandStarted` and `evidence.ProcessExited`."""
 
     record_id: str
@@ -136,8 +133,7 @@ class Wrapped:
         return self.detailed and self.exit_status == 2 and not self.exit_signal
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A status a run is about to take; due_at is the wall-clock second from which it may."""
 
     status: RunStatus
@@ -146,8 +142,7 @@ class Verdict:
     due_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """Everything found about one run. Times are seconds since the epoch.
 
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
@@ -155,8 +150,9 @@ class Run:
     run's JSON log (OpenTofu's -json-into), or of any log of a run whose wrapper listens: the same words a second time,
     which say nothing. misled: its log speaks of another run, too, or contradicts itself, and what it says proves
     nothing. state_path is the state its lock was seen on, recorded_state the one that `init` has written down for
-    its directory. log_started_at is when its log says that it began, log_written_at when it was last written, once
-    it is closed. left_out are the sinks whose routes leave out what was told of it last, each with why.
+    its directory. log_started_at is when its log says that it began, log_spoke_at when a JSON log says that it got the
+    last line which was read behind those of a run's beginning, log_written_at when it was last written, once it is
+    closed. left_out are the sinks whose routes leave out what was told of it last, each with why.
     """
 
     run_id: str
@@ -179,6 +175,7 @@ class Run:
     log_path: str = ""
     log: Log = Log.ABSENT
     log_started_at: float | None = None
+    log_spoke_at: float | None = None
     log_written_at: float | None = None
     form: Form | None = None
     position: int = -1
@@ -261,8 +258,7 @@ class Run:
         return bool(self.planned) and self.planned == self.planned_deletes
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """A run has taken a new status."""
 
     run_id: str

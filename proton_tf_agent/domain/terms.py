@@ -1,13 +1,14 @@
 """What runs, outputs and the outbox are made of: Terraform's words, Proton's, and our own for what became of an entry.
 
 They lie apart from what is done with them (`evidence`, `composition`, `outbox`, `routing`): who reads the journal needs
-no more than these, and is twice as fast at work without the rest.
+no more than these, and is sooner at work without the rest.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from .values import Struct
 
 
 class Operation(StrEnum):
@@ -84,8 +85,7 @@ class OutcomeKind(StrEnum):
     UNKNOWN = "unknown"  # a refusal nobody has described
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """A root module output.
 
     value is its JSON text exactly as written (numbers of any precision survive); None when the value is
@@ -98,8 +98,7 @@ class Output:
     withheld: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """The CI job a run belongs to, as the job's environment tells; empty: it does not tell."""
 
     system: str
@@ -109,8 +108,7 @@ class Job:
     attempt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionTaken:
+class DecisionTaken(Struct, frozen=True):
     """A person has settled what no evidence could: who it was, and why they say so."""
 
     succeeded: bool

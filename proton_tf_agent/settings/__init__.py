@@ -5,7 +5,7 @@ written. `documents` puts the files together, `reading` (load, advice) and `text
 from that description alone: a new key is one dataclass field and one row of `tables`.
 
 May read the settings file and look at the directories it names. May not read the environment, and imports
-nothing outside the standard library and `domain` but msgspec, whose classes are made in no time.
+nothing outside the standard library and `domain`.
 """
 
 from __future__ import annotations

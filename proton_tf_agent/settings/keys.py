@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Any
 
-import msgspec
-
+from ..domain.values import Struct
 from .kinds import Kind
 
 BYTES = 'bytes, or a string such as "512KiB" or "8MiB"'
 SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(Struct, frozen=True):
     """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
     only names the values of `type` for which the key means anything (empty: all of them), never those for which it
     means nothing, needed those that cannot do without it. says_where: whether it says where a sink's notifications
@@ -34,7 +33,7 @@ class Key(msgspec.Struct, frozen=True):
         return (not self.only or type_ in self.only) and type_ not in self.never
 
 
-class Table(msgspec.Struct, frozen=True):
+class Table(Struct, frozen=True):
     """One table of the file. repeated: written [[name]], any number of times; required: at least once."""
 
     name: str

@@ -14,11 +14,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from ..domain.binding import is_deployment_id, is_resource_arn
 from ..domain.output_mapping import MAX_KEY
 from ..domain.terms import Occasion
+from ..domain.values import Struct
 
 REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -54,7 +53,7 @@ def toml_key(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else toml(name)
 
 
-class Kind(msgspec.Struct, frozen=True):
+class Kind(Struct, frozen=True):
     """What a value may be. takes completes "must be ..."; check gets a value of one of `types`."""
 
     takes: str

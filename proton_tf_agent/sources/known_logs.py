@@ -27,24 +27,32 @@ _MOST_ORIGINALS = 8  # logs that are opened to see whether one is the original: 
 @dataclass(frozen=True, slots=True)
 class Original:
     """A log that another file is a copy of. grows: it was or will be written on, and the other
-    file is how it begins."""
+    file is how it begins. lost: something else stands in its place by now."""
 
     cursor: Cursor
-    grows: bool
+    grows: bool = False
+    lost: bool = False
 
 
 class KnownLogs:
-    """The logs among the files that have cursors: journaled, or read by the present batch alone, which are `news`.
+    """The logs among the files that have cursors: journaled, or read by the present batch alone, which are `news`; and
+    those that were `written_over` since.
 
     being_written: the paths of those whose run is open.
     """
 
     def __init__(
-        self, opener: SafeOpener, journaled: Cursors, news: Cursors | None = None, being_written: Collection[str] = ()
+        self,
+        opener: SafeOpener,
+        journaled: Cursors,
+        news: Cursors | None = None,
+        being_written: Collection[str] = (),
+        written_over: Cursors | None = None,
     ) -> None:
         self._opener = opener
         self._news = Cursors() if news is None else news
         self._all = (journaled, self._news)
+        self._written_over = Cursors() if written_over is None else written_over
         self._being_written = being_written
 
     def is_news(self, cursor: Cursor) -> bool:
@@ -71,9 +79,10 @@ class KnownLogs:
             return
         whole: set[str] = set()
         for cursor in self._of_like_content(file):
-            if self._begins_with(cursor, file, whole=True) or self._is_lost(cursor, file):
+            is_there = self._begins_with(cursor, file, whole=True)
+            if is_there or self._is_lost(cursor, file):
                 whole.add(cursor.path)
-                yield Original(cursor, grows=False)
+                yield Original(cursor, lost=not is_there)
         for cursor in self._written_later(file):
             if cursor.path not in whole and self._begins_with(cursor, file):
                 yield Original(cursor, grows=True)
@@ -105,7 +114,8 @@ class KnownLogs:
         )
 
     def _beginning_with(self, head: str) -> Iterator[Cursor]:
-        return (cursor for cursors in self._all for cursor in cursors.beginning_with(head))
+        known = (*self._all, self._written_over)
+        return (cursor for cursors in known for cursor in cursors.beginning_with(head))
 
     def json_cursor(self, file: OpenFile, original: Cursor) -> Cursor:
         """The cursor with which a JSON log is read on behind what is known of it: where that has stopped if it was

@@ -73,6 +73,11 @@ class OpenFile:
             raise _refusal(error, self.path) from None
         return (now.st_size, now.st_mtime_ns) == (self.stat.st_size, self.stat.st_mtime_ns)
 
+    @property
+    def mount(self) -> int:
+        """The id of the mount that it lies on (proc_pid_mountinfo(5)); -1 where the kernel does not tell."""
+        return _mount_if_told(self.fd)
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -195,6 +200,18 @@ class SafeOpener:
         except (OSError, Unreadable):
             return None
 
+    def mount_around(self, path: str) -> int:
+        """The id of the mount that the nearest directory around a path lies on, whether or not there is anything at the
+        path; -1 where nobody can tell."""
+        directory = os.path.dirname(path)
+        while self.root_of(directory + "/") is not None:
+            try:
+                with self.directory(directory, _LOOK) as seen:
+                    return _mount_if_told(seen)
+            except (OSError, Unreadable):
+                directory = os.path.dirname(directory)
+        return -1
+
     def is_away(self, path: str) -> bool:
         """Whether the root that path lies below shows nothing: it is not there, closed to us, or as empty as one that
         is not mounted."""
@@ -240,7 +257,7 @@ class SafeOpener:
         """A descriptor of what lies at path."""
         root_fd = _open_root(root, path)
         try:
-            relative = os.path.relpath(path, root)
+            relative = path[len(root) :].lstrip("/") or "."
             return self._beneath(root_fd, relative, path, flags, self._bounds[root].crosses_mounts)
         finally:
             os.close(root_fd)
@@ -361,6 +378,16 @@ def _mount_of(fd: int) -> int:
     """The id of the mount that a descriptor is of (proc_pid_fdinfo(5)); asks the kernel, not the file system."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
-            return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+            told = next((line.split()[1] for line in lines if line.startswith("mnt_id:")), None)
     except FileNotFoundError:
         raise OSError(errno.EIO, "there is no /proc") from None
+    if told is None:
+        raise OSError(errno.EIO, "the kernel tells of no mounts")
+    return int(told)
+
+
+def _mount_if_told(fd: int) -> int:
+    try:
+        return _mount_of(fd)
+    except OSError:
+        return -1

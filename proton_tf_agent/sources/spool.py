@@ -10,6 +10,7 @@ record whose lock is free and whose Terraform is gone is told as `WrapperGone`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from itertools import islice
 
 import msgspec
 
-from ..domain.evidence import Fact, Observation, WrapperGone
+from ..domain.evidence import CommandStarted, Fact, Observation, ProcessExited, WrapperGone
 from . import exit_record, liveness
 from .exit_record import Malformed, Record
 from .liveness import Presence
@@ -53,7 +54,8 @@ def believes(opener: SafeOpener, users: Iterable[str]) -> Believes:
 class News:
     """What a look has found: how records begin, how they go on and end, and files that are no use (path, reason).
 
-    What ended a run comes after whatever its log and its lock have to say.
+    Each in the order in which it happened: of two runs for one deployment the later waits for the earlier's end. What
+    ended a run comes after whatever its log and its lock have to say.
     """
 
     begun: list[Observation] = field(default_factory=list)
@@ -98,6 +100,8 @@ class Spool:
             # A listing may miss what is renamed meanwhile.
             if record_id not in present and not os.path.lexists(self._path_of(record_id)):
                 news.ended.append(self._gone(record_id, directory, None))
+        news.begun.sort(key=_at)
+        news.ended.sort(key=_at)
         return news
 
     def record(self, record_id: str) -> Record | None:
@@ -193,6 +197,13 @@ class Spool:
     def _observation(self, record: Record, *facts: Fact) -> Observation:
         path = self._path_of(record.record_id)
         return Observation("exit_record", path, record.directory, record.workspace, facts, None)
+
+
+def _at(observation: Observation) -> float:
+    """When a command began, or ended; last what died before it could say so."""
+    facts = (fact.evidence for fact in observation.facts)
+    times = (fact.at for fact in facts if isinstance(fact, CommandStarted | ProcessExited))
+    return next((at for at in times if at is not None), math.inf)
 
 
 def is_alive(record: Record) -> bool:

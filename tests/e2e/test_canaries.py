@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from support.watching import bind_directory
 
 from proton_tf_agent import cli
 from proton_tf_agent.agent import Agent
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told
 from proton_tf_agent.run_directories import RunDirectories

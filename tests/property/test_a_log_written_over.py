@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.interleaving import RUN, UNLOCKED, Interleaving, Pause
+from support.interleaving import RUN, UNLOCKED, Command, Interleaving, Pause
 
 from proton_tf_agent.domain.run import RunStatus
 
@@ -23,7 +23,11 @@ both_runs = st.lists(pauses, min_size=2 * len(RUN), max_size=2 * len(RUN))
 
 
 def both_end_well(script: Sequence[Pause], *, hidden: bool, run: Sequence[str] = RUN) -> None:
-    with TemporaryDirectory() as base, Interleaving(Path(base), script, hidden=hidden, run=run) as interleaving:
+    commands = [Command(lock_id, steps=run) for lock_id in ("first", "second")]
+    with (
+        TemporaryDirectory() as base,
+        Interleaving(Path(base), script, hidden=hidden, commands=commands) as interleaving,
+    ):
         interleaving.play()
         second, *others = interleaving.scene.runs()
         assert len(others) <= 1  # none where the first has come and gone unseen

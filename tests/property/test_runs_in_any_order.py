@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from proton_tf_agent.domain.outputs import map_outputs
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED
 from proton_tf_agent.domain.run import FINAL, Basis, Run, RunStatus, Transition
 from proton_tf_agent.domain.transitions import advance, fold
+from proton_tf_agent.domain.values import replace
 
 SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 PROOF_OF_SUCCESS = (ev.ApplySummarised, ev.ProcessExited, ev.DecisionTaken)  # Terraform's own word, or a person's

@@ -1,4 +1,4 @@
-"""Two runs that write one log, one over the other, and an agent that may be stopped before any of its system calls.
+"""Two runs, one after the other, and an agent that may be stopped before any of its system calls.
 
 The world is a list of steps, each a change on disk or of who holds what. The agent is the real observer, pipeline and
 journal: before it opens, reads or asks, the world may go on, as a script says. Only the clock and the answers about
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from types import TracebackType
 import pytest
 from watchdog.events import FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileSystemEvent
 
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.sources import liveness
 from proton_tf_agent.sources.liveness import Presence
@@ -31,6 +32,7 @@ from .watching import bind_directory
 
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
 DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
+HUMAN = LOGS.parent / "human"
 RUN = (
     "truncate", "version", "lock", "info", "info written", "plan", "apply", "info gone", "unlock", "summary",
     "outputs", "close",
@@ -39,11 +41,47 @@ RUN = (
 UNLOCKED = tuple(step for step in RUN if step not in ("lock", "info", "info written", "info gone", "unlock"))
 """The same with `-lock=false`, or with its lock where nobody looks."""
 
-_APPLY = (LOGS / "apply_ok.log").read_bytes().splitlines(keepends=True)
-_LINES = {
-    "version": _APPLY[:1], "plan": _APPLY[1:6], "apply": _APPLY[6:-2], "summary": _APPLY[-2:-1], "outputs": _APPLY[-1:]
-}  # fmt: skip
 _STAMP = re.compile(rb'(?<="@timestamp":")[^"]+')
+
+
+Lines = Mapping[str, Sequence[bytes]]
+
+
+def _lines(path: Path, **begin: int) -> Lines:
+    """A recorded log, by the step that prints it and the line at which that begins."""
+    lines, steps = path.read_bytes().splitlines(keepends=True), list(begin)
+    ends = [*list(begin.values())[1:], None]
+    return {step: lines[begin[step] : end] for step, end in zip(steps, ends, strict=True)}
+
+
+APPLY = _lines(LOGS / "apply_ok.log", version=0, plan=1, apply=6, summary=-2, outputs=-1)
+PLAN = _lines(LOGS / "plan_changes.log", version=0, plan=1)
+SAVED_PLAN = _lines(LOGS / "apply_saved_plan.log", version=0, plan=1, apply=4, summary=-2, outputs=-1)
+HUMAN_PLAN = _lines(HUMAN / "plan_saved.log", version=0, plan=4)
+HUMAN_SAVED_PLAN = _lines(HUMAN / "apply_saved.log", apply=0, summary=4, outputs=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: what it does step by step, what it prints at which, into which log, and what it takes its lock for.
+
+    A command that prints nothing at a step just passes it.
+    """
+
+    lock_id: str
+    prints: Lines = field(default_factory=lambda: APPLY)
+    steps: Sequence[str] = RUN
+    log: str = "apply.log"
+    operation: str = "OperationTypeApply"
+
+    @property
+    def appends(self) -> Command:
+        """The same, behind what its log holds."""
+        return replace(self, steps=("append", *self.steps[1:]))
+
+
+TWICE = (Command("first"), Command("second"))
+"""An apply, and another over its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +94,25 @@ class Pause:
 
 
 class Interleaving:
-    """One interleaving; use as a context manager. hidden: the agent may not look into /proc. run: RUN or UNLOCKED.
+    """One interleaving; use as a context manager. hidden: the agent may not look into /proc.
 
-    script: the pauses before the steps of the first run and of the second. Behind its end the world does not rest.
+    script: the pauses before the steps of the commands, one command after the other. Behind its end the world does not
+    rest.
     """
 
-    def __init__(self, base: Path, script: Sequence[Pause], *, hidden: bool, run: Sequence[str] = RUN) -> None:
+    def __init__(
+        self, base: Path, script: Sequence[Pause], *, hidden: bool, commands: Sequence[Command] = TWICE
+    ) -> None:
         self.journal = Journal.open_as_daemon(str(base / "memory" / "journal.db"))
         self.journal._connection.execute("PRAGMA synchronous=OFF")  # no power is lost here
         self.scene = ObservedRoot(base, self.journal)
         bind_directory(self.scene.directory, ARN, DEPLOYMENT_ID)
-        self._log = f"{self.scene.directory}/apply.log"
         self._info = f"{self.scene.directory}/.terraform.tfstate.lock.info"
         Path(f"{self.scene.directory}/terraform.tfstate").touch()
         self._hidden = hidden
         self._held = False
         self._writer = -1
-        self._steps = [(step, lock_id) for lock_id in ("first", "second") for step in run]
+        self._steps = [(step, command) for command in commands for step in command.steps]
         self._pauses = chain(script, [Pause(0)] * len(self._steps))
         self._pause = next(self._pauses)
         self._calls = 0
@@ -110,37 +150,40 @@ class Interleaving:
             self._happen(*self._steps.pop(0))
         self._calls += 1
 
-    def _happen(self, step: str, lock_id: str) -> None:
+    def _happen(self, step: str, command: Command) -> None:
         word: FileSystemEvent | None = None
+        log = f"{self.scene.directory}/{command.log}"
         match step:
-            case "truncate":
-                self._writer = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
-                word = FileModifiedEvent(self._log)
+            case "truncate" | "append":
+                how = os.O_TRUNC if step == "truncate" else os.O_APPEND
+                word = None if step == "append" and os.path.exists(log) else FileModifiedEvent(log)
+                self._writer = os.open(log, os.O_CREAT | os.O_WRONLY | how, 0o644)
             case "close":
                 os.close(self._writer)
                 self._writer = -1
-                word = FileClosedEvent(self._log)
+                word = FileClosedEvent(log)
             case "lock" | "unlock":
                 self._held = step == "lock"
             case "info":
                 Path(self._info).touch()
                 word = FileCreatedEvent(self._info)
             case "info written":
-                Path(self._info).write_text(json.dumps(self._lock_info(lock_id)))
+                Path(self._info).write_text(json.dumps(self._lock_info(command)))
                 word = FileClosedEvent(self._info)
             case "info gone":
                 os.remove(self._info)
                 word = FileDeletedEvent(self._info)
             case _:
-                os.write(self._writer, b"".join(_STAMP.sub(self._time().encode(), line) for line in _LINES[step]))
-                word = FileModifiedEvent(self._log)
-        if word is not None and word.src_path == self._log:
-            os.utime(self._log, (self.scene.now, self.scene.now))
+                lines = command.prints.get(step, ())
+                os.write(self._writer, b"".join(_STAMP.sub(self._time().encode(), line) for line in lines))
+                word = FileModifiedEvent(log) if lines else None
+        if word is not None and word.src_path == log:
+            os.utime(log, (self.scene.now, self.scene.now))
         if word is not None:
             self.scene.watch._hints.dispatch(word)
 
-    def _lock_info(self, lock_id: str) -> dict[str, str]:
-        named = {"ID": lock_id, "Operation": "OperationTypeApply", "Who": "ci@runner", "Version": "1.11.4"}
+    def _lock_info(self, command: Command) -> dict[str, str]:
+        named = {"ID": command.lock_id, "Operation": command.operation, "Who": "ci@runner", "Version": "1.11.4"}
         return named | {"Created": self._time()}
 
     def _time(self) -> str:
@@ -164,7 +207,9 @@ class Interleaving:
     def _lock_holder(self, _fd: int) -> Presence:
         return Presence.PRESENT if self._held else Presence.ABSENT
 
-    def _writers(self, files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
-        """The log is the only file that is asked about."""
-        seen = Presence.PRESENT if self._writer >= 0 else Presence.ABSENT
-        return dict.fromkeys(files, Presence.UNKNOWN if self._hidden else seen)
+    def _writers(self, files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
+        """Files are written by nobody but the command that is on."""
+        status = os.fstat(self._writer) if self._writer >= 0 else None
+        written = status and (status.st_dev, status.st_ino)
+        seen = {file: Presence.PRESENT if file == written else Presence.ABSENT for file in files}
+        return dict.fromkeys(files, Presence.UNKNOWN) if self._hidden else seen

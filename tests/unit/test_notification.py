@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from support.facts import (
     APPLIED,
@@ -38,6 +36,7 @@ from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition, remedies
 from proton_tf_agent.domain.status_message import MAX_MESSAGE
+from proton_tf_agent.domain.values import replace
 
 MAPPED = Mapped((("VpcId", "vpc-1"),), (("password", "sensitive"),))
 

@@ -8,9 +8,8 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from support.facts import LOGS
@@ -21,6 +20,7 @@ from support.watching import bind_directory
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.observer import in_order
 from proton_tf_agent.sources import liveness
@@ -57,6 +57,18 @@ def test_what_goes_on_in_a_log_is_told_before_a_lock_and_in_its_order() -> None:
         ("lock", lock),
         ("a.log", PLANNING),
         ("a.log", second.facts[0]),
+    ]
+
+
+def test_of_two_logs_the_one_that_was_over_earlier_is_told_first_and_each_in_its_order() -> None:
+    begins = replace(seen("a.log", STARTED, PLANNING), spoke_at=30.0)
+    earlier = replace(seen("b.log", Fact(ev.ResourceApplied("a.b"), "c", 50)), modified_at=20.0)
+    written_over = replace(seen("a.log", Fact(ev.LogOverwritten(), "b")), spoke_at=10.0)
+    assert told(in_order([begins, earlier, written_over])) == [
+        ("b.log", earlier.facts[0]),
+        ("a.log", STARTED),
+        ("a.log", PLANNING),
+        ("a.log", written_over.facts[0]),
     ]
 
 
@@ -117,6 +129,29 @@ def test_a_run_that_let_its_lock_go_a_moment_ago_is_not_called_killed(
             scene.look("apply.log")
     assert "SUCCEEDED" in scene.statuses()
     assert "FAILED" not in scene.statuses()
+
+
+@pytest.mark.parametrize("hints", [["a.log", "b.log"], ["b.log", "a.log"], ["b.log"]], ids=" ".join)
+@pytest.mark.parametrize("open_still", [False, True], ids=["closed", "open still"])
+def test_of_two_runs_that_have_ended_the_earlier_is_told_first_whatever_is_hinted_at(
+    scene: ObservedRoot, hints: list[str], open_still: bool
+) -> None:
+    """The second has waited for the lock of the first, and the last word about the resource is its."""
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    waits, goes_on = (LOGS / "apply_ok.log").read_bytes().replace(b"T02:33:4", b"T02:33:5").split(b"\n", 1)
+    with ExitStack() as writers:
+        for log, content in (("a.log", began), ("b.log", waits + b"\n")):
+            writers.enter_context(written(scene.write(log, content)))
+        scene.look("a.log", "b.log")
+        for log, content in (("a.log", end), ("b.log", goes_on)):
+            scene.write(log, content, "ab")
+        if not open_still:
+            writers.close()
+        scene.look(*hints)
+    second, first = scene.runs()
+    assert [run.status for run in (first, second)] == [RunStatus.APPLIED] * 2
+    ends = [notification.run_id for notification in scene.notifications() if notification.status.is_terminal]
+    assert ends == [first.run_id, second.run_id]
 
 
 def test_a_run_is_named_by_its_log_although_its_lock_is_hinted_at_first(scene: ObservedRoot) -> None:
@@ -502,3 +537,27 @@ def test_what_belongs_together_is_told_in_one_order_however_little_time_a_batch_
     kinds = [row["kind"] for row in scene.journal.query("evidence_of_run", run_id=run.run_id)]
     assert kinds[:2] == ["OperationStarted", "LockTaken"]
     assert "ApplySummarised" in kinds[2:]
+
+
+def test_many_new_directories_are_taken_in_piece_by_piece(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while hundreds of logs are read for the first time waits for a piece of them, however fast the
+    machine; that each has metadata ties no two directories together."""
+    log = (LOGS / "apply_ok.log").read_bytes()
+    for number in range(60):
+        bind_directory(f"{scene.root}/unit-{number}", f"{ARN}-{number}", DEPLOYMENT_ID)
+        scene.write(f"../unit-{number}/apply.log", log.replace(b"terraform_data", b"terraform_data_%d" % number))
+    pieces: list[int] = []
+    absorb = scene.pipeline.absorb
+
+    def absorb_and_count(observations: Sequence[Observation], *rest: Any) -> None:
+        pieces.append(sum(len(observation.facts) for observation in observations))
+        absorb(observations, *rest)
+
+    monkeypatch.setattr(scene.pipeline, "absorb", absorb_and_count)
+    scene.cpu = lambda: 0.0
+    scene.observer.turn(rescan=True)
+    while scene.observer.has_backlog:
+        scene.observer.turn()
+    assert [run.status for run in scene.runs()] == [RunStatus.APPLIED] * 60
+    assert sum(pieces) > 3 * 200
+    assert max(pieces) < 2 * 200

@@ -744,8 +744,8 @@ def test_what_redaction_has_missed_the_last_scan_finds(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, quoted: str
 ) -> None:
     """The text goes, the status is told, and the log says so without the text."""
-    for room in ("pipeline", "domain.status_message", "domain.composition"):
-        monkeypatch.setattr(f"proton_tf_agent.{room}.scrub", lambda text, _taint, _most=None: text)
+    for room in ("redaction", "redacted_facts", "status_message", "composition"):
+        monkeypatch.setattr(f"proton_tf_agent.domain.{room}.scrub", lambda text, _taint, _most=None: text)
     scene.write("terraform.tfstate", SENSITIVE_STATE)
     error = {"severity": "error", "summary": f"cannot log in with {quoted}", "detail": ""}
     scene.write("apply.log", log_with({}, error))

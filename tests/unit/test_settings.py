@@ -1026,7 +1026,7 @@ def test_the_sample_file_names_every_key_and_works_with_all_of_them(file: File) 
     ("text", "valid"),
     [
         (EVERYTHING, True),
-        ("[journal]\n", False),
+        ("watch = []\n", False),
         (WATCH + "[log]\nx = 1\n", False),
         (WATCH + "[wach]\n", False),
         (WATCH + '[[sink]]\ntype = "console"\nregion = "eu-west-1"\n', False),

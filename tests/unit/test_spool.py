@@ -78,6 +78,21 @@ def test_a_record_that_was_kept_while_nobody_looked_is_told_whole(scene: Scene) 
     assert scene.root.notifications()[-1].status_message == "Terraform apply exited with status 1."
 
 
+def test_of_two_units_that_were_deployed_one_after_the_other_while_nobody_looked_both_are_told(scene: Scene) -> None:
+    """They are for one deployment, and the names of their records tell nothing of which came first."""
+    units = [scene.root.write(f"{unit}/main.tf", b"").removesuffix("/main.tf") for unit in "abcdef"]
+    for unit in units:
+        bind_directory(unit, ARN, DEPLOYMENT)
+        scene.root.now += 2.0
+        keeper = scene.keeper(directory=unit)
+        keeper.begin(os.getpid())
+        keeper.end([], 0, 0, scene.root.now + 1.0)
+    scene.root.now += 2.0
+    scene.turn()
+    assert [run.directory for run in scene.root.runs()] == units[::-1]
+    assert [n.status for n in scene.root.notifications() if n.status.is_terminal] == ["SUCCEEDED"] * len(units)
+
+
 def test_a_record_that_is_read_again_adds_nothing(scene: Scene) -> None:
     """The agent may die between its commit and the record's removal."""
     keeper = scene.keeper()

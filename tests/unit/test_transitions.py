@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
 import pytest
 from support.facts import (
@@ -69,6 +68,7 @@ from proton_tf_agent.domain.run import (
     objection_to_deciding,
 )
 from proton_tf_agent.domain.transitions import TRANSITIONS, Row, advance, fold, rows_behind
+from proton_tf_agent.domain.values import replace
 
 pytestmark = pytest.mark.timeout(240)  # two million steps take their time on a busy machine
 SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)

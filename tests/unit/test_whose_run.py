@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from support.watching import bind_directory
 from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 
 ACCOUNT = "arn:aws:proton:us-east-1:111122223333"
@@ -238,6 +238,39 @@ def test_a_copy_of_the_last_deployments_human_log_is_no_run_of_the_next(
     root.wait(60.0)
     assert len(root.runs()) == 1
     assert len(ends(root.notifications())) == 1
+
+
+FAILS = (LOGS.parent / "human" / "provisioner_fails_plain.log").read_bytes()
+COPY, NEXT = "apply-1.log", "apply.log"
+
+
+@pytest.mark.parametrize("lock_was_seen", [True, False], ids=["its lock was seen", "its lock was not seen"])
+@pytest.mark.parametrize("log", [NEXT, "apply-2.log"], ids=["over the original", "beside it"])
+@pytest.mark.parametrize("turns", [[[COPY]], [[NEXT], [COPY]], [[COPY, NEXT]], [[NEXT, COPY]]], ids=str)
+def test_a_log_that_was_copied_away_before_the_next_run_is_not_that_runs(
+    root: ObservedRoot, turns: list[list[str]], log: str, lock_was_seen: bool
+) -> None:
+    """The next deployment fails, and writes its state; whichever of the two logs is looked at first."""
+    human_success(root)
+    bind_directory(root.directory, NETWORK, SECOND)
+    root.write(COPY, HUMAN)
+    if lock_was_seen:
+        root.lock("second")
+        root.look(LOCK)
+        os.remove(f"{root.directory}/{LOCK}")
+        root.look(LOCK)
+    root.write(log, FAILS)
+    root.write("terraform.tfstate", b"")
+    later = os.stat(f"{root.directory}/{COPY}").st_mtime + 5.0
+    for name in ("terraform.tfstate", log):
+        os.utime(f"{root.directory}/{name}", (later, later))
+    root.now = later + 1.0
+    for names in (*turns, [log]):
+        complete(root, *(log if name == NEXT else name for name in names))
+    root.observer.turn(rescan=True)
+    root.wait(60.0)
+    assert [run.status for run in root.runs()] == [RunStatus.ERRORED, RunStatus.APPLIED]
+    assert ends(root.notifications()) == [(NETWORK, SECOND, Status.FAILED)]
 
 
 def test_the_same_mistake_in_two_directories_fails_two_runs(root: ObservedRoot) -> None:
