@@ -9,9 +9,9 @@ import random
 import socket
 import threading
 import time
-from dataclasses import replace
 
 from proton_tf_agent.domain.notification import Notification
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.relay import Relay
 from proton_tf_agent.sinks.proton import ProtonSink

@@ -1,20 +1,24 @@
 """`doctor`: everything that must be right around the agent, looked at in one go; each finding with what mends it.
 
-Each check looks at one thing, changes nothing and never raises; what cannot be found out is `unknown`, never well. It
-sees what its user sees: run it as the agent's user (`sudo -u proton-tf-agent proton-tf-agent doctor`).
+Each check looks at one thing, changes nothing and never raises; what cannot be found out is `unknown`, never well, and
+so is what does not answer in time: each has a thread of its own, which is left behind then. It sees what its user sees:
+run it as the agent's user (`sudo -u proton-tf-agent proton-tf-agent doctor`).
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import queue
 import shlex
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from . import health
 from .domain.errors import AgentError
@@ -26,6 +30,7 @@ from .service import unit
 from .service.host import Host
 from .settings import Settings, SinkSettings, SinkType, SpoolSettings, advice
 from .sink_assembly import make_sink
+from .sink_permissions import Ask, Sureness, ask_aws, is_for_iam, words
 from .sinks import Reachable
 from .spool_directory import MODE, refuse_if_unsafe
 
@@ -33,6 +38,7 @@ _INOTIFY = "/proc/sys/fs/inotify"
 _MOST_DIRECTORIES = 1_000_000
 _OF_THE_UNIT = {"PrivateTmp": "yes"}  # what the unit of the house hides of a directory that could be watched
 _SPARE_BYTES = 64 << 20  # beside the reserve, for a journal to grow
+_PATIENCE_S = 60.0  # for each check: a sink's timeouts are shorter, a dead file server has none
 
 
 class Severity(StrEnum):
@@ -54,16 +60,59 @@ class Finding:
     remedy: str = ""
 
 
-def examine(settings: Settings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Every check, one after the other: settings, user, roots, inotify, spool, journal, agent, sinks."""
-    yield from _settings(settings)
-    yield from _user(settings)
-    yield from _inotify(settings)
-    yield from _spool(settings)
-    yield from _journal(settings)
-    yield from _agent(settings, now())
+def examine(
+    settings: Settings, now: Callable[[], float] = time.time, ask: Ask = ask_aws, patience: float = _PATIENCE_S
+) -> Iterator[Finding]:
+    """Every check, one after the other: settings, user, roots, inotify, spool, journal, agent, sinks.
+
+    ask: where IAM is asked. patience: seconds that each check may take.
+    """
+    checks: list[tuple[str, Callable[[], Iterator[Finding]], str]] = [
+        ("settings", partial(_settings, settings), _WHICH_ROOT),
+        ("user", partial(_user, settings), _WHICH_DISK),
+        ("inotify", partial(_inotify, settings), _WHICH_ROOT),
+        ("spool", partial(_spool, settings), _WHICH_DISK),
+        ("journal", partial(_journal, settings), _WHICH_DISK),
+        ("agent", lambda: _agent(settings, now()), _WHICH_DISK),
+    ]
     for sink in settings.sink:
-        yield from _sink(sink, settings)
+        checks.append((f"sink {sink.name}", partial(_sink, sink, settings), _WHICH_SINK))
+        if is_for_iam(sink):
+            checks.append((f"sink {sink.name}", partial(_permissions, sink, settings, ask), _WHICH_SINK))
+    for check, look, remedy in checks:
+        yield from _within(patience, check, look, remedy)
+
+
+_WHICH_ROOT = "a file server may be dead: `timeout 5 ls` of each watch root shows whose"
+_WHICH_DISK = "a file server may be dead: `timeout 5 ls` of journal and spool shows whose"
+_WHICH_SINK = "look at the way to it: name server, proxy, firewall, credential_process"
+
+
+def _within(seconds: float, check: str, look: Callable[[], Iterator[Finding]], remedy: str) -> Iterator[Finding]:
+    """What a check finds in its time; what it waits for may never answer, and nobody can interrupt that."""
+    found: queue.SimpleQueue[Finding | Exception | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            for finding in look():
+                found.put(finding)
+        except Exception as error:  # noqa: BLE001, RUF100 - raised again by who waits
+            found.put(error)
+        found.put(None)
+
+    threading.Thread(target=work, name=f"doctor: {check}", daemon=True).start()
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            one = found.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            yield Finding(check, Severity.UNKNOWN, f"nothing has answered within {seconds:g} s", remedy)
+            return
+        if one is None:
+            return
+        if isinstance(one, Exception):
+            raise one
+        yield one
 
 
 # --- settings, users, roots ---------------------------------------------------------------------------------------
@@ -290,12 +339,26 @@ _ASKED: dict[SinkType, str] = {
 }
 
 
+def _permissions(named: SinkSettings, settings: Settings, ask: Ask) -> Iterator[Finding]:
+    """Whether its credentials may tell anything, as IAM says: no call can find that out without telling."""
+    for word in words(named, settings, ask):
+        yield Finding(f"sink {named.name}", _SEVERITIES[word.sureness], word.what, word.remedy)
+
+
+_SEVERITIES = {
+    Sureness.CERTAIN: Severity.OK,
+    Sureness.UNKNOWN: Severity.UNKNOWN,
+    Sureness.DOUBTFUL: Severity.WARNING,
+    Sureness.DENIED: Severity.PROBLEM,
+}
+
+
 def _well(named: SinkSettings) -> str:
     return "it is reached and takes our signature" if named.type in _ASKED else "it is there, and open to us"
 
 
 def _denied(check: str, settings: SinkSettings, code: str) -> Finding:
-    """It knows us, and may do without this question; whether we may tell nobody can find out dry."""
+    """It knows us, and may do without this question."""
     asked = _ASKED[settings.type]
     what = f"{_well(settings)}; {asked} is not allowed{code}"
     if settings.read_back:

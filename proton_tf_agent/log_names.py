@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 from .domain.cursors import Cursors
 from .domain.evidence import Cursor, Observation, OperationStarted
+from .domain.values import replace
 from .pipeline import Pipeline
 from .sources.known_logs import KnownLogs, Original, cursor_behind
 from .sources.place import unit_directory

@@ -19,7 +19,6 @@ import math
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate, islice
 from operator import or_
 
@@ -45,6 +44,7 @@ from .domain.evidence import (
     WrapperGone,
 )
 from .domain.run import Lock, Log, Run
+from .domain.values import replace
 from .hold_ups import Directories, HoldUps, above
 from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told
@@ -61,10 +61,11 @@ from .sources.watch import Touched, Watch
 from .unread import Unread
 
 _BATCH_FILES = 256  # looks that are taken from the backlog at once
-_BATCH_FACTS = 20_000
+_BATCH_FACTS = 20_000  # of what belongs together; a batch takes up nothing else from _ENOUGH_FACTS on
+_ENOUGH_FACTS = 200
 _MOST_PUT_OFF = 1_000  # looks that are passed over in search of those that belong to a batch
 _MOST_BESIDE = 16  # logs of other open runs in a directory that are looked at before an end is told
-_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs up to thrice as much
+_BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs about as much again
 _LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
 _FIRST_WORDS_S = 30.0  # for what open runs have said while no agent was there
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
@@ -295,7 +296,8 @@ class Observer:
             put_off: list[Touched] = []
             while pending and batch.facts < _BATCH_FACTS and len(put_off) < _MOST_PUT_OFF:
                 look = pending.popleft()
-                if (batch.is_awaited or self._cpu() >= until) and not batch.is_about(look):
+                enough = batch.is_awaited or batch.facts >= _ENOUGH_FACTS or self._cpu() >= until
+                if enough and not batch.is_about(look):
                     put_off.append(look)
                 elif held_up.hold_up(look.place.directory) or self._look(look, batch):
                     left.append(look)
@@ -320,12 +322,12 @@ class Observer:
     def _look(self, look: Touched, batch: _Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
-        batch.note(look)
         if look.place.kind is Kind.BINDING:
             self._pipeline.bind(look.place.directory, self._clock())
             return False
         if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
             return False  # a state that no open run has written is nobody's evidence
+        batch.note(look)
         cursor = batch.cursors.get(look.path)
         try:
             if look.place.kind is Kind.LOG:
@@ -412,8 +414,8 @@ class Observer:
         ]
 
     def _is_awaited(self, observation: Observation) -> bool:
-        """Whether it tells of a lock that was too short to be read and may have been an open run's, of which nobody knows
-        whose it is until then; it may be over by the end of this batch."""
+        """Whether it tells of a lock that was too short to be read and may have been an open run's: until then nobody
+        may know whose run that is, and it may be over by the end of this batch."""
         place = observation.directory
         return _tells(observation, LockPassed) and any(
             run.lock is Lock.UNSEEN and not run.state_path and f"{place}/".startswith(f"{run.directory}/")

@@ -12,25 +12,29 @@ Over 400 lines because `_Batch` is one transaction: whatever it does before COMM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import METADATA_PATH, Binding, Unbound
+from .domain.composition import compose, silence, violations, without_exposed
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.cursors import Cursors
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
-from .domain.evidence import Cursor, Evidence, Fact, Form, Observation, Output
-from .domain.notification import Notification, compose, keys_of, silence, under, violations, without_exposed
-from .domain.outputs import OutputMapping, map_outputs, only_told
-from .domain.redaction import NOTHING_TAINTED, Taint, scrub, without_keys
+from .domain.evidence import Cursor, Fact, Form, Observation, Output
+from .domain.last_words import last_words, over_before, spoke_at
+from .domain.notification import Notification, keys_of, under
+from .domain.output_mapping import OutputMapping
+from .domain.outputs import map_outputs
+from .domain.redacted_facts import redacted, without_values
+from .domain.redaction import NOTHING_TAINTED, Taint
 from .domain.routing import EVERYTHING, Route, left_out
 from .domain.run import FINAL, Basis, Lock, Log, Patience, Run, RunStatus, Transition, objection_to_deciding
 from .domain.transitions import advance, is_due
+from .domain.values import replace
 from .journal import Journal, Part, Recorded
 
 # Facts that come once per resource: counted in the run, not kept one by one.
@@ -44,8 +48,6 @@ _PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashRep
 _NOBODYS = Binding(None)  # of a run that is known by its directory alone
 _JUST_ENDED = 16  # newest runs of a directory that may still have to be given their lock or their log
 _MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
-_WORD = 256
-_SCRUBBED = 16_000  # characters of a diagnostic that are looked at; far more than are kept, so that no cut shows
 
 
 class Surroundings(Protocol):
@@ -287,7 +289,7 @@ class _Foreseen:
             frozenset(anchor for anchor, said in facts if isinstance(said, ev.LogClosed | ev.ApplySummarised)),
             frozenset(anchor for anchor, said in facts if isinstance(said, ev.ApplySummarised)),
             {anchor: said.holder for anchor, said in facts if isinstance(said, ev.LockRefused)},
-            dict(spoken for observation in observations for spoken in _spoke_at(observation)),
+            dict(spoken for observation in observations for spoken in spoke_at(observation)),
         )
 
 
@@ -317,9 +319,9 @@ class _Batch:
         for observation in observations:
             since = born(observation.path)
             old = observation.modified_at != 0 and observation.modified_at < since
-            over = _over_before(since, observation.facts)
-            self.last_words |= _last_words(observation)
-            for anchor, at in _spoke_at(observation):
+            over = over_before(since, observation.facts)
+            self.last_words |= last_words(observation)
+            for anchor, at in spoke_at(observation):
                 self._heard_until(anchor, at)
             if observation.cursor is not None and observation.modified_at:
                 anchors = {fact.anchor for fact in observation.facts if fact.position is not None}
@@ -474,7 +476,7 @@ class _Batch:
             return
         self._put(run)
         if transition is not None or not isinstance(fact.evidence, _COUNTED):
-            self._journal.put_evidence(run_id, source, path, _kept(fact), transition, self._now)
+            self._journal.put_evidence(run_id, source, path, without_values(fact), transition, self._now)
         if transition is not None:
             self._transitioned(run, transition)
 
@@ -496,26 +498,7 @@ class _Batch:
         return self._runs[run_id]
 
     def _redacted(self, fact: Fact, run: Run) -> Fact:
-        """The fact without what nobody may see; what is kept in the journal has passed here."""
-        evidence = fact.evidence
-        if isinstance(evidence, ev.ErrorReported):
-            taint = self._taint(run)
-            summary, address = (scrub(text, taint, _SCRUBBED) for text in (evidence.summary, evidence.address))
-            return replace(fact, evidence=ev.ErrorReported(summary[:1000], address[:512]))
-        if isinstance(evidence, ev.OutputsReported):
-            taint = self._taint(run)
-            mapping = self._p.rules.outputs
-            return replace(fact, evidence=ev.OutputsReported(only_told(evidence.outputs, mapping, taint)))
-        if isinstance(evidence, ev.DecisionTaken):  # a person's words are kept; what they may have pasted is masked
-            taint = self._taint(run)
-            reason = scrub(evidence.reason, taint if taint.known else NOTHING_TAINTED)
-            return replace(fact, evidence=replace(evidence, reason=reason))
-        if isinstance(evidence, ev.CommandStarted):
-            return replace(fact, evidence=_harmless(evidence))
-        if isinstance(evidence, ev.StateWritten):
-            lineage = _word(evidence.lineage)  # a UUID where Terraform has written it
-            return replace(fact, evidence=replace(evidence, lineage=lineage, outputs=()))  # those are read when told
-        return replace(fact, evidence=_bare(evidence))
+        return redacted(fact, lambda: self._taint(run), self._p.rules.outputs)
 
     def _taint(self, run: Run) -> Taint:
         if run.run_id not in self._taints:
@@ -778,75 +761,3 @@ def _are_apart(one: Run, other: Run) -> bool:
     """Whether neither of two runs is in a directory of the other's, or below one."""
     places = [(f"{a}/", f"{b}/") for a in one.directories for b in other.directories]
     return not any(a.startswith(b) or b.startswith(a) for a, b in places)
-
-
-def _over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
-    """The anchors of runs that were over before `since`: the next run in the same log had begun by then."""
-    return frozenset(
-        last.anchor
-        for last, first in pairwise(facts)
-        if isinstance(first.evidence, ev.OperationStarted) and (first.evidence.at or since) < since
-    )
-
-
-def _spoke_at(observation: Observation) -> Iterator[tuple[str, float]]:
-    """The anchor of the run that a log speaks of last, and when it did so, at the latest; nothing while all it says is
-    that it begins."""
-    said = [fact for fact in observation.facts if fact.position is not None and not fact.record_id]
-    at = observation.spoke_at or (observation.modified_at if observation.source == "human_log" else None)
-    if said and said[-1].position and at:
-        yield said[-1].anchor, at
-
-
-def _last_words(observation: Observation) -> dict[str, float]:
-    """By anchor: when a run had said its last, as far as a look at its log tells. Of a run that another follows in the
-    log only its beginning is known."""
-    at = observation.spoke_at
-    speaks = [fact for fact in observation.facts if not isinstance(fact.evidence, ev.LogOverwritten)]
-    words = {fact.anchor: at for fact in speaks if fact.anchor and at is not None}
-    begun: dict[str, Fact] = {}
-    for fact in observation.facts:
-        if isinstance(fact.evidence, ev.OperationStarted):
-            before = begun.get(fact.unit)
-            if before and isinstance(before.evidence, ev.OperationStarted) and before.evidence.at is not None:
-                words[before.anchor] = before.evidence.at
-            begun[fact.unit] = fact
-    return words
-
-
-def _harmless(started: ev.CommandStarted) -> ev.CommandStarted:
-    """A wrapper's words without credentials and without anything that acts on a terminal."""
-    command = tuple(scrub(word, NOTHING_TAINTED) for word in started.command)
-    job = started.job
-    if job is not None:
-        said = (job.system, job.commit, job.actor, job.url, job.attempt)
-        job = ev.Job(*(" ".join(scrub(text, NOTHING_TAINTED).split()) for text in said))
-    return replace(started, command=command, job=job)
-
-
-def _bare(evidence: Evidence) -> Evidence:
-    """Evidence whose texts are names and single words where Terraform has written them, with nothing else in them,
-    whoever has: no key of an instance, no credential, nothing that acts."""
-    if isinstance(evidence, ev.ChangePlanned):
-        action, reason = _word(evidence.action), _word(evidence.reason)
-        return ev.ChangePlanned(without_keys(evidence.address), action, reason)
-    if isinstance(evidence, ev.ResourceRefreshed | ev.ResourceApplied | ev.ResourceErrored | ev.ApplyStarted):
-        return replace(evidence, address=without_keys(evidence.address))
-    if isinstance(evidence, ev.OperationStarted):
-        return replace(evidence, tool=_word(evidence.tool), version=_word(evidence.version))
-    if isinstance(evidence, ev.LockTaken):
-        operation, who, version = map(_word, (evidence.operation, evidence.who, evidence.version))
-        return replace(evidence, operation=operation, who=who, version=version)
-    return evidence
-
-
-def _word(text: str) -> str:
-    return scrub(text[:_WORD], NOTHING_TAINTED)
-
-
-def _kept(fact: Fact) -> Fact:
-    """A fact as the story keeps it: which outputs there were, not their values."""
-    if isinstance(fact.evidence, ev.OutputsReported):
-        outputs = tuple(replace(output, value=None) for output in fact.evidence.outputs)
-        return replace(fact, evidence=ev.OutputsReported(outputs))
-    return fact

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from .domain.notification import Notification, keys_of
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, reduced
 from .domain.pace import Pace
 from .domain.retry import ACCEPTANCES, MAX_WAIT_S, REASSERT_AFTER_S, RULES, Settled, is_spent, settle
+from .domain.values import replace
 from .journal import Head, Journal, Part
 from .journal_room import JournalRoom
 from .senders import Senders

@@ -13,7 +13,7 @@ now: it was told there, and somebody has asked for it by name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from .domain.errors import Problem, UsageInvalid
 from .domain.notification import Notification
 from .domain.outbox import ACTIVE
 from .domain.routing import Route, left_out
+from .domain.values import replace
 from .journal import Journal, JournalRow, is_damaged, notification_of
 from .journal_store import is_sealed
 from .selection import Scope, select

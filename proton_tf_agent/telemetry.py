@@ -15,11 +15,13 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 
+from .domain.binding import code_in
 from .domain.errors import described
 from .domain.printable import printable
 from .domain.redaction import NOTHING_TAINTED, scrub
@@ -35,6 +37,8 @@ _DISPLAYED_AS_ERROR = frozenset({
     "sink.gone", "thread.failed",
 })  # fmt: skip
 _DISPLAYED_AS_CRITICAL = frozenset({"notification.withheld"})
+# Somebody tries to speak for what is not his, where other refusals are mistakes: docs/bad-input.md, 49.
+_CRITICAL_REFUSALS = frozenset({"E_ARN_DENIED"})
 _LONGEST_WARNING = 300
 _DISPLAYED_AS = {
     "warning": _DISPLAYED_AS_WARNING, "error": _DISPLAYED_AS_ERROR, "critical": _DISPLAYED_AS_CRITICAL,
@@ -51,9 +55,14 @@ class Log:
     def tell(self, name: str, keys: Any = None) -> None:
         """Write one line: an event name of docs/logging.md and its keys; keys without a value are left out."""
         named = {key: value for key, value in (keys or {}).items() if value is not None}
-        level = next((level for level, names in _DISPLAYED_AS.items() if name in names), "info")
         with contextlib.suppress(OSError, ValueError):  # a log that nobody reads any more must not stop the agent
-            getattr(self._logger, level)(name, **named)
+            getattr(self._logger, _level_of(name, named))(name, **named)
+
+
+def _level_of(name: str, keys: Mapping[str, object]) -> str:
+    if name == "binding.refused" and code_in(str(keys.get("reason", ""))) in _CRITICAL_REFUSALS:
+        return "critical"
+    return next((level for level, names in _DISPLAYED_AS.items() if name in names), "info")
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> Log:

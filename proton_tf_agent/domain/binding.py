@@ -23,9 +23,9 @@ import fnmatch
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from .values import Struct
 from .workflow import Workflow, workflow_of
 
 METADATA_PATH = ".proton/deployment-metadata.json"
@@ -51,8 +51,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # linear: it matches fr
 _BRACKET = re.compile(r"[\[{]|[\]}]")
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """The resource and deployment a run reports for. deployment_id is None where none is known (`[[bind]]`).
 
     name: what the settings call it. Without an ARN a run is told by that name, to sinks that take such runs. workflow:
@@ -67,8 +66,7 @@ class Binding:
     workflow: Workflow | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unbound:
+class Unbound(Struct, frozen=True):
     """No binding, and the reason a person is shown. Where an input was refused it begins with a code (`refusals`)."""
 
     reason: str

@@ -8,17 +8,15 @@ thousand requests, however many lines wait. Pure: `ticks` are seconds of a clock
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from .outbox import Outcome, OutcomeKind
 from .retry import MAX_WAIT_S, RULES
+from .values import Struct, replace
 
 GONE_AFTER_S = 86_400.0  # of probing a host name that nobody knows, until the service is taken to have ended
 _ENOUGH = 2  # lines; that more of them fail makes no difference
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
+class Circuit(Struct, frozen=True):
     """What is known of one sink as a whole.
 
     failures: in a row, over all lines; lines: whose they were, as far as it matters
@@ -28,7 +26,7 @@ class Circuit:
     """
 
     failures: int = 0
-    lines: frozenset[str] = field(default_factory=frozenset)
+    lines: frozenset[str] = frozenset()
     held_for: OutcomeKind | None = None
     code: str = ""
     probes: int = 0

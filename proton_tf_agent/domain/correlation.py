@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from . import evidence as ev
 from .evidence import Fact, Form, Operation
 from .run import AMENDABLE, Lock, Log, Run, RunStatus
+from .values import replace
 
 LINK_WINDOW = 60.0
 CLOCK_SLACK = 1.0

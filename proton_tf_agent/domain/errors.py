@@ -6,13 +6,11 @@ Nothing here prints or logs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .printable import printable
+from .values import Struct
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing that is wrong.
 
     what:  the complaint, one sentence without a full stop

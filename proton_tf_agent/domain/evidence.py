@@ -12,19 +12,17 @@ Source of the vocabulary: Terraform `internal/command/views/json/message_types.g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from .terms import Cursor as Cursor
+from .cursors import Cursor as Cursor
+from .cursors import Mark as Mark
 from .terms import DecisionTaken as DecisionTaken
 from .terms import Form as Form
 from .terms import Job as Job
-from .terms import Mark as Mark
 from .terms import Operation as Operation
 from .terms import Output as Output
+from .values import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class OperationStarted:
+class OperationStarted(Struct, frozen=True):
     """A log begins to speak of a command: its `version` line, or the first line that only a run prints.
 
     at is None where the log does not tell (human logs have no clock).
@@ -36,8 +34,7 @@ class OperationStarted:
     form: Form = Form.JSON
 
 
-@dataclass(frozen=True, slots=True)
-class CommandStarted:
+class CommandStarted(Struct, frozen=True):
     """The wrapper has started Terraform (`proton-tf-agent exec -- terraform apply`).
 
     command is what was typed, without the values of variables. detailed: `-detailed-exitcode` was asked for. listens:
@@ -58,8 +55,7 @@ class CommandStarted:
     on_terminal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessExited:
+class ProcessExited(Struct, frozen=True):
     """The wrapper has waited for Terraform: its exit status, or the number of the signal that ended it."""
 
     status: int
@@ -67,52 +63,43 @@ class ProcessExited:
     at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WrapperGone:
+class WrapperGone(Struct, frozen=True):
     """The wrapper died before it could say how Terraform ended, and that is gone, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalAwaited:
+class ApprovalAwaited(Struct, frozen=True):
     """Terraform asks a person `Enter a value:` and waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalDeclined:
+class ApprovalDeclined(Struct, frozen=True):
     """The answer was no: `Apply cancelled.` or `Destroy cancelled.`"""
 
 
-@dataclass(frozen=True, slots=True)
-class CrashReported:
+class CrashReported(Struct, frozen=True):
     """Terraform itself crashed: a panic, or the goroutine dump that SIGQUIT makes."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeContradicted:
+class OutcomeContradicted(Struct, frozen=True):
     """A log that is over has a summary and an error, of which one is foreign text: it proves neither."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostRestarted:
+class HostRestarted(Struct, frozen=True):
     """The machine was booted anew after this was last seen alive: whatever ran on it is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class OtherCommandStarted:
+class OtherCommandStarted(Struct, frozen=True):
     """The log belongs to a command that is no run: `init -json`, `test -json`, `query -json`."""
 
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceRefreshed:
+class ResourceRefreshed(Struct, frozen=True):
     """A resource or data source was read: planning is under way."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePlanned:
+class ChangePlanned(Struct, frozen=True):
     """A `planned_change` whose action is neither `noop` nor `read`.
 
     reason is Terraform's own, e.g. `delete_because_no_resource_config`; a destroy gives none.
@@ -123,8 +110,7 @@ class ChangePlanned:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanSummarised:
+class PlanSummarised(Struct, frozen=True):
     """`change_summary` of a plan. 0/0/0 does not mean that nothing changes: moves and outputs count elsewhere."""
 
     add: int
@@ -134,36 +120,31 @@ class PlanSummarised:
     forgotten: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OutputsPlanned:
+class OutputsPlanned(Struct, frozen=True):
     """The plan's `outputs` message: names and actions, no values."""
 
     has_changes: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyStarted:
+class ApplyStarted(Struct, frozen=True):
     """First `apply_start` whose action is not `read`: real infrastructure is being changed."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceApplied:
+class ResourceApplied(Struct, frozen=True):
     """`apply_complete` whose action is not `read`."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceErrored:
+class ResourceErrored(Struct, frozen=True):
     """`apply_errored`."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApplySummarised:
+class ApplySummarised(Struct, frozen=True):
     """`change_summary` of an apply or destroy: Terraform prints it on success alone, after the unlock."""
 
     add: int
@@ -173,42 +154,36 @@ class ApplySummarised:
     operation: Operation = Operation.APPLY
 
 
-@dataclass(frozen=True, slots=True)
-class OutputsReported:
+class OutputsReported(Struct, frozen=True):
     """The final `outputs` message of an apply, with every value that is not sensitive."""
 
     outputs: tuple[Output, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorReported:
+class ErrorReported(Struct, frozen=True):
     """A diagnostic of severity error. Only summary and address are kept; the detail may hold secrets."""
 
     summary: str
     address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptRequested:
+class InterruptRequested(Struct, frozen=True):
     """Terraform was asked to stop (SIGINT or SIGTERM); forced is the second request."""
 
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LockRefused:
+class LockRefused(Struct, frozen=True):
     """The state lock could not be had. holder is the lock id of the run that has it, when told."""
 
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StateSaveFailed:
+class StateSaveFailed(Struct, frozen=True):
     """The new state could not be persisted to its backend."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogClosed:
+class LogClosed(Struct, frozen=True):
     """Nobody writes the log any more, or the next run has begun in it: it will say nothing further.
 
     written_at is when it was last written, in seconds since the epoch; None: nobody knows.
@@ -217,14 +192,12 @@ class LogClosed:
     written_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogOverwritten:
+class LogOverwritten(Struct, frozen=True):
     """The file of the log began anew before its end was read, and the run does not go on in it: the next one has begun
     there, or nobody writes it any more. What it still had to say is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockTaken:
+class LockTaken(Struct, frozen=True):
     """A lock info file names a lock. operation is Terraform's string, e.g. `OperationTypeApply`."""
 
     lock_id: str
@@ -235,44 +208,38 @@ class LockTaken:
     state_path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LockReleased:
+class LockReleased(Struct, frozen=True):
     """The lock info file is gone: Terraform came to its own end."""
 
     lock_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockReplaced:
+class LockReplaced(Struct, frozen=True):
     """The lock info file names another lock now: this one is over, and whether in order nobody can tell."""
 
     lock_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockPassed:
+class LockPassed(Struct, frozen=True):
     """A lock info file came and went unread: some command had the lock of this state, a moment ago."""
 
     state_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class HolderGone:
+class HolderGone(Struct, frozen=True):
     """The lock info is still there but no process holds the lock: its owner died."""
 
     lock_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TracesGone:
+class TracesGone(Struct, frozen=True):
     """What would tell of the run's end (its log, its lock's directory) is gone from disk, and as far as can be seen
     nobody is at work on it any more. How it ended nobody will know."""
 
     lock_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StateWritten:
+class StateWritten(Struct, frozen=True):
     """A whole, quiet state file was read while no lock was held."""
 
     lineage: str
@@ -280,13 +247,11 @@ class StateWritten:
     outputs: tuple[Output, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NextRunBegan:
+class NextRunBegan(Struct, frozen=True):
     """Another run has the lock of the same state now: what this one still waits for will not come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Elapsed:
+class Elapsed(Struct, frozen=True):
     """Time is an input too: what has waited long enough may be decided now."""
 
 
@@ -337,8 +302,7 @@ OPERATION_OF_LOCK = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """A piece of evidence and what ties it to its run: the log's anchor, else the place it was found in.
 
     position counts the bytes from the line that opened the run; None for facts that are not a line of a log.
@@ -353,8 +317,7 @@ class Fact:
     record_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What one look at one file brought: facts, and the cursor that makes the next look start behind them.
 
     directory is the run directory the file speaks for, workspace its Terraform workspace where the place

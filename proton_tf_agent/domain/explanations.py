@@ -7,15 +7,14 @@ in `retry`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from .outbox import OutcomeKind
+from .terms import OutcomeKind
+from .values import Struct
 
 DAMAGED = "checksum"  # the reason of an entry that was parked because its body has rotted
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """means: what has happened, as far as it is known. remedy: what a person can do."""
 
     means: str

@@ -6,11 +6,11 @@ Findings only accumulate: what a fact notes depends on nothing but the findings 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from . import evidence as ev
 from .evidence import Evidence
 from .run import AMENDABLE, Counts, Lock, Log, Run, RunStatus, Wrapped, Wrapper
+from .values import replace
 
 
 def _operation_started(run: Run, e: ev.OperationStarted) -> Run:

@@ -8,10 +8,9 @@ an outage a sink is begun with slowly in the same way. Pure: `ticks` are seconds
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from .outbox import Outcome, OutcomeKind
 from .retry import ACCEPTANCES, MAX_WAIT_S
+from .values import Struct, replace
 
 _CUT = 0.7
 _SLOWEST = 1 / 300
@@ -23,8 +22,7 @@ _DOUBLING_S = 5.0
 _WINDOW_S = 1.0  # over which it is measured what went through
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """limit: requests a second at `since`; None: as many as there are. too_much: the rate that was last throttled.
 
     tokens: requests that may leave at `counted_at`. not_before: the sink has asked not to be called until then.

@@ -17,7 +17,7 @@ from .credentials import is_credential, mask_credentials
 from .printable import without_acting
 from .taint import MASK, NOTHING_TAINTED, Taint
 
-__all__ = ["MASK", "NOTHING_TAINTED", "Taint", "exposes", "is_credential", "scrub", "without_keys"]
+__all__ = ["MASK", "NOTHING_TAINTED", "Taint", "exposes", "is_credential", "scrub", "scrub_error", "without_keys"]
 
 # terraform internal/addrs: module.NAME[KEY].TYPE.NAME[KEY]; a key is a number or a quoted string
 _INSTANCE_KEY = re.compile(r'\[(?:\d{1,20}|"(?:[^"\\]|\\.)*+")\]')
@@ -43,6 +43,21 @@ def scrub(text: str, taint: Taint, most: int | None = None) -> str:
     if "\n" in text:
         text = taint.mask_across(text, _LINE_BREAK)
     return mask_credentials(text).strip()
+
+
+def scrub_error(summary: str, address: str, taint: Taint, most: int) -> tuple[str, str]:
+    """The summary of an error and the address it is about, as `scrub` leaves them; the summary empty where the resource
+    has a secret that no state holds: a service may have quoted it."""
+    scrubbed = scrub(address, taint, most)
+    if taint.unseen and address and _type_in(address) in (None, *taint.unseen):
+        return "", scrubbed
+    return scrub(summary, taint, most), scrubbed
+
+
+def _type_in(address: str) -> str | None:
+    """The type of the resource at an address; None where it is no address of one."""
+    parts = without_keys(address).split(".")
+    return parts[-2].removesuffix("[…]") if len(parts) > 1 else None
 
 
 def without_keys(address: str) -> str:

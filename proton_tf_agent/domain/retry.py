@@ -9,9 +9,9 @@ ResourceNotFound mean for this operation is not documented; both may pass by the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from .outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
+from .values import Struct
 
 MAX_WAIT_S = 900.0  # the longest wait of all, whatever a server asks for
 _MINUTE = 60.0
@@ -19,8 +19,7 @@ _DAY = 86_400.0
 _MAX_DOUBLINGS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """A wait that doubles: at most min(cap, base * 2^n) seconds, a share of them (`fixed`) certain, the rest jitter."""
 
     base: float
@@ -33,8 +32,7 @@ class Backoff:
         return ceiling * (self.fixed + (1 - self.fixed) * jitter)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """How a kind of failure is borne.
 
     backoff:  how long its entry waits
@@ -77,8 +75,7 @@ SUSPECT_BACKOFF = Backoff(450, 900)
 REASSERT_AFTER_S = 6 * _MINUTE
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """What becomes of an entry: its new state, for how many seconds it waits (RETRYABLE only), and why."""
 
     state: EntryState

@@ -11,26 +11,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
-from .notification import Notification, Status
+from .notification import Notification
 from .run import RunStatus
+from .terms import Occasion, Status
+from .values import Struct
+
+__all__ = ["EVERYTHING", "Occasion", "Route", "left_out"]
 
 
-class Occasion(StrEnum):
-    """What a notification may be an occasion of. One may be several."""
-
-    TERMINAL = "terminal"  # any end
-    IN_PROGRESS = "in_progress"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    DESTROYED = "destroyed"  # a destroy that went well; it is no `succeeded`, as it is none in a CloudEvent's type
-    RECOVERED = "recovered"  # an end that is no failure, of a resource that was last told to have failed
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What a sink is told; what is empty narrows nothing, and of what is not one must fit each.
 
     only: occasions. resources: globs over ARNs and names. directories: globs over run directories. `*` stands for any

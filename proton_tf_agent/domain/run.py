@@ -5,10 +5,10 @@ How one fact adds to that is `findings`; what the findings amount to, the run's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from .terms import DecisionTaken, Form, Job, Operation, Output
+from .values import Struct
 
 
 class RunStatus(StrEnum):
@@ -79,8 +79,7 @@ class Log(StrEnum):
     OVERWRITTEN = "overwritten"  # before its end was read
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long verdicts wait, in seconds."""
 
     settle: float = 10.0
@@ -90,8 +89,7 @@ class Patience:
         return {Wait.NOW: 0.0, Wait.GRACE: self.grace, Wait.SETTLE: self.settle}[wait]
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """Resources by what happens to them, as a change summary counts them."""
 
     add: int = 0
@@ -104,8 +102,7 @@ class Counts:
         return self.add + self.change + self.remove + self.imported
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(Struct, frozen=True):
     """What the wrapper of a run has recorded; see `evidence.CommandStarted` and `evidence.ProcessExited`."""
 
     record_id: str
@@ -136,8 +133,7 @@ class Wrapped:
         return self.detailed and self.exit_status == 2 and not self.exit_signal
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A status a run is about to take; due_at is the wall-clock second from which it may."""
 
     status: RunStatus
@@ -146,8 +142,7 @@ class Verdict:
     due_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """Everything found about one run. Times are seconds since the epoch.
 
     position is how far into its log (bytes behind its `version` line) facts were noted: a log that is read
@@ -263,8 +258,7 @@ class Run:
         return bool(self.planned) and self.planned == self.planned_deletes
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """A run has taken a new status."""
 
     run_id: str
@@ -287,3 +281,16 @@ def objection_to_deciding(run: Run) -> str:
     if run.verdict is not None:
         return f"proof has come meanwhile and is about to count: {run.verdict.reason}"
     return "" if run.status in AMENDABLE else f"it is {run.status}"
+
+
+def remedies(run: Run) -> tuple[str, ...]:
+    """What would settle a run that ended undetermined, or make its like tell their outcome; best first."""
+    if run.status is not RunStatus.UNDETERMINED:
+        return ()
+    log = "a log with Terraform's own verdict (`terraform apply -json > apply.log`)"
+    if run.log is Log.OVERWRITTEN:
+        log = "a copy of its whole log in the run directory, should there be one" if run.form is Form.JSON else ""
+    elif run.log is not Log.ABSENT:
+        log = "the rest of its log, should it still come"
+    word = f"your word: `proton-tf-agent runs settle {run.run_id} --as succeeded|failed --reason '...'`"
+    return (log, word) if log else (word,)

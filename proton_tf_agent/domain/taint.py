@@ -44,9 +44,10 @@ class Taint:
     values: strings as Terraform holds them. Values too short or too common to recognise are left out.
     known: False when nobody can say which values are sensitive (a state exists and could not be read, or holds more
     than can be looked for); free text must then be withheld altogether.
+    unseen: types of resources with a secret that no state holds: what is said of those must be withheld.
     """
 
-    def __init__(self, values: Iterable[str] = (), known: bool = True) -> None:
+    def __init__(self, values: Iterable[str] = (), known: bool = True, unseen: Iterable[str] = ()) -> None:
         forms: set[str] = set()
         room = _MOST_CHARACTERS
         for value in dict.fromkeys(filter(_is_secret, values)):
@@ -59,6 +60,7 @@ class Taint:
             forms.remove(form)
             forms.update(_blocks(form))
         self.known = known
+        self.unseen = frozenset(unseen)
         self._buckets, self._reach, self._shorter = _sorted_by_head(forms)
 
     def __bool__(self) -> bool:

@@ -27,7 +27,6 @@ long: neither is understood without the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from . import evidence as ev
 from .evidence import Evidence, Fact, Form, Operation
@@ -47,6 +46,7 @@ from .run import (
     Verdict,
     Wait,
 )
+from .values import Struct, replace
 
 # --- guards: conditions on the findings, after the fact was noted -------------------------------------------
 
@@ -275,8 +275,7 @@ def decided_as_success(run: Run) -> bool:
 # --- the table ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """From any of `sources`, on `evidence`, when `guard` holds: `target`."""
 
     sources: frozenset[RunStatus]

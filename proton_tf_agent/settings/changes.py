@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from ..domain.errors import Problem, SettingsInvalid
+from ..domain.values import replace
 from .model import Settings
 
 

@@ -146,13 +146,13 @@ def _origin(settings: Settings, key: Key, at: At) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the settings file. `load` knows more: what must hold between keys."""
+    """The JSON Schema (draft 2020-12) of the settings file and of each file in its conf.d: what must be there at all
+    may stand in another one. `load` knows that, and what must hold between keys."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of proton-tf-agent",
         "type": "object",
         "properties": {table.name: _table_schema(table) for table in TABLES},
-        "required": [table.name for table in TABLES if table.required],
         "additionalProperties": False,
     }
 

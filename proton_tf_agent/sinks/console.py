@@ -6,11 +6,12 @@ cannot steer the terminal that shows it. Keys are those of `journal list --json`
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import threading
 from typing import TextIO
+
+from msgspec import structs
 
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
@@ -34,7 +35,7 @@ class ConsoleSink:
 
         Such an outcome is ambiguous: a part may have been written, and the rest may still be buffered.
         """
-        told = dataclasses.asdict(notification)
+        told = structs.asdict(notification)
         del told["workflow"]  # its token is nobody's but Service Catalog's
         told |= {"outputs": dict(notification.outputs), "omitted": dict(notification.omitted)}
         line = json.dumps(told) + "\n"

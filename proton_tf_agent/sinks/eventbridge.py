@@ -8,7 +8,6 @@ Source: the API reference of PutEvents, and "PutEvents event entry size" of the 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from ..aws_service import AwsService, Call, Place, accepted
 from ..cloud_event import event
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind, fitted
+from ..domain.values import replace
 
 SOURCE = "proton-tf-agent"
 MAX_ENTRY = 256 * 1024 - 1  # bytes, as AWS counts them
@@ -69,7 +69,7 @@ class EventBridgeSink:
         if self._ticks() >= self._known_until:
             asked = self.try_out()
             if asked.kind is not OutcomeKind.ACCEPTED and asked.kind not in _SAYS_NOTHING:
-                return dataclasses.replace(asked, ambiguous=False)
+                return replace(asked, ambiguous=False)
             self._known_until = self._ticks() + BUS_KNOWN_S
         entry = entry_of(notification, self._event_bus, self._source)
         return self._service.attempt(lambda client: _put(client, entry))

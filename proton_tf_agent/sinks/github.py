@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from urllib.parse import urlencode
 
 from ..domain.notification import Notification, Status
 from ..domain.outbox import Outcome, OutcomeKind
 from ..domain.run import RunStatus
+from ..domain.values import replace
 from ..http_request import Answer, HttpPlace, outcome_of, retry_after
 from ..json_api import JsonApi, Reply
 

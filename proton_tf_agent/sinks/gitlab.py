@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ..domain.notification import Notification, Status
 from ..domain.outbox import Outcome, OutcomeKind
+from ..domain.values import replace
 from ..http_request import HttpPlace, outcome_of
 from ..json_api import JsonApi, Reply
 

@@ -8,7 +8,6 @@ with ended services, the model of the two operations in `models/` stands in.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import time
@@ -21,6 +20,7 @@ from ..aws_service import AwsService, Call, Place, accepted
 from ..domain.binding import is_deployment_id, region_of
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
+from ..domain.values import replace
 from .proton_outcomes import GET_DEPLOYMENT, NOTIFY, outcome_of
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ class ProtonSink:
         if not self._may_ask or notification.deployment_id is None:
             return _STILL_IN_CONFLICT
         outcome = self._service.attempt(lambda client: _ask_back(client, notification))
-        return dataclasses.replace(outcome, ambiguous=False) if outcome.kind in _READ_BACK else _STILL_IN_CONFLICT
+        return replace(outcome, ambiguous=False) if outcome.kind in _READ_BACK else _STILL_IN_CONFLICT
 
     def try_out(self) -> Outcome:
         """Ask for a deployment that cannot be: only who takes our signature finds that there is none."""
         outcome = self._service.attempt(_ask_for_nothing)
-        return dataclasses.replace(outcome, kind=OutcomeKind.ACCEPTED) if outcome.kind in _REACHED else outcome
+        return replace(outcome, kind=OutcomeKind.ACCEPTED) if outcome.kind in _REACHED else outcome
 
     def close(self) -> None:
         """Close idle connections and take no more notifications; an attempt under way ends by itself."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 from .. import aws_outcomes
 from ..domain.outbox import Outcome, OutcomeKind
+from ..domain.values import replace
 
 NOTIFY = "NotifyResourceDeploymentStatusChange"
 GET_DEPLOYMENT = "GetDeployment"
@@ -27,5 +27,5 @@ def outcome_of(error: Exception, now: float, *, built: bool) -> Outcome:
     """What an exception means. now: wall-clock seconds. built: there was a client, so something may have left."""
     outcome = aws_outcomes.outcome_of(error, now, OPERATIONS, built=built)
     if outcome.kind in _SAID_BY_RETIRED and _RETIRED.search(aws_outcomes.text_of(error)):
-        return dataclasses.replace(outcome, kind=OutcomeKind.GONE, code="ServiceRetired")
+        return replace(outcome, kind=OutcomeKind.GONE, code="ServiceRetired")
     return outcome

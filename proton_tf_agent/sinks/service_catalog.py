@@ -7,7 +7,6 @@ an apply for PROVISION and UPDATE, a destroy for TERMINATE. Source: botocore ser
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from ..aws_service import AwsService, Call, Place, accepted
 from ..domain.notification import Notification, Status
 from ..domain.outbox import Outcome, OutcomeKind
 from ..domain.run import RunStatus
+from ..domain.values import replace
 from ..domain.workflow import Workflow, WorkflowOperation
 
 MAX_REASON = 2048
@@ -70,7 +70,7 @@ class ServiceCatalogSink:
         outcome = self._service.attempt(
             lambda client: accepted(client.describe_record(Id=_NO_RECORD)["ResponseMetadata"])
         )
-        return dataclasses.replace(outcome, kind=OutcomeKind.ACCEPTED) if outcome.kind in _REACHED else outcome
+        return replace(outcome, kind=OutcomeKind.ACCEPTED) if outcome.kind in _REACHED else outcome
 
     def close(self) -> None:
         """Close idle connections and take no more notifications; an attempt under way ends by itself."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..domain.notification import Notification
 from ..domain.outbox import Outcome, OutcomeKind
 from ..domain.printable import printable
 from ..domain.run import RunStatus
+from ..domain.values import replace
 from ..http_request import Answer, HttpPlace, is_trustworthy, outcome_of
 from ..secret_source import SecretMissing
 

@@ -37,12 +37,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace as with_changes
 
 from msgspec.structs import replace
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Form, Mark, Operation
+from ..domain.values import replace as with_changes
 from . import human_outcome, human_phase
 from . import human_text as text_of
 from .human_phase import Pending, Phase

@@ -17,7 +17,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +24,7 @@ import msgspec
 
 from ..domain import evidence as ev
 from ..domain.evidence import Evidence, Fact, Form, Mark, Operation, Output
+from ..domain.values import replace
 from .weight import LIGHT, is_heavy
 
 _MODULES = ("terraform.ui", "tofu.ui")

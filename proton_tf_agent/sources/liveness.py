@@ -1,22 +1,26 @@
 """Is somebody still at work: does a process hold the state lock, does one write the log? And what the kernel knows
 besides: which boot this is, whether users can be told apart.
 
-Read-only questions: F_GETLK asks who would be in the way of a lock and takes none; /proc is only listed. Silence is
-not death: a provisioner may be quiet for hours, a stopped process lives.
+Read-only questions: F_GETLK asks who would be in the way of a lock and takes none; /proc is only listed, and what other
+processes have open on other file systems is not touched. Silence is not death: a provisioner may be quiet for hours, a
+stopped process lives.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid
-_ACCESS_MODE = 0o3
+_INIT = "1"  # of the machine, where every process is seen: it writes no run's log, and some let nobody look into it
 _INITIAL_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, linux include/uapi/linux/nsfs.h
 
 
@@ -106,12 +110,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def writers(files: Collection[tuple[int, int]], proc: str = "/proc") -> dict[tuple[int, int], Presence]:
-    """Whether any process has each file (device, inode) open for writing.
+def writers(files: Mapping[tuple[int, int], int], proc: str = "/proc") -> dict[tuple[int, int], Presence]:
+    """Whether any process has each file open for writing: by (device, inode), with the id of a mount of ours on which
+    it lies, or lay.
 
-    One pass over /proc for all of them. UNKNOWN where processes are hidden or may not be looked into.
+    One pass over /proc for all of them. UNKNOWN where processes are hidden or may not be looked into. Nothing is asked
+    of any other file system than theirs: its server may be dead, and whoever asks waits for ever.
     """
-    found: set[tuple[int, int]] = set()
+    opened: list[_Opened] = []
     try:
         pids = [name for name in os.listdir(proc) if name.isdigit()]
     except OSError:
@@ -119,11 +125,23 @@ def writers(files: Collection[tuple[int, int]], proc: str = "/proc") -> dict[tup
     blind = not sees_every_process(proc)
     for pid in pids:
         try:
-            found |= _written_by(f"{proc}/{pid}", files)
+            opened += _opened_for_writing(f"{proc}/{pid}")
         except PermissionError:
-            blind = True
+            blind = blind or pid != _INIT
         except OSError:
             continue  # it ended while we looked
+    mounts = _Mounts(proc)  # after that: what is open keeps its mount, and that its id
+    ours = {device for device, _ in files} | {mounts.device(f"{proc}/self", mount) for mount in files.values()} - {None}
+    inodes = {inode for _, inode in files}
+    found: set[tuple[int, int]] = set()
+    for each in opened:
+        device = mounts.device(each.process, each.mount)
+        if device in ours or each.mount in files.values():
+            with suppress(OSError):  # it was closed meanwhile
+                status = os.stat(f"{each.process}/fd/{each.name}")
+                found.add((status.st_dev, status.st_ino))
+        elif device is None and each.may_be_one_of(inodes):
+            blind = True
     absent = Presence.UNKNOWN if blind else Presence.ABSENT
     return {file: Presence.PRESENT if file in found else absent for file in files}
 
@@ -136,24 +154,97 @@ def sees_every_process(proc: str = "/proc") -> bool:
         return False
 
 
-def _written_by(process: str, files: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-    written = set()
-    for name in os.listdir(f"{process}/fd"):
-        try:
-            status = os.stat(f"{process}/fd/{name}")
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) in files and _is_writing(process, name):
-            written.add((status.st_dev, status.st_ino))
-    return written
+class _Opened(NamedTuple):
+    """A file that a process has open for writing, as the kernel knows it without asking the file's server: the id of
+    its mount, its inode's number (Linux 5.14; None before), where it lies."""
+
+    process: str
+    name: str
+    mount: int
+    inode: int | None
+    path: str
+
+    def may_be_one_of(self, inodes: Collection[int]) -> bool:
+        """Whether it is one of those, as far as can be told. Files of the kernel's own mounts (memfd_create(2),
+        shmget(2)) look like deleted ones of a root directory."""
+        if self.inode is not None:
+            return self.inode in inodes
+        return not (self.path.rfind("/") == 0 and self.path.endswith(" (deleted)"))
 
 
-def _is_writing(process: str, name: str) -> bool:
+def _opened_for_writing(process: str) -> list[_Opened]:
+    """What a process (its directory in /proc) has open for writing. Links are read and not followed (proc_pid_fd(5)):
+    what has no path is no file, and their mode tells how it is open (linux fs/proc/fd.c, tid_fd_update_inode). Half of
+    what daemons have open is /dev/null."""
+    opened = []
+    with _directory(f"{process}/fd") as links, _directory(f"{process}/fdinfo") as fdinfo:
+        for name in os.listdir(links):
+            try:
+                path = os.readlink(name, dir_fd=links)
+                if not path.startswith("/") or path == "/dev/null":
+                    continue
+                if os.stat(name, dir_fd=links, follow_symlinks=False).st_mode & stat.S_IWUSR:
+                    opened.append(_Opened(process, name, *_mount_and_inode(name, fdinfo), path))
+            except FileNotFoundError:
+                continue  # it was closed meanwhile
+    return opened
+
+
+@contextmanager
+def _directory(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with open(f"{process}/fdinfo/{name}", encoding="ascii") as fdinfo:
-            for line in fdinfo:
-                if line.startswith("flags:"):
-                    return int(line.split()[1], 8) & _ACCESS_MODE != os.O_RDONLY
-    except OSError:
-        pass
-    return True  # cannot tell reading from writing: assume the one that keeps the run open
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _mount_and_inode(name: str, fdinfo: int) -> tuple[int, int | None]:
+    """Of an open file: the id of its mount, -1 where the kernel does not tell, and its inode's number.
+
+    Source: proc_pid_fdinfo(5) for mnt_id; linux Documentation/filesystems/proc.rst 3.8 for ino, since Linux 5.14.
+    """
+    mount, inode = -1, None
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fdinfo)
+    try:
+        for line in os.read(fd, 4096).split(b"\n", 4)[:4]:
+            if line.startswith(b"mnt_id:"):
+                mount = int(line[7:])
+            elif line.startswith(b"ino:"):
+                inode = int(line[4:])
+    finally:
+        os.close(fd)
+    return mount, inode
+
+
+class _Mounts:
+    """On which device (st_dev of its superblock) a mount lies, by the mount's id (proc_pid_mountinfo(5)).
+
+    A process tells of the mounts of its own namespace. What it inherited may lie on one of the host's, which the first
+    process knows.
+    """
+
+    def __init__(self, proc: str) -> None:
+        self._first = f"{proc}/1"
+        self._devices: dict[int, int] = {}
+        self._asked: set[str] = set()
+
+    def device(self, process: str, mount: int) -> int | None:
+        """None where nobody who was asked knows the mount."""
+        for each in (process, self._first):
+            if mount not in self._devices:
+                self._ask(each)
+        return self._devices.get(mount)
+
+    def _ask(self, process: str) -> None:
+        try:
+            namespace = os.readlink(f"{process}/ns/mnt")
+            if namespace in self._asked:
+                return
+            self._asked.add(namespace)
+            with open(f"{process}/mountinfo", encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    mount, _, device = line.split()[:3]
+                    self._devices[int(mount)] = os.makedev(*map(int, device.split(":")))
+        except (OSError, ValueError):
+            return

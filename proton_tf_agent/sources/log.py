@@ -8,9 +8,10 @@ its own in the cursor.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..domain.evidence import ApprovalAwaited, Cursor, Fact, Form, LogClosed, LogOverwritten, Mark
+from ..domain.values import replace
 from . import human_log, json_log, terragrunt
 from .tail import Tail
 

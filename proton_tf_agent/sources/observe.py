@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..domain.evidence import Cursor, Fact, Form, LogClosed, Observation, StateWritten
+from ..domain.values import replace
 from . import json_log, lock_file, log, state_file, tail
 from .place import Kind
 from .safe_open import OpenFile, SafeOpener, Unreadable

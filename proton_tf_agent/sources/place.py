@@ -10,11 +10,11 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 from ..domain.binding import METADATA_PATH, OPERATION_PATH, TFVARS_PATH
+from ..domain.values import Struct
 
 _WORKSPACES = "terraform.tfstate.d"
 _BELOW_DATA_DIRECTORY = "/.terraform/"
@@ -30,8 +30,7 @@ class Kind(StrEnum):
     BINDING = "binding"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """kind, run directory and workspace (None: the path does not tell) of one path.
 
     Terragrunt runs a unit in a copy below `UNIT/.terragrunt-cache`: the run directory is the unit's.

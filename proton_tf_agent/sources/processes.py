@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from ..domain.evidence import Cursor, Fact, HolderGone, LogClosed, Observation, TracesGone
 from ..domain.run import Lock, Log, Run
+from ..domain.values import replace
 from . import liveness, lock_file
 from .liveness import Presence
 from .place import Kind
@@ -32,16 +32,18 @@ class Processes:
         into, the kernel's notice that a writer closed the log is believed.
         """
         keys: dict[str, tuple[int, int]] = {}
+        mounts: dict[tuple[int, int], int] = {}
         as_of: dict[str, Stamp] = {}
         for look in looks:
             if look.place.kind is Kind.LOG:
                 try:
                     with self._opener.open(look.path) as file:
                         keys[look.path] = (file.stat.st_dev, file.stat.st_ino)
+                        mounts[keys[look.path]] = file.mount
                         as_of[look.path] = stamp_of(file.stat)
                 except (FileNotFoundError, Unreadable):
                     continue
-        found = liveness.writers(set(keys.values())) if keys else {}
+        found = liveness.writers(mounts) if mounts else {}
         complete = {}
         for look in looks:
             presence = found[keys[look.path]] if look.path in keys else Presence.PRESENT
@@ -148,17 +150,20 @@ class Processes:
         """By run id: whether somebody writes its log. A run is left out if nobody knows which file that was, or if it
         may not be read: what its log still holds would not be heard."""
         keys: dict[str, tuple[int, int]] = {}
+        mounts: dict[tuple[int, int], int] = {}
         for run in runs:
             try:
                 with self._opener.open(run.log_path) as file:
                     keys[run.run_id] = (file.stat.st_dev, file.stat.st_ino)
+                    mounts[keys[run.run_id]] = file.mount
             except FileNotFoundError:
                 cursor = cursors.get(run.log_path)
                 if cursor is not None and cursor.inode:
                     keys[run.run_id] = (cursor.device, cursor.inode)
+                    mounts[keys[run.run_id]] = self._opener.mount_around(run.log_path)
             except Unreadable:
                 continue
-        found = liveness.writers(set(keys.values())) if keys else {}
+        found = liveness.writers(mounts) if mounts else {}
         return {run_id: found[key] for run_id, key in keys.items()}
 
 

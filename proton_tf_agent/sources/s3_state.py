@@ -14,12 +14,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from ..aws_client import DIRECT, Access, build_client, cap_answer
 from ..domain.redaction import Taint
+from ..domain.values import replace
 from .backend import DEFAULT_WORKSPACE, Backend
 from .states import StateReading, reading_of
 
@@ -228,4 +229,4 @@ def read_state_in_s3(states: S3States, found: Backend, workspace: str | None) ->
     reading, secrets = reading_of(
         lambda offset, length: content[offset : offset + length], len(content), lambda: True, stored.modified_at
     )
-    return replace(reading, taint=Taint(secrets, reading.taint.known))
+    return replace(reading, taint=Taint(secrets, reading.taint.known, reading.taint.unseen))

@@ -28,6 +28,8 @@ _SYS_OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _ROOT_USER = 0
+_AT_EMPTY_PATH = 0x1000
+_MOST_OF_A_HANDLE = 128  # MAX_HANDLE_SZ, linux include/linux/exportfs.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -72,6 +74,11 @@ class OpenFile:
         except OSError as error:
             raise _refusal(error, self.path) from None
         return (now.st_size, now.st_mtime_ns) == (self.stat.st_size, self.stat.st_mtime_ns)
+
+    @property
+    def mount(self) -> int:
+        """The id of the mount that it lies on (proc_pid_mountinfo(5)); -1 where the kernel does not tell."""
+        return _mount_if_told(self.fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +202,18 @@ class SafeOpener:
         except (OSError, Unreadable):
             return None
 
+    def mount_around(self, path: str) -> int:
+        """The id of the mount that the nearest directory around a path lies on, whether or not there is anything at the
+        path; -1 where nobody can tell."""
+        directory = os.path.dirname(path)
+        while self.root_of(directory + "/") is not None:
+            try:
+                with self.directory(directory, _LOOK) as seen:
+                    return _mount_if_told(seen)
+            except (OSError, Unreadable):
+                directory = os.path.dirname(directory)
+        return -1
+
     def is_away(self, path: str) -> bool:
         """Whether the root that path lies below shows nothing: it is not there, closed to us, or as empty as one that
         is not mounted."""
@@ -240,7 +259,7 @@ class SafeOpener:
         """A descriptor of what lies at path."""
         root_fd = _open_root(root, path)
         try:
-            relative = os.path.relpath(path, root)
+            relative = path[len(root) :].lstrip("/") or "."
             return self._beneath(root_fd, relative, path, flags, self._bounds[root].crosses_mounts)
         finally:
             os.close(root_fd)
@@ -361,6 +380,32 @@ def _mount_of(fd: int) -> int:
     """The id of the mount that a descriptor is of (proc_pid_fdinfo(5)); asks the kernel, not the file system."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
-            return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+            told = next((line.split()[1] for line in lines if line.startswith("mnt_id:")), None)
     except FileNotFoundError:
         raise OSError(errno.EIO, "there is no /proc") from None
+    except PermissionError:
+        return _mount_by_handle(fd)
+    if told is None:
+        raise OSError(errno.EIO, "the kernel tells of no mounts")
+    return int(told)
+
+
+class _Handle(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_ubyte * _MOST_OF_A_HANDLE))
+
+
+def _mount_by_handle(fd: int) -> int:
+    """The same by name_to_handle_at(2). Before Linux 5.14 (fs/proc/fd.c) fdinfo is root's in a process that nobody
+    may look into (`process_memory`). File systems without handles, overlayfs among them, are refused then."""
+    handle, mount = _Handle(_MOST_OF_A_HANDLE), ctypes.c_int()
+    if _libc.name_to_handle_at(fd, b"", ctypes.byref(handle), ctypes.byref(mount), _AT_EMPTY_PATH):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return mount.value
+
+
+def _mount_if_told(fd: int) -> int:
+    try:
+        return _mount_of(fd)
+    except OSError:
+        return -1

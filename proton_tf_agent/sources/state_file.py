@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -56,6 +56,7 @@ class _Instance(msgspec.Struct):
 
 
 class _Resource(msgspec.Struct):
+    type: str = ""
     instances: list[_Instance] = []
 
 
@@ -75,6 +76,15 @@ class State:
     outputs: tuple[Output, ...]
     secrets: tuple[str, ...]
     encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What `sensitive_attributes` of a state name: the values, and the types of resources of which a secret was given
+    by a write-only attribute (Terraform 1.11), which stands in no state."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    write_only: frozenset[str] = frozenset()
 
 
 def read(read_at: ReadAt, size: int, is_unchanged: Callable[[], bool]) -> State | None:
@@ -172,27 +182,40 @@ def _head_bytes(read_at: ReadAt, size: int) -> bytes | None:
         length = min(length * 4, size, WHOLE_LIMIT)
 
 
-def secrets_in_resources(read_at: ReadAt, size: int) -> tuple[str, ...] | None:
-    """Every value below a path that `sensitive_attributes` names; None when that cannot be found out.
+def marked_in_resources(read_at: ReadAt, size: int) -> Marked | None:
+    """What stands below the paths that `sensitive_attributes` names; None when that cannot be found out.
 
     A state that lists none (looked for in blocks, memory flat) is never parsed.
     """
     if not _lists_secrets(read_at, size):
-        return ()
+        return Marked()
     content = read_at(0, size) if size <= WHOLE_LIMIT else None
     if content is None or is_heavy(content):
         return None
     try:
         document = msgspec.json.decode(content.removeprefix(_BYTE_ORDER_MARK), type=_Resources)
-        return tuple(
-            leaf
-            for resource in document.resources
-            for instance in resource.instances
-            for root in _tainted(instance)
-            for leaf in _leaves(root)
-        )
+        secrets: list[str] = []
+        write_only: set[str] = set()
+        for resource in document.resources:
+            for instance in resource.instances:
+                for above, name, value in _tainted(instance):
+                    secrets += _leaves(value)
+                    if value is None and _was_given(above, name):
+                        write_only.add(resource.type)
+        return Marked(tuple(secrets), frozenset(write_only))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def _was_given(attributes: Any, name: Any) -> bool:
+    """Whether an attribute without a value is a write-only one that may have been used.
+
+    Providers name those NAME_wo, beside a NAME of which one is given and a NAME_wo_version (Terraform plugin framework,
+    "Write-only Arguments"). Terraform keeps null for them, whatever was given.
+    """
+    if not isinstance(attributes, dict) or not isinstance(name, str) or not name.endswith("_wo"):
+        return False
+    return attributes.get(f"{name}_version") is not None or not attributes.get(name.removesuffix("_wo"))
 
 
 def _lists_secrets(read_at: ReadAt, size: int) -> bool:
@@ -209,23 +232,25 @@ def _lists_secrets(read_at: ReadAt, size: int) -> bool:
     return False
 
 
-def _tainted(instance: _Instance) -> Iterator[Any]:
-    """What each sensitive path leads to; the whole of the attributes where a path makes no sense."""
+def _tainted(instance: _Instance) -> Iterator[tuple[Any, Any, Any]]:
+    """For each sensitive path what holds the last of its attributes, the name of that one and its value; the whole of
+    the attributes as the value where a path makes no sense."""
     paths = _decode(bytes(instance.sensitive_attributes).decode())
     if paths is None or paths == []:
         return
     attributes = _decode(bytes(instance.attributes).decode())
     if not isinstance(paths, list):
-        yield attributes
+        yield None, None, attributes
         return
     for path in paths:
-        value = attributes
+        above, name, value = None, None, attributes
         try:
             for step in path:
-                value = _below(value, _key(step))
+                above, name = value, _key(step)
+                value = _below(above, name)
         except (KeyError, IndexError, TypeError):
-            value = attributes
-        yield value
+            above, name, value = None, None, attributes
+        yield above, name, value
 
 
 def _below(value: Any, key: Any) -> Any:

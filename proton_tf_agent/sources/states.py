@@ -6,10 +6,11 @@ Reads only. What cannot be read is said to be unknown, never taken for absent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..domain.binding import MAX_METADATA, MAX_OPERATION, METADATA_PATH, OPERATION_PATH, TFVARS_PATH
 from ..domain.redaction import Taint
+from ..domain.values import replace
 from . import lock_file, state_file, tail
 from .safe_open import SafeOpener, Unreadable
 
@@ -51,7 +52,8 @@ def read_state(opener: SafeOpener, path: str) -> StateReading:
     if len(everything) > _MOST_SENSITIVE or sum(map(len, everything)) > _LONGEST_SENSITIVE:
         return replace(current, taint=Taint(known=False), secrets=everything)  # more than can be looked for
     known = current.taint.known and backup.taint.known
-    return replace(current, taint=Taint(everything, known), secrets=everything)
+    unseen = current.taint.unseen | backup.taint.unseen
+    return replace(current, taint=Taint(everything, known, unseen), secrets=everything)
 
 
 def _read_one_state(opener: SafeOpener, path: str) -> tuple[StateReading, tuple[str, ...]]:
@@ -79,9 +81,10 @@ def reading_of(
         return StateReading(None, unknown, reason, at), ()
     if state.encrypted:
         return StateReading(None, unknown, ENCRYPTED, at), ()
-    marked = state_file.secrets_in_resources(read_at, size)
-    known = marked is not None and is_unchanged()
-    return StateReading(state, nothing if known else unknown, "", at), (*state.secrets, *(marked or ()))
+    marked = state_file.marked_in_resources(read_at, size)
+    if marked is None or not is_unchanged():
+        return StateReading(state, unknown, "", at), (*state.secrets, *(marked.secrets if marked else ()))
+    return StateReading(state, Taint(unseen=marked.write_only), "", at), (*state.secrets, *marked.secrets)
 
 
 def is_locked(opener: SafeOpener, path: str) -> bool:

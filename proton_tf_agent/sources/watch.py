@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from ..domain.binding import METADATA_PATH, OPERATION_PATH, TFVARS_PATH
 from ..domain.evidence import Cursor
+from ..domain.values import Struct
 from .hints import Hints, KernelWatch
 from .place import Kind, Place, names, place_of
 from .safe_open import SafeOpener, Unreadable
@@ -35,8 +35,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True):
     """A path a reader wants to look at.
 
     closed: the kernel told that a writer closed it. complete: it was found that nobody writes it any more; as_of: how
@@ -56,8 +55,7 @@ class Touched:
         return self.complete and self.as_of in (None, stamp_of(status))
 
 
-@dataclass(frozen=True, slots=True)
-class WatchedRoot:
+class WatchedRoot(Struct, frozen=True):
     """A directory watched with everything below it, and the names its logs have."""
 
     path: str

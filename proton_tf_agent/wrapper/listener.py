@@ -19,12 +19,13 @@ import msgspec
 
 from ..domain import evidence as ev
 from ..domain.evidence import Cursor, Evidence, Fact, Mark
-from ..domain.outputs import OutputMapping, only_told
-from ..domain.redaction import Taint, scrub
+from ..domain.output_mapping import OutputMapping
+from ..domain.outputs import only_told
+from ..domain.redaction import Taint, scrub_error
 from ..sources import backend, log, output_json
 from ..sources.safe_open import Bounds, SafeOpener
 from ..sources.state_place import backend_of, workspace_of
-from ..sources.states import read_state
+from ..sources.states import StateReading, read_state
 from ..sources.tail import MAX_LINE, Tail
 from . import program
 from .command import Command
@@ -180,7 +181,7 @@ def _kept(fact: Fact) -> list[object]:
 def _redacted(fact: Fact, taint: Taint, mapping: OutputMapping) -> Fact:
     evidence: Evidence = fact.evidence
     if isinstance(evidence, ev.ErrorReported):
-        summary, address = (scrub(text, taint, _SCRUBBED) for text in (evidence.summary, evidence.address))
+        summary, address = scrub_error(evidence.summary, evidence.address, taint, _SCRUBBED)
         evidence = ev.ErrorReported(summary[:_MAX_SUMMARY], address[:_MAX_ADDRESS])
     elif isinstance(evidence, ev.OutputsReported):
         evidence = ev.OutputsReported(only_told(evidence.outputs, mapping, taint))
@@ -196,18 +197,17 @@ def _taint(command: Command, secrets: Iterable[str]) -> Taint:
     named = [*command.variables, *((name.removeprefix("TF_VAR_"), value) for name, value in os.environ.items())]
     values = {value for name, value in named if value and _SECRET_NAME.search(name)}
     state = _state(command)
-    return Taint((*secrets, *values, *(state or ())), known=state is not None)
+    return Taint((*secrets, *values, *state.secrets), state.taint.known, state.taint.unseen)
 
 
-def _state(command: Command) -> tuple[str, ...] | None:
-    """The sensitive values in the local state; None where there is one that cannot be read."""
+def _state(command: Command) -> StateReading:
+    """The local state, for what is sensitive in it."""
     if not os.path.isdir(command.directory):
-        return None  # cleared away before we could look
+        return StateReading(None, Taint(known=False))  # cleared away before we could look
     path = _path_of_state(command)
     if path is None:
-        return ()
-    reading = read_state(SafeOpener([Bounds(os.path.dirname(path), crosses_mounts=True)]), path)
-    return reading.secrets if reading.taint.known else None
+        return StateReading(None, Taint())
+    return read_state(SafeOpener([Bounds(os.path.dirname(path), crosses_mounts=True)]), path)
 
 
 def _path_of_state(command: Command) -> str | None:

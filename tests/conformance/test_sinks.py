@@ -6,7 +6,6 @@ behind it.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import importlib
 import os
@@ -22,6 +21,7 @@ from support.rigs import TYPES, faults_of, rig_of
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.settings.sink_keys import SINK_KEYS
 from proton_tf_agent.sinks import SINKS, Continues, Reachable, ReadsBack, sink_type
 
@@ -41,7 +41,7 @@ WHOLE = Notification(
     workspace="default",
     created_at=1_700_000_000.0,
 )
-BARE = dataclasses.replace(WHOLE, deployment_id=None, status_message="", outputs=(), workspace=None)
+BARE = replace(WHOLE, deployment_id=None, status_message="", outputs=(), workspace=None)
 
 
 FAULTS = [(type_name, fault) for type_name in TYPES for fault in faults_of(type_name)]
@@ -63,7 +63,7 @@ def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> 
     with rig_of(type_name) as rig:
         assert rig.sink.wants(rig.fits(WHOLE)) is True
         assert rig.sink.wants(rig.fits(BARE)) is True
-        assert isinstance(rig.sink.wants(dataclasses.replace(WHOLE, resource_deleted=True)), bool)
+        assert isinstance(rig.sink.wants(replace(WHOLE, resource_deleted=True)), bool)
 
 
 @every_sink
@@ -71,7 +71,7 @@ def test_a_sink_wants_ordinary_notifications_and_asks_nobody(type_name: str) -> 
 @pytest.mark.parametrize("notification", [WHOLE, BARE], ids=["whole", "bare"])
 def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Notification, status: Status) -> None:
     with rig_of(type_name) as rig:
-        outcome = rig.sink.send(rig.fits(dataclasses.replace(notification, status=status)))
+        outcome = rig.sink.send(rig.fits(replace(notification, status=status)))
         assert (outcome.kind, outcome.code, outcome.ambiguous) == (OutcomeKind.ACCEPTED, "", False)
         assert rig.told() == [notification.status_message] if rig.takes_text else len(rig.told()) == 1
 
@@ -80,10 +80,10 @@ def test_what_is_sent_arrives_and_is_accepted(type_name: str, notification: Noti
 def test_a_run_of_no_resource_is_told_where_the_settings_may_ask_for_it(type_name: str) -> None:
     """By its name or its directory; a sink that has no word for such a run wants none, and has no key `unbound`."""
     (key,) = (key for key in SINK_KEYS if key.name == "unbound")
-    unbound = dataclasses.replace(BARE, resource_arn=None, status_message="of nobody")
+    unbound = replace(BARE, resource_arn=None, status_message="of nobody")
     with rig_of(type_name) as rig:
         assert rig.sink.wants(unbound) == key.applies(type_name)
-        for told in (unbound, dataclasses.replace(unbound, name="network")) if key.applies(type_name) else ():
+        for told in (unbound, replace(unbound, name="network")) if key.applies(type_name) else ():
             assert rig.sink.send(told).kind is OutcomeKind.ACCEPTED
             assert not rig.takes_text or rig.told()[-1] == "of nobody"
 
@@ -93,7 +93,7 @@ def test_order_is_kept(type_name: str) -> None:
     with rig_of(type_name) as rig:
         texts, reference = [f"text {number}" for number in range(20)], ""
         for text, status in zip(texts, cycle((Status.FAILED, Status.SUCCEEDED)), strict=False):
-            told = rig.fits(dataclasses.replace(WHOLE, status_message=text, status=status))
+            told = rig.fits(replace(WHOLE, status_message=text, status=status))
             sink = rig.sink
             outcome = sink.send_on(told, reference) if isinstance(sink, Continues) else sink.send(told)
             assert outcome.kind is OutcomeKind.ACCEPTED
@@ -158,7 +158,7 @@ def test_a_sink_can_be_used_by_many_threads_from_its_first_moment(type_name: str
 
     def send(share: list[str]) -> list[OutcomeKind]:
         start.wait(5)
-        return [rig.sink.send(rig.fits(dataclasses.replace(WHOLE, status_message=text))).kind for text in share]
+        return [rig.sink.send(rig.fits(replace(WHOLE, status_message=text))).kind for text in share]
 
     with rig_of(type_name) as rig, ThreadPoolExecutor(8) as pool:
         kinds = list(pool.map(send, [texts[n::8] for n in range(8)]))

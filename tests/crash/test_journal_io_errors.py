@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from support.daemons import write_settings
 from support.failing_disk import ARN, World
 from support.io_faults import IOFault
 
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Fault, FaultKind, Receiver, Record
 
 TESTS = Path(__file__).parents[1]

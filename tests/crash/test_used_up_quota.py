@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from support.daemons import DEADLINE_S, AgentCommand, ask, write_settings
 from support.io_faults import IOFault
 from support.many_runs import ManyRuns, happened, journaled, told
 
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver
 
 USED_UP = IOFault(("pwrite64",), error="EDQUOT", growth=True)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from support.watching import bind_directory
 
 from proton_tf_agent import cli
 from proton_tf_agent.agent import Agent
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told
 from proton_tf_agent.run_directories import RunDirectories
@@ -277,7 +277,8 @@ CALL_SITES = (
     "proton_tf_agent.pipeline.advance",
     "proton_tf_agent.pipeline.compose",
     "proton_tf_agent.pipeline.map_outputs",
-    "proton_tf_agent.pipeline.scrub",
+    "proton_tf_agent.domain.redacted_facts.scrub",
+    "proton_tf_agent.domain.redaction.scrub",
     "proton_tf_agent.run_directories.read_state",
     "proton_tf_agent.run_directories.from_metadata",
     "proton_tf_agent.sources.states.state_file.read",

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from support.terraform import Gate, Terraform, make_shim, mapped
 from support.watching import bind_directory
 
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver, Record
 from proton_tf_agent.selection import Scope, select
 from proton_tf_agent.settings import RunSettings, Settings

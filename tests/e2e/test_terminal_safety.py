@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from proton_tf_agent.domain.evidence import Fact, Output
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped, Wrapper
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.receiver import Record, human_line, json_line
 
@@ -45,7 +45,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 def filled_with(evidence: Any, text: str) -> Any:
     """Evidence with that text in every field that may hold one."""
-    texts = {f.name: text for f in fields(evidence) if isinstance(getattr(evidence, f.name), str)}
+    texts = {name: text for name in evidence.__struct_fields__ if isinstance(getattr(evidence, name), str)}
     for name in ("operation", "form"):
         if not isinstance(evidence, ev.LockTaken):
             texts.pop(name, None)

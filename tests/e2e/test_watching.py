@@ -11,7 +11,6 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from support.watching import bind_directory
 from watchdog.observers import inotify_c
 
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver, Record
 from proton_tf_agent.settings import ScanSettings, Settings, SinkSettings, WatchSettings
 

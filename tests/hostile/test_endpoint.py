@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
 import email.utils
 import gzip
@@ -23,6 +22,7 @@ from support.proton import REGION, WHOLE, Playback, clean_environment, http
 from proton_tf_agent.aws_client import Access
 from proton_tf_agent.domain.explanations import EXPLANATIONS
 from proton_tf_agent.domain.outbox import OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.sinks.proton import ProtonSink
 from proton_tf_agent.telemetry import configure
@@ -199,7 +199,7 @@ def test_a_signature_of_another_time_is_put_down_to_the_clock(years: int) -> Non
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 def test_no_level_lets_a_library_log_what_is_sent_or_answered(level: str, receiver: Receiver) -> None:
     """botocore logs whole requests at debug, urllib3 the lines of answers it cannot read."""
-    told = dataclasses.replace(WHOLE, status_message="canary-in-a-message", outputs=(("key", "canary-in-an-output"),))
+    told = replace(WHOLE, status_message="canary-in-a-message", outputs=(("key", "canary-in-an-output"),))
     stream, root = StringIO(), logging.getLogger()
     before, listening = root.level, logging.StreamHandler(stream)
     configure(level, "json", stream)

@@ -23,7 +23,8 @@ from proton_tf_agent.sources.states import read_binding_files, read_state
 from proton_tf_agent.sources.tree import walk
 from proton_tf_agent.sources.watch import Touched
 
-LOOKS = rounds(1_500, 400_000)
+LOOKS = 1_500
+AT_LEAST_S = rounds(0, 60)
 DEADLINE_S = 60.0
 ONLY_OUTSIDE = "only-outside"
 
@@ -98,20 +99,22 @@ def swapped(tmp_path: Path) -> Iterator[str]:
     end()
 
 
-@pytest.mark.timeout(rounds(90, 1800))
+@pytest.mark.timeout(rounds(90, 300))
 @pytest.mark.parametrize("way", ["openat2", "walk"])
 @pytest.mark.parametrize("reader", [_opens, _observes, _lists, _looks, _reads_states_and_bindings])
 def test_4_no_reader_is_led_outside(reader: Reader, way: str, swapped: str) -> None:
     opener = SafeOpener([os.path.dirname(swapped)])
     opener._has_openat2 = way == "openat2"
     seen: set[str] = set()
-    looks, until = 0, time.monotonic() + DEADLINE_S
-    while looks < LOOKS or not _was_a_race(seen):  # where processors are rare, the swapper may stand still for long
+    looks, began = 0, time.monotonic()
+    # Where processors are rare, the swapper may stand still for long.
+    while looks < LOOKS or time.monotonic() < began + AT_LEAST_S or not _was_a_race(seen):
         found = reader(opener, swapped)
         assert CANARY not in found
         seen.add(found)
         looks += 1
-        assert looks < LOOKS or time.monotonic() < until, f"there was no race: {seen}"
+        assert looks < LOOKS or time.monotonic() < began + AT_LEAST_S + DEADLINE_S, f"there was no race: {seen}"
+    print(f"{looks} looks")
 
 
 def _was_a_race(seen: set[str]) -> bool:

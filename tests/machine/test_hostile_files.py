@@ -5,21 +5,22 @@ Mounts are made in this very mount namespace, and are gone with the test.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.agents import DEADLINE_S, AgentThread, settings_for
+from support.dead_mounts import mount_what_never_answers
 from support.hostile_files import good_log
 from support.watching import bind_directory
 
+from proton_tf_agent.doctor import Severity, examine
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.settings import ScanSettings, WatchSettings
 from proton_tf_agent.sources.safe_open import Bounds, SafeOpener, Unreadable
@@ -28,7 +29,6 @@ from proton_tf_agent.sources.tree import walk
 RUNNER, OTHER, OWNER_OF_ROOT = 1234, 4321, 5678
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/"
 DEPLOYMENT_ID = "00000000-0000-4000-8000-000000000000"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
@@ -147,17 +147,6 @@ def mount_tmpfs(place: Path, undo: ExitStack) -> None:
     undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
 
 
-def mount_what_never_answers(place: Path, undo: ExitStack) -> None:
-    """A FUSE file system whose server has its connection and reads nothing from it (linux Documentation, fuse.rst)."""
-    place.mkdir(exist_ok=True)
-    server = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-    if _libc.mount(b"dead", str(place).encode(), b"fuse", 0, options):
-        raise OSError(ctypes.get_errno(), "mount")
-    undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
-    undo.callback(os.close, server)  # first: whoever waits for an answer gets an error then
-
-
 def told(receiver: Receiver, name: str) -> bool:
     """Whether the success of a run has been heard, before long."""
     records = receiver.wait_for(
@@ -220,6 +209,16 @@ def _try_to_list(place: Path) -> None:
         os.listdir(place)
     except OSError:
         return  # its server is gone
+
+
+def test_19_doctor_says_of_a_root_that_never_answers_that_it_does_not(
+    root: Path, undo: ExitStack, tmp_path: Path, receiver: Receiver
+) -> None:
+    mount_what_never_answers(root, undo)
+    settings = settings_for(str(root), str(tmp_path / "journal" / "journal.db"), receiver.url)
+    severities = {finding.check: finding.severity for finding in examine(settings, patience=2.0)}
+    assert severities["settings"] is severities["inotify"] is Severity.UNKNOWN
+    assert severities["agent"] is Severity.WARNING, "the others go on"
 
 
 def test_19_runs_in_a_mount_are_told_where_the_settings_let_it_in(

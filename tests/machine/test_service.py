@@ -437,18 +437,24 @@ while os.WIFSTOPPED(status):
 """
 
 
-def test_a_loop_that_hangs_by_itself_is_named_and_ended_although_the_other_goes_on(service: Host) -> None:
-    """The observer is the main thread. It is held as a disk that never answers would hold it; the relay and whoever
-    pings systemd go on."""
+# Threads in the order in which they are made: the observer is the first; who heeds signals, who checks the journal and
+# who pings systemd come before the relay.
+@pytest.mark.parametrize(("part", "thread"), [("observer", 0), ("relay", 4)])
+def test_a_loop_that_hangs_by_itself_is_named_and_ended_although_the_other_goes_on(
+    part: str, thread: int, service: Host
+) -> None:
+    """It is held as a disk or a server that never answers would hold it; the other loop and whoever pings systemd go
+    on."""
     service.drop_in("WatchdogSec=5")
     service.container.run("systemctl", "restart", UNIT)
     directory, arn = service.make_run()
     mark = len(service.log)
     service.container.write("/usr/local/lib/hold.py", HOLD)
-    holding = service.container.follow("python3", "/usr/local/lib/hold.py", service.show("MainPID"))
+    threads = sorted(map(int, service.container.out("ls", f"/proc/{service.show('MainPID')}/task").split()))
+    holding = service.container.follow("python3", "/usr/local/lib/hold.py", str(threads[thread]))
     holding.wait_for(lambda rows: [row for row in rows if row["MESSAGE"] == "held\n"], "is not held")
     service.apply(directory)
-    assert service.says("agent.stalled", mark)["part"] == "observer"
+    assert service.says("agent.stalled", mark)["part"] == part
     assert service.systemd_says(UNIT_FAILED, mark)["UNIT_RESULT"] == "watchdog"
     service.says("agent.ready", mark)
     service.hears(arn, "IN_PROGRESS", "SUCCEEDED")

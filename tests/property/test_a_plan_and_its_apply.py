@@ -4,7 +4,6 @@ that may hurt. There are two runs, each becomes what it was, and one success is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.interleaving import HUMAN_PLAN, HUMAN_SAVED_PLAN, PLAN, RUN, SAVED_PLAN, Command, Interleaving, Pause
+
+from proton_tf_agent.domain.values import replace
 
 A_TURN = 60  # no turn of the agent has more system calls
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.interleaving import APPLY, HUMAN_SAVED_PLAN, PLAN, RUN, SAVED_PLAN, Command, Crowd
+
+from proton_tf_agent.domain.values import replace
 
 JSON_PLAN = Command("plan", PLAN, operation="OperationTypePlan")
 WORLD: Mapping[str, Sequence[Command]] = {

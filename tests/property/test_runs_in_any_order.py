@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.facts import BINDING, EVERY_EVIDENCE, EXITED_WELL, PATIENCE, SETTLED, Tale, a_run, recorded
 
 from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.composition import compose, violations
 from proton_tf_agent.domain.evidence import Evidence, Fact, Output
-from proton_tf_agent.domain.notification import Notification, Status, compose, violations
-from proton_tf_agent.domain.outputs import OutputMapping, map_outputs
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.output_mapping import OutputMapping
+from proton_tf_agent.domain.outputs import map_outputs
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED
 from proton_tf_agent.domain.run import FINAL, Basis, Run, RunStatus, Transition
 from proton_tf_agent.domain.transitions import advance, fold
+from proton_tf_agent.domain.values import replace
 
 SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)
 PROOF_OF_SUCCESS = (ev.ApplySummarised, ev.ProcessExited, ev.DecisionTaken)  # Terraform's own word, or a person's

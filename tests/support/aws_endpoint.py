@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import threading
@@ -136,7 +137,7 @@ class AwsEndpoint:
     def _encoded(self, operation: str, answer: dict[str, Any]) -> bytes:
         if self._protocol != "query":
             return json.dumps(answer).encode() if self._protocol == "json" else _cbor(answer)
-        inner = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in answer.items())
+        inner = _xml(self._model.operation_model(operation).output_shape, answer)
         return (
             f'<{operation}Response xmlns="{self._model.metadata["xmlNamespace"]}"><{operation}Result>{inner}'
             f"</{operation}Result><ResponseMetadata><RequestId>{REQUEST_ID}</RequestId></ResponseMetadata>"
@@ -175,6 +176,15 @@ def _say(request: BaseHTTPRequestHandler, status: int, body: bytes, headers: Map
     request.wfile.write(body)
 
 
+def _xml(shape: Any, value: Any) -> str:
+    """A value as the query protocol answers it."""
+    if shape.type_name == "structure":
+        return "".join(f"<{name}>{_xml(shape.members[name], inner)}</{name}>" for name, inner in value.items())
+    if shape.type_name == "list":
+        return "".join(f"<member>{_xml(shape.member, inner)}</member>" for inner in value)
+    return escape(str(value).lower() if shape.type_name == "boolean" else str(value))
+
+
 def _from_form(shape: Any, prefix: str, form: Mapping[str, str]) -> Any:
     """A value of the query protocol, as far as our operations need it."""
     if shape.type_name == "structure":
@@ -188,6 +198,10 @@ def _from_form(shape: Any, prefix: str, form: Mapping[str, str]) -> Any:
             form[f"{prefix}.entry.{n}.{key}"]: _from_form(shape.value, f"{prefix}.entry.{n}.{value}", form)
             for n in numbers
         }
+    if shape.type_name == "list":
+        names = (f"{prefix}.member.{n}" for n in itertools.count(1))
+        found = (_from_form(shape.member, name, form) for name in names)
+        return list(itertools.takewhile(lambda value: value not in (None, {}), found))
     return form.get(prefix)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.receiver import Receiver, Record
 

@@ -78,9 +78,9 @@ def of_state(content: bytes) -> None:
     state = state_file.read(_reader(content), size, lambda: True)
     if state is not None:
         assert all(output.value is None for output in state.outputs if output.sensitive)
-    secrets = state_file.secrets_in_resources(_reader(content), size)
-    assert secrets is None or all(isinstance(secret, str) for secret in secrets)
-    Taint(secrets or ()).mask("some text")
+    marked = state_file.marked_in_resources(_reader(content), size)
+    assert marked is None or all(isinstance(secret, str) for secret in marked.secrets)
+    Taint(marked.secrets if marked else ()).mask("some text")
 
 
 def of_metadata(content: bytes) -> None:

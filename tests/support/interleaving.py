@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, count, repeat
 from pathlib import Path
@@ -23,6 +23,7 @@ from watchdog.events import FileClosedEvent, FileCreatedEvent, FileDeletedEvent,
 
 from proton_tf_agent.domain.notification import Notification
 from proton_tf_agent.domain.run import Run
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.sources import liveness, tail
 from proton_tf_agent.sources.liveness import Presence
@@ -233,7 +234,7 @@ class Interleaving:
     def _lock_holder(self, _fd: int) -> Presence:
         return Presence.PRESENT if self._place.held else Presence.ABSENT
 
-    def _writers(self, files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
+    def _writers(self, files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
         if self._hidden:
             return dict.fromkeys(files, Presence.UNKNOWN)
         return {file: Presence.PRESENT if self._place.is_written(file) else Presence.ABSENT for file in files}
@@ -319,6 +320,6 @@ class Crowd:
         held = (os.stat(place.state) for place in self._places.values() if place.held)
         return Presence.PRESENT if any(os.path.samestat(os.fstat(fd), state) for state in held) else Presence.ABSENT
 
-    def _writers(self, files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
+    def _writers(self, files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
         written = {file for file in files if any(place.is_written(file) for place in self._places.values())}
         return {file: Presence.PRESENT if file in written else Presence.ABSENT for file in files}

@@ -11,7 +11,7 @@ import json
 import os
 import random
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
 from proton_tf_agent.domain.binding import Binding, Unbound
@@ -19,6 +19,7 @@ from proton_tf_agent.domain.evidence import Cursor, ErrorReported, Fact, Operati
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Transition
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal, Recorded
 
 from .outboxes import ARN, DEPLOYMENT, NEXT_DEPLOYMENT, OTHER_ARN, attempted, notification, states

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ import pytest
 
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 
 REGION = "eu-west-1"
 WHOLE = Notification(
@@ -32,7 +32,7 @@ WHOLE = Notification(
     created_at=1_700_000_000.0,
 )
 NEWER = "0a1b2c3d-0000-4000-8000-0123456789ac"
-BARE = dataclasses.replace(WHOLE, deployment_id=None, status_message="", outputs=())
+BARE = replace(WHOLE, deployment_id=None, status_message="", outputs=())
 
 
 @contextlib.contextmanager

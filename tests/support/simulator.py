@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -29,6 +29,7 @@ from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import Run
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules
 from proton_tf_agent.relay import Relay

@@ -6,7 +6,6 @@ Everything runs through the real botocore clients against a server that plays ba
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import botocore.model
@@ -18,12 +17,13 @@ from support.rigs.sns import TOPIC
 
 from proton_tf_agent.aws_service import Place
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.sinks.service_catalog import TAG_KEY, ServiceCatalogSink, request_of
 from proton_tf_agent.sinks.sns import SnsSink
 
 K = OutcomeKind
 UNEXPECTED = Outcome(K.UNAVAILABLE, "ResponseUnexpected", 200, ambiguous=True)
-CARRIED_OUT = dataclasses.replace(WHOLE, resource_arn=None, workflow=WORKFLOW)
+CARRIED_OUT = replace(WHOLE, resource_arn=None, workflow=WORKFLOW)
 CBOR = ("smithy-protocol: rpc-v2-cbor", "Content-Type: application/cbor")
 LAUGHS = b"<!DOCTYPE x [<!ENTITY a 'ha'>" + b"".join(
     b"<!ENTITY %c '%s'>" % (n, b"&%c;" % (n - 1) * 50) for n in range(ord("b"), ord("j"))

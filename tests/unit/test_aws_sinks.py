@@ -5,7 +5,6 @@ Everything runs through the real botocore clients against real servers that keep
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from msgspec import structs
 from support.aws_endpoint import REQUEST_ID, AwsEndpoint
 from support.command_lines import Output, run
 from support.hooks import SCHEMA
@@ -25,9 +25,10 @@ from support.rigs.sqs import PATH, Queue
 from proton_tf_agent.aws_service import Place
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import MAX_LISTED, Outcome, OutcomeKind, fitted
-from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE
+from proton_tf_agent.domain.output_mapping import MAX_KEY, MAX_OUTPUTS, MAX_VALUE
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.domain.status_message import MAX_MESSAGE
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.settings import load
 from proton_tf_agent.sinks import sns, sqs
 from proton_tf_agent.sinks.eventbridge import BUS_KNOWN_S, MAX_ENTRY, EventBridgeSink, entry_of, size_of
@@ -37,9 +38,9 @@ from proton_tf_agent.sinks.sqs import MAX_BODY, SqsSink
 
 K = OutcomeKind
 HERE = "proton-tf-agent://here"
-OTHER = dataclasses.replace(WHOLE, resource_arn=WHOLE.resource_arn + "-2", notification_id="ntf-2")
+OTHER = replace(WHOLE, resource_arn=WHOLE.resource_arn + "-2", notification_id="ntf-2")
 # As large as a notification can be: every limit reached, and nothing that JSON writes as it is.
-LARGEST = dataclasses.replace(
+LARGEST = replace(
     WHOLE,
     status_message="\N{GRINNING FACE}" * MAX_MESSAGE,
     outputs=tuple(
@@ -130,7 +131,7 @@ def test_fifo_keeps_the_order_of_each_resource_and_takes_a_notification_once(
         if isinstance(endpoint, Queue)
         else SnsSink(kind, at(endpoint), TOPIC + ".fifo", HERE)
     )
-    ended = dataclasses.replace(WHOLE, notification_id="ntf-3", status=Status.FAILED)
+    ended = replace(WHOLE, notification_id="ntf-3", status=Status.FAILED)
     for told in (WHOLE, WHOLE, OTHER, ended):
         assert sink.send(told).kind is K.ACCEPTED
     taken = [parameters for _, parameters in endpoint.requests]
@@ -153,7 +154,7 @@ def test_a_standard_queue_or_topic_is_given_no_group(kind: str, request: pytest.
 
 
 def test_the_end_of_a_deleted_resource_is_told_too(bus: Bus, queue: Queue, topic: Topic) -> None:
-    gone = dataclasses.replace(WHOLE, run_status=RunStatus.DESTROYED, resource_deleted=True, outputs=())
+    gone = replace(WHOLE, run_status=RunStatus.DESTROYED, resource_deleted=True, outputs=())
     for sink in (
         EventBridgeSink("bus", at(bus), BUS, HERE),
         SqsSink("queue", at(queue), queue.url + PATH, HERE),
@@ -190,13 +191,13 @@ def test_as_little_is_left_out_as_can_be_and_always_the_same() -> None:
 
 
 def size(notification: Notification) -> int:
-    return len(json.dumps(dataclasses.astuple(notification)))
+    return len(json.dumps(structs.astuple(notification)))
 
 
 @pytest.mark.parametrize("room", [100_000, 4000, 2000])
 def test_the_largest_outputs_go_first_the_rest_keeps_its_order(room: int) -> None:
     outputs = tuple((f"output_{number}", "x" * (number * 37 % 1000 + 1)) for number in range(20))
-    notification = dataclasses.replace(WHOLE, outputs=outputs)
+    notification = replace(WHOLE, outputs=outputs)
     kept = fitted(notification, room, size)
     assert size(kept) <= room
     left = [pair for pair in outputs if pair not in kept.outputs]
@@ -207,7 +208,7 @@ def test_the_largest_outputs_go_first_the_rest_keeps_its_order(room: int) -> Non
 
 
 def test_names_of_the_omitted_go_before_outputs() -> None:
-    notification = dataclasses.replace(LARGEST, outputs=WHOLE.outputs, status_message="")
+    notification = replace(LARGEST, outputs=WHOLE.outputs, status_message="")
     kept = fitted(notification, 40_000, size)
     assert kept.outputs == WHOLE.outputs
     assert len(kept.omitted) == MAX_LISTED + 1
@@ -222,7 +223,7 @@ def test_names_of_the_omitted_go_before_outputs() -> None:
     ],
 )
 def test_a_subject_is_printable_and_at_most_a_hundred_characters(resource: str, subject: str) -> None:
-    told = dataclasses.replace(WHOLE, resource_arn=f"arn:aws:proton:x:1:{resource}", status=Status.FAILED)
+    told = replace(WHOLE, resource_arn=f"arn:aws:proton:x:1:{resource}", status=Status.FAILED)
     assert subject_of(told) == subject
 
 
@@ -230,7 +231,7 @@ def test_whatever_stands_in_a_text_a_queue_takes_it(queue: Queue) -> None:
     """SQS refuses what XML cannot hold: the endpoint does, too."""
     text = "".join(map(chr, range(0x20))) + "\x7f\x85\u2028\ufffe\uffff\ud800\N{GRINNING FACE}"
     sink = SqsSink("queue", at(queue), queue.url + PATH, HERE)
-    assert sink.send(dataclasses.replace(WHOLE, status_message=text)).kind is K.ACCEPTED
+    assert sink.send(replace(WHOLE, status_message=text)).kind is K.ACCEPTED
     assert queue.bodies[0]["data"]["status_message"] == text
 
 
@@ -419,7 +420,7 @@ def test_doctor_finds_a_bus_that_is_not_there_and_bears_not_being_let_ask(
 
 
 PAGES = Path(__file__).parents[2] / "docs" / "sinks"
-EXAMPLE = dataclasses.replace(WHOLE, outputs=(("VpcId", "vpc-1"),))
+EXAMPLE = replace(WHOLE, outputs=(("VpcId", "vpc-1"),))
 THERE = "proton-tf-agent://runner-07"
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 from support.command_lines import Output, run
 
 from proton_tf_agent.domain.errors import Problem, SettingsInvalid
-from proton_tf_agent.settings import Settings, advice, load, show
+from proton_tf_agent.settings import Settings, advice, load, schema, show
 
 MAIN = '[[watch]]\npath = "/srv/a"\n\n[journal]\npath = "/var/lib/x/journal.db"\n'
 ARN = "arn:aws:proton:eu-west-1:123456789012:environment/network"
@@ -186,3 +188,22 @@ def test_each_of_many_files_is_judged_and_the_worst_is_the_exit_code(files: File
     code, out, err = run(capsys, "config", "validate", good, bad)
     assert (code, out) == (78, f"{good}: valid by itself\n")
     assert f"{bad}:2: [run] settl: unknown key" in err
+
+
+@pytest.mark.parametrize(
+    ("main", "part"),
+    [
+        (MAIN, f'[[bind]]\ndirectory = "/srv/a/x"\nresource_arn = "{ARN}"\n'),
+        (MAIN, "[run]\nsettle = 3\n"),
+        ("[log]\nlevel = 'debug'\n", MAIN),
+    ],
+)
+def test_an_editor_with_the_schema_has_nothing_against_a_file_that_does_well_with_the_others(
+    files: Files, main: str, part: str
+) -> None:
+    """What must be there at all, a root, may be in any of them."""
+    files.write("agent.toml", main)
+    files.write("conf.d/team.toml", part)
+    files.load()
+    for text in (main, part):
+        jsonschema.validate(tomllib.loads(text), schema())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from proton_tf_agent.domain import evidence as ev
@@ -11,6 +9,7 @@ from proton_tf_agent.domain.correlation import CLOCK_SLACK, LINK_WINDOW, begin, 
 from proton_tf_agent.domain.evidence import Evidence, Fact, Form
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
+from proton_tf_agent.domain.values import replace
 
 PLAN, APPLY = "OperationTypePlan", "OperationTypeApply"
 

@@ -174,8 +174,9 @@ def test_a_sink_is_asked_something_that_changes_nothing(
     tell(settings_file, sink_at(proton.url, f"read_back = {str(read_back).lower()}\n"))
     if fault is not None:
         proton.fail(fault, operation="GetDeployment")
-    (finding,) = found(settings_file, "sink proton")
+    finding, of_iam = found(settings_file, "sink proton")
     assert (finding.severity, said in f"{finding.what}") == (severity, True), finding
+    assert (of_iam.severity, of_iam.what.startswith("IAM is not asked")) == (V.UNKNOWN, True)
     assert bool(finding.remedy) == (severity is V.PROBLEM)
     assert proton.records() == ()
     assert proton.requests == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import select
@@ -18,11 +17,12 @@ from support.rigs.exec import write_program
 
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.settings import load
 from proton_tf_agent.sink_assembly import make_sink
 from proton_tf_agent.sinks.exec import ExecSink
 
-TOLD = dataclasses.replace(notification(1, Status.SUCCEEDED), deployment_id=None)
+TOLD = replace(notification(1, Status.SUCCEEDED), deployment_id=None)
 ACCEPTED = Outcome(OutcomeKind.ACCEPTED)
 
 

@@ -16,6 +16,7 @@ from support.outboxes import ARN, attempted, enqueued, filled, notification, par
 from proton_tf_agent import cli, status
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.export import Export, event
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.journal_store import Store
@@ -104,8 +105,6 @@ def test_an_event_is_a_cloudevent(journal: Journal) -> None:
     ],
 )
 def test_an_events_type_says_what_became_of_the_deployment(told: Status, run_status: RunStatus, name: str) -> None:
-    from dataclasses import replace
-
     one = replace(notification(1, told), run_status=run_status)
     assert event(one, "x:")["type"] == f"dev.proton-tf-agent.deployment.{name}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -21,10 +20,11 @@ from support.rigs.file import size_limit
 
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.settings import load
 from proton_tf_agent.sinks.file import FileSink
 
-TOLD = dataclasses.replace(notification(1, Status.SUCCEEDED), deployment_id=None)
+TOLD = replace(notification(1, Status.SUCCEEDED), deployment_id=None)
 ACCEPTED = Outcome(OutcomeKind.ACCEPTED)
 
 
@@ -76,7 +76,7 @@ def test_a_write_that_the_disk_cuts_leaves_no_part_of_a_line(tmp_path: Path) -> 
         with size_limit(whole + room):
             assert sink.send(TOLD) == Outcome(OutcomeKind.UNAVAILABLE, "EFBIG")
         assert path.stat().st_size == whole
-    assert sink.send(dataclasses.replace(TOLD, status_message="after")) == ACCEPTED
+    assert sink.send(replace(TOLD, status_message="after")) == ACCEPTED
     assert texts(path) == ["number 1", "after"]
 
 
@@ -127,7 +127,7 @@ def test_rotated_files_hold_everything_in_order_and_the_oldest_goes(tmp_path: Pa
     sink = sink_for(path, rotate_at=4096, keep=3)
     said = [f"text {number}" for number in range(100)]
     for text in said:
-        assert sink.send(dataclasses.replace(TOLD, status_message=text)) == ACCEPTED
+        assert sink.send(replace(TOLD, status_message=text)) == ACCEPTED
     files = [tmp_path / f"told.jsonl.{number}" for number in (3, 2, 1)] + [path]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     assert all(file.stat().st_size <= 4096 for file in files)
@@ -140,7 +140,7 @@ def test_a_line_longer_than_a_file_may_be_is_told_all_the_same(tmp_path: Path) -
     path = tmp_path / "told.jsonl"
     sink = sink_for(path, rotate_at=4096)
     for _ in range(2):
-        assert sink.send(dataclasses.replace(TOLD, status_message="x" * 5000)) == ACCEPTED
+        assert sink.send(replace(TOLD, status_message="x" * 5000)) == ACCEPTED
     assert texts(tmp_path / "told.jsonl.1", path) == ["x" * 5000] * 2
 
 
@@ -150,7 +150,7 @@ def test_a_rotation_that_was_stopped_halfway_is_taken_up(tmp_path: Path) -> None
     os.rename(path, tmp_path / "told.jsonl.2")  # .1 moved on, the file itself has, too: nothing has its name
     sink = sink_for(path, rotate_at=100, keep=2)
     for text in ("b", "c"):
-        assert sink.send(dataclasses.replace(TOLD, status_message=text)) == ACCEPTED
+        assert sink.send(replace(TOLD, status_message=text)) == ACCEPTED
     assert texts(tmp_path / "told.jsonl.2", tmp_path / "told.jsonl.1", path) == ["number 1", "b", "c"]
 
 
@@ -171,24 +171,25 @@ def test_a_file_that_others_rename_truncate_or_remove_is_begun_anew(tmp_path: Pa
     sink.send(TOLD)
     os.rename(path, aside)
     path.touch(0o600)
-    assert sink.send(dataclasses.replace(TOLD, status_message="created")) == ACCEPTED
+    assert sink.send(replace(TOLD, status_message="created")) == ACCEPTED
     assert (texts(aside), texts(path)) == (["number 1"], ["created"])
     os.truncate(path, 0)
-    assert sink.send(dataclasses.replace(TOLD, status_message="truncated")) == ACCEPTED
+    assert sink.send(replace(TOLD, status_message="truncated")) == ACCEPTED
     assert texts(path) == ["truncated"]
     path.unlink()
-    assert sink.send(dataclasses.replace(TOLD, status_message="removed")) == ACCEPTED
+    assert sink.send(replace(TOLD, status_message="removed")) == ACCEPTED
     assert texts(path) == ["removed"]
 
 
 WRITER = """
-import dataclasses, sys
+import sys
+from proton_tf_agent.domain.values import replace
 from support.outboxes import notification
 from proton_tf_agent.settings import load
 from proton_tf_agent.sinks.file import FileSink
 sink = FileSink("file", sys.argv[1], 1 << 20, 3, "proton-tf-agent://here")
 for number in range(1_000_000):
-    told = dataclasses.replace(notification(number), status_message=f"{number} " + "x" * 20_000)
+    told = replace(notification(number), status_message=f"{number} " + "x" * 20_000)
     if sink.send(told).kind.value == "accepted":
         print(number, flush=True)
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from support.rigs.github import COMMIT, PRIMARY_LIMIT, REPOSITORY, SECONDARY_LIM
 from proton_tf_agent.domain.notification import Notification, Status, trial_of
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.http_request import HttpPlace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.relay import Relay
@@ -87,16 +87,14 @@ def test_a_run_becomes_a_deployment_and_what_is_told_of_it_its_statuses(github: 
     ],
 )
 def test_every_status_has_a_state(github: GitHub, status: Status, run_status: RunStatus, state: str) -> None:
-    told = dataclasses.replace(ENDED, status=status, run_status=run_status, resource_deleted=True)
+    told = replace(ENDED, status=status, run_status=run_status, resource_deleted=True)
     assert sink_for(github).wants(told)
     sink_for(github).send(told)
     assert states(github) == [(1000, state)]
 
 
 def test_a_run_of_no_resource_is_named_by_its_directory_and_settings_name_one_for_all(github: GitHub) -> None:
-    unbound = dataclasses.replace(
-        BEGUN, resource_arn=None, deployment_id=None, directory="/srv/infra/network/", run_id="b"
-    )
+    unbound = replace(BEGUN, resource_arn=None, deployment_id=None, directory="/srv/infra/network/", run_id="b")
     sink_for(github).send(unbound)
     sink_for(github, environment="production").send(BEGUN)
     assert [made["environment"] for made in github.deployments.values()] == ["srv/infra/network", "production"]
@@ -104,11 +102,11 @@ def test_a_run_of_no_resource_is_named_by_its_directory_and_settings_name_one_fo
 
 def test_the_commit_of_the_ci_job_is_deployed_if_the_repository_has_it(github: GitHub) -> None:
     for number, commit in enumerate((COMMIT, "f" * 40, "")):
-        told = dataclasses.replace(BEGUN, run_id=f"run-{number}", commit=commit)
+        told = replace(BEGUN, run_id=f"run-{number}", commit=commit)
         assert sink_for(github).send(told).kind is OutcomeKind.ACCEPTED
     assert [made["ref"] for made in github.deployments.values()] == [COMMIT, "main", "main"]
     github.refs.clear()
-    told = dataclasses.replace(BEGUN, run_id="run-x", commit=COMMIT)
+    told = replace(BEGUN, run_id="run-x", commit=COMMIT)
     assert sink_for(github).send(told) == Outcome(OutcomeKind.INVALID, "Http422", 422)
 
 
@@ -121,7 +119,7 @@ def test_a_test_leaves_nothing_that_looks_deployed(github: GitHub) -> None:
 
 
 def test_a_long_message_is_cut_to_what_github_takes(github: GitHub) -> None:
-    long = dataclasses.replace(ENDED, status_message="x" * 500, resource_arn=None, directory="/w/" + "d" * 600)
+    long = replace(ENDED, status_message="x" * 500, resource_arn=None, directory="/w/" + "d" * 600)
     assert sink_for(github).send(long).kind is OutcomeKind.ACCEPTED
     assert github.statuses[0][2] == "x" * 138 + " …"
 
@@ -200,7 +198,7 @@ def test_the_number_comes_back_from_the_journal_to_the_next_status_and_to_a_repl
     relayed = _Relayed(journal, github)
     relayed.told(BEGUN)
     relayed.told(ENDED)
-    relayed.told(dataclasses.replace(BEGUN, notification_id="ntf-9", run_id="run-2", resource_arn=OTHER_ARN))
+    relayed.told(replace(BEGUN, notification_id="ntf-9", run_id="run-2", resource_arn=OTHER_ARN))
     (row,) = [dict(row) for row in journal.query("entry", seq=2)]
     journal.replay(row, 2000.0)
     relayed = _Relayed(journal, github)  # after a restart, too

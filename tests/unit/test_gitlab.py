@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +14,14 @@ from support.rigs.gitlab import BASE, COMMIT, HEAD, PROJECT, TOKEN, GitLab, crea
 
 from proton_tf_agent.domain.notification import Status, trial_of
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.http_request import HttpPlace
 from proton_tf_agent.sinks.gitlab import GitLabSink
 
 PAGE = Path(__file__).parents[2] / "docs" / "sinks" / "gitlab.md"
 NOW = 1_800_000_000.0
-BEGUN = dataclasses.replace(notification(1, Status.IN_PROGRESS), created_at=NOW - 2)
-ENDED = dataclasses.replace(notification(2, Status.SUCCEEDED), created_at=NOW - 1)
+BEGUN = replace(notification(1, Status.IN_PROGRESS), created_at=NOW - 2)
+ENDED = replace(notification(2, Status.SUCCEEDED), created_at=NOW - 1)
 LOST = Outcome(OutcomeKind.UNAVAILABLE, "RemoteDisconnected", ambiguous=True)
 
 
@@ -49,7 +49,7 @@ def test_a_run_becomes_a_deployment_whose_status_follows(gitlab: GitLab) -> None
         "main",
         "running",
     )
-    planned = dataclasses.replace(BEGUN, notification_id="ntf-3")
+    planned = replace(BEGUN, notification_id="ntf-3")
     for told in (planned, ENDED, ENDED):
         assert sink.send_on(told, "40") == Outcome(OutcomeKind.ACCEPTED, http_status=200, request_id="40")
     assert gitlab.told == [(40, "running"), (40, "success")], "a status that it has is not set again"
@@ -59,13 +59,13 @@ def test_a_run_becomes_a_deployment_whose_status_follows(gitlab: GitLab) -> None
     ("status", "name"), [(Status.IN_PROGRESS, "running"), (Status.SUCCEEDED, "success"), (Status.FAILED, "failed")]
 )
 def test_a_run_that_is_told_late_begins_with_the_status_it_has(gitlab: GitLab, status: Status, name: str) -> None:
-    sink_for(gitlab).send(dataclasses.replace(BEGUN, status=status))
+    sink_for(gitlab).send(replace(BEGUN, status=status))
     assert gitlab.told == [(40, name)]
 
 
 def test_a_verdict_is_amended_and_nothing_goes_back_to_running(gitlab: GitLab) -> None:
     sink = sink_for(gitlab)
-    sink.send(dataclasses.replace(ENDED, status=Status.FAILED))
+    sink.send(replace(ENDED, status=Status.FAILED))
     assert sink.send_on(ENDED, "40").kind is OutcomeKind.ACCEPTED
     assert sink.send_on(BEGUN, "40") == Outcome(OutcomeKind.OVERTAKEN, "DeploymentHasEnded", 200, "40")
     assert gitlab.told == [(40, "failed"), (40, "success")]
@@ -73,16 +73,16 @@ def test_a_verdict_is_amended_and_nothing_goes_back_to_running(gitlab: GitLab) -
 
 def test_the_commit_of_the_ci_job_is_deployed_if_the_project_has_it(gitlab: GitLab) -> None:
     for number, commit in enumerate((COMMIT, "f" * 40)):
-        told = dataclasses.replace(BEGUN, resource_arn=None, directory=f"/w/{number}", commit=commit)
+        told = replace(BEGUN, resource_arn=None, directory=f"/w/{number}", commit=commit)
         assert sink_for(gitlab).send(told).kind is OutcomeKind.ACCEPTED
     assert [made["sha"] for made in gitlab.deployments.values()] == [COMMIT, HEAD]
     gitlab.branches.clear()
-    outcome = sink_for(gitlab).send(dataclasses.replace(BEGUN, resource_arn=None, directory="/w/x"))
+    outcome = sink_for(gitlab).send(replace(BEGUN, resource_arn=None, directory="/w/x"))
     assert (outcome.kind, outcome.code) == (OutcomeKind.DENIED, "Http404")
 
 
 def test_an_environment_is_named_after_the_resource_the_directory_or_by_the_settings(gitlab: GitLab) -> None:
-    odd = dataclasses.replace(BEGUN, resource_arn=None, directory="/srv/infra/nét~work/")
+    odd = replace(BEGUN, resource_arn=None, directory="/srv/infra/nét~work/")
     sink_for(gitlab).send(odd)
     sink_for(gitlab, environment="production").send(BEGUN)
     names = [made["environment"]["name"] for made in gitlab.deployments.values()]
@@ -106,7 +106,7 @@ def test_a_test_leaves_nothing_that_looks_deployed(gitlab: GitLab) -> None:
 
 @pytest.mark.parametrize("commit", ["", COMMIT])
 def test_a_deployment_whose_answer_was_lost_is_found(gitlab: GitLab, commit: str) -> None:
-    told = dataclasses.replace(BEGUN, commit=commit)
+    told = replace(BEGUN, commit=commit)
     gitlab.lose(creating)
     assert sink_for(gitlab).send(told) == LOST
     gitlab.lose()
@@ -129,7 +129,7 @@ def test_a_deployment_whose_answer_was_lost_is_found(gitlab: GitLab, commit: str
 )
 def test_no_deployment_that_may_be_another_runs_is_taken(gitlab: GitLab, other: dict[str, object]) -> None:
     gitlab.add(**{"sha": COMMIT} | other)
-    assert sink_for(gitlab).send(dataclasses.replace(BEGUN, commit=COMMIT)).request_id == "41"
+    assert sink_for(gitlab).send(replace(BEGUN, commit=COMMIT)).request_id == "41"
 
 
 def test_of_two_that_look_the_same_neither_is_taken_nor_one_in_an_environment_that_all_share(gitlab: GitLab) -> None:

@@ -14,7 +14,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ from proton_tf_agent.domain.outbox import ACTIVE, EntryState, Outcome, OutcomeKi
 from proton_tf_agent.domain.retry import settle
 from proton_tf_agent.domain.run import Basis, Patience, Run, RunStatus
 from proton_tf_agent.domain.transitions import advance
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import SCHEMA_VERSION, Journal, Recorded, notification_of
 from proton_tf_agent.journal_file import is_held
 from proton_tf_agent.selection import Scope

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from proton_tf_agent.domain.cursors import Cursors
 from proton_tf_agent.domain.evidence import Cursor
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.sources import tail
 from proton_tf_agent.sources.known_logs import KnownLogs, Original, cursor_behind
 from proton_tf_agent.sources.safe_open import SafeOpener

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from support.holders import LOCKER, Start
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Evidence
 from proton_tf_agent.domain.run import Lock, Log, Run
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.sources import liveness
 from proton_tf_agent.sources.liveness import Presence
 from proton_tf_agent.sources.lock_file import lock_info_path_of

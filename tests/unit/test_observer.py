@@ -8,9 +8,8 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from support.facts import LOGS
@@ -21,6 +20,7 @@ from support.watching import bind_directory
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.observer import in_order
 from proton_tf_agent.sources import liveness
@@ -568,3 +568,27 @@ def test_what_belongs_together_is_told_in_one_order_however_little_time_a_batch_
     kinds = [row["kind"] for row in scene.journal.query("evidence_of_run", run_id=run.run_id)]
     assert kinds[:2] == ["OperationStarted", "LockTaken"]
     assert "ApplySummarised" in kinds[2:]
+
+
+def test_many_new_directories_are_taken_in_piece_by_piece(scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while hundreds of logs are read for the first time waits for a piece of them, however fast the
+    machine; that each has metadata ties no two directories together."""
+    log = (LOGS / "apply_ok.log").read_bytes()
+    for number in range(60):
+        bind_directory(f"{scene.root}/unit-{number}", f"{ARN}-{number}", DEPLOYMENT_ID)
+        scene.write(f"../unit-{number}/apply.log", log.replace(b"terraform_data", b"terraform_data_%d" % number))
+    pieces: list[int] = []
+    absorb = scene.pipeline.absorb
+
+    def absorb_and_count(observations: Sequence[Observation], *rest: Any) -> None:
+        pieces.append(sum(len(observation.facts) for observation in observations))
+        absorb(observations, *rest)
+
+    monkeypatch.setattr(scene.pipeline, "absorb", absorb_and_count)
+    scene.cpu = lambda: 0.0
+    scene.observer.turn(rescan=True)
+    while scene.observer.has_backlog:
+        scene.observer.turn()
+    assert [run.status for run in scene.runs()] == [RunStatus.APPLIED] * 60
+    assert sum(pieces) > 3 * 200
+    assert max(pieces) < 2 * 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -15,6 +14,7 @@ from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Run
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.health import FRESH_S, Health
 from proton_tf_agent.journal import Journal, Part, Recorded
 from proton_tf_agent.journal_room import JournalRoom

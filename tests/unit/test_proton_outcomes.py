@@ -6,7 +6,6 @@ receiver would give, a server that plays back bytes.
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ from support.proton import REGION, WHOLE, Playback, clean_environment, http, ref
 
 from proton_tf_agent.aws_outcomes import is_unresolvable
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import REFUSALS, Fault, FaultKind, Receiver
 from proton_tf_agent.sinks.proton import ProtonSink
 from proton_tf_agent.sinks.proton_outcomes import outcome_of
@@ -91,7 +91,7 @@ def test_every_fault_of_the_receiver_has_its_outcome_and_costs_one_request(
     before = receiver.requests
     receiver.fail(Fault(kind, delay=60), times=1)
     outcome = sink.send(WHOLE)
-    assert dataclasses.replace(outcome, request_id="") == OUTCOMES[kind]
+    assert replace(outcome, request_id="") == OUTCOMES[kind]
     assert bool(outcome.request_id) is (kind in REFUSALS and REFUSALS[kind].code != "")
     assert receiver.requests == before + 1
     assert sink.send(WHOLE).kind is K.ACCEPTED, "the next attempt must not suffer from the last one"

@@ -5,7 +5,6 @@ Everything runs through the real botocore client against a real socket, as in `t
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from support.proton import BARE, NEWER, REGION, WHOLE, Playback, clean_environme
 
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import Fault, FaultKind, Receiver
 from proton_tf_agent.sinks import ReadsBack, sink_type
 from proton_tf_agent.sinks.proton import OPERATIONS, ProtonSink
@@ -55,12 +55,12 @@ def playback() -> Iterator[tuple[Playback, ProtonSink]]:
 
 def asked(sink: ProtonSink, notification: Any = WHOLE) -> Outcome:
     """What comes of asking, without the request ID."""
-    return dataclasses.replace(sink.read_back(notification), request_id="")
+    return replace(sink.read_back(notification), request_id="")
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_a_deployment_that_has_the_status_confirms_it(receiver: Receiver, sink: ProtonSink, status: Status) -> None:
-    told = dataclasses.replace(WHOLE, status=status)
+    told = replace(WHOLE, status=status)
     receiver.fail(FaultKind.RESET_AFTER_APPLY, times=1)
     receiver.fail(FaultKind.CONFLICT)
     assert sink.send(told).ambiguous
@@ -111,7 +111,7 @@ def test_a_deployment_that_says_neither_leaves_the_conflict(
     receiver: Receiver, sink: ProtonSink, status: Status
 ) -> None:
     receiver.set_deployment(ARN, DEPLOYMENT, "FAILED")
-    assert asked(sink, dataclasses.replace(WHOLE, status=status)) == CONFLICT
+    assert asked(sink, replace(WHOLE, status=status)) == CONFLICT
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_it_asks_by_the_names_in_the_arn(receiver: Receiver, sink: ProtonSink, r
     """The receiver finds nothing under other names; see `test_receiver`."""
     mine, others = (ARN.replace("environment/network", place) for place in (resource, other))
     receiver.set_deployment(mine, DEPLOYMENT, "SUCCEEDED")
-    assert asked(sink, dataclasses.replace(WHOLE, resource_arn=mine)).kind is K.CONFIRMED
-    assert asked(sink, dataclasses.replace(WHOLE, resource_arn=others)) == CONFLICT
+    assert asked(sink, replace(WHOLE, resource_arn=mine)).kind is K.CONFIRMED
+    assert asked(sink, replace(WHOLE, resource_arn=others)) == CONFLICT
 
 
 def test_without_leave_or_an_id_nothing_is_asked(receiver: Receiver, sink: ProtonSink) -> None:

@@ -6,7 +6,6 @@ Everything runs through the real botocore client against a real receiver.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from proton_tf_agent import aws_service
 from proton_tf_agent.aws_client import DIRECT, Access
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.receiver import FaultKind, Receiver
 from proton_tf_agent.sinks.proton import MODELS, ProtonSink
 from proton_tf_agent.sinks.proton_outcomes import GET_DEPLOYMENT, NOTIFY
@@ -81,13 +81,13 @@ def test_what_is_empty_is_left_out(receiver: Receiver, sink: ProtonSink) -> None
 
 
 def test_a_deleted_resource_is_not_told_about(sink: ProtonSink) -> None:
-    assert not sink.wants(dataclasses.replace(WHOLE, resource_deleted=True))
+    assert not sink.wants(replace(WHOLE, resource_deleted=True))
     assert sink.wants(WHOLE)
 
 
 def test_what_botocore_itself_refuses_is_invalid_and_never_leaves(receiver: Receiver, sink: ProtonSink) -> None:
     before = receiver.requests
-    outcome = sink.send(dataclasses.replace(WHOLE, outputs=(("", "value"),)))
+    outcome = sink.send(replace(WHOLE, outputs=(("", "value"),)))
     assert outcome == Outcome(K.INVALID, "ParamValidationError")
     assert receiver.requests == before
 
@@ -237,9 +237,9 @@ def test_when_botocore_has_dropped_proton_our_model_stands_in(receiver: Receiver
     sink = ProtonSink("proton", REGION, receiver.url, read_back=True)
     receiver.set_deployment(WHOLE.resource_arn, NEWER, "IN_PROGRESS")
     assert sink.read_back(WHOLE).kind is K.CONFIRMED
-    assert sink.read_back(dataclasses.replace(WHOLE, status=Status.FAILED)).code == f"GetDeployment: {NEWER} is newer"
+    assert sink.read_back(replace(WHOLE, status=Status.FAILED)).code == f"GetDeployment: {NEWER} is newer"
     sink.close()
-    assert fresh.send(dataclasses.replace(WHOLE, outputs=(("", "v"),))).code == "ParamValidationError"
+    assert fresh.send(replace(WHOLE, outputs=(("", "v"),))).code == "ParamValidationError"
 
 
 @pytest.mark.parametrize(

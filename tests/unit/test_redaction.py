@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 from support.work import ratio
 
-from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint, exposes, scrub, without_keys
+from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint, exposes, scrub, scrub_error, without_keys
 
 SECRET = 'p4ss "wörd" <&>/+\\geheim'
 TAINT = Taint([SECRET])
@@ -297,3 +297,21 @@ def test_ten_times_as_many_values_are_a_little_more_work() -> None:
     text = " ".join(draw.choices(["the", "resource", "aws_instance.web[0]", "could", "not", "be", "created"], k=20_000))
     few, many = Taint(values[:1000]), Taint(values)
     assert ratio(lambda: many.mask(text), lambda: few.mask(text), goal=3) < 3
+
+
+@pytest.mark.parametrize(
+    ("address", "is_told"),
+    [
+        ("aws_db_instance.db", False),
+        ('module.a["x"].module.b.aws_db_instance.db[0]', False),
+        ("aws_db_instance[…]", False),  # no address: nobody can tell
+        ("module.aws_db_instance.aws_x.y", True),
+        ("aws_x.aws_db_instance", True),
+        ("", True),
+    ],
+)
+def test_an_error_about_a_resource_with_a_secret_that_no_state_holds_is_not_told(address: str, is_told: bool) -> None:
+    taint = Taint(["s3cret-value"], unseen={"aws_db_instance"})
+    summary, told = scrub_error("cannot take s3cret-value", address, taint, 1000)
+    assert (summary, told) == ("cannot take [REDACTED]" if is_told else "", address)
+    assert scrub_error("cannot", address, Taint(), 1000) == ("cannot", address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 from support.agents import Heard
@@ -24,6 +23,7 @@ from support.outboxes import (
 from proton_tf_agent.domain.errors import UsageInvalid
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.pipeline import Addressee
 from proton_tf_agent.receiver import Receiver

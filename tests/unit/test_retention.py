@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from proton_tf_agent.domain.evidence import ErrorReported, Fact, LogClosed, Obse
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import Patience, Run, RunStatus, Verdict
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.journal_upkeep import PIECE, Pruned
 from proton_tf_agent.journal_verify import check

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from support.outboxes import notification
@@ -11,6 +10,7 @@ from support.outboxes import notification
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import ACTIVE, Entry, EntryState, Outcome, OutcomeKind, Trouble, reduced
 from proton_tf_agent.domain.retry import ACCEPTANCES, MAX_WAIT_S, RULES, Settled, settle
+from proton_tf_agent.domain.values import replace
 
 HOUR, DAY = 3600.0, 86_400.0
 ENTRY = Entry(1, "proton", notification(1, Status.SUCCEEDED), EntryState.SENDING, 1)

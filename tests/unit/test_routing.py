@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from support.outboxes import ARN, OTHER_ARN, enqueued, notification
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.routing import EVERYTHING, Occasion, Route, left_out
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.pipeline import Addressee
 from proton_tf_agent.replay import append, choose

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import get_args
 
 import pytest
@@ -24,6 +23,7 @@ from proton_tf_agent.domain.correlation import identify
 from proton_tf_agent.domain.evidence import Operation
 from proton_tf_agent.domain.findings import note
 from proton_tf_agent.domain.run import AMENDABLE, FINAL, OPEN, Counts, Lock, Log, Run, RunStatus
+from proton_tf_agent.domain.values import replace
 
 
 def noted(*facts: ev.Evidence) -> Run:
@@ -97,7 +97,7 @@ def test_the_apply_summary_says_whether_it_was_a_destroy() -> None:
 
 def test_a_state_adds_its_serial_and_lineage_and_nothing_that_looks_like_success() -> None:
     before, after = a_run(), noted(ev.StateWritten("lineage-1", 7, ()))
-    changed = {field.name for field in fields(Run) if getattr(before, field.name) != getattr(after, field.name)}
+    changed = {name for name in Run.__struct_fields__ if getattr(before, name) != getattr(after, name)}
     assert changed == {"lineage", "serial"}
 
 

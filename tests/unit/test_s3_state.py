@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from support.proton import Playback, http
@@ -14,6 +14,7 @@ from support.stores import REGION, TABLE, Store
 
 from proton_tf_agent.domain.evidence import Output
 from proton_tf_agent.domain.redaction import scrub
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.sources.backend import Backend
 from proton_tf_agent.sources.s3_state import Allowed, OutOfReach, S3States, object_key, read_state_in_s3
 

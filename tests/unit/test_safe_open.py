@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -350,6 +351,26 @@ def test_no_descriptor_is_left_open_whatever_was_found(opener: SafeOpener, root:
     with pytest.raises(RuntimeError), opener.open(str(root / "run" / "file")):
         raise RuntimeError
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_where_fdinfo_is_closed_to_us_the_kernel_tells_the_same_mount_another_way(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before Linux 5.14, for a process that nobody may look into: /proc/self/fdinfo is root's."""
+    (root / "run" / "apply.log").write_bytes(b"mine")
+    opener = SafeOpener([str(root)])
+    opener._has_openat2 = False
+    with opener.open(f"{root}/run/apply.log") as file:
+        mount = file.mount
+
+    def closed(path: str, *arguments: object, **options: object) -> object:
+        if path.startswith("/proc/self/fdinfo/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return open(path, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(safe_open, "open", closed, raising=False)
+    with opener.open(f"{root}/run/apply.log") as file:
+        assert (file.read(0, 10), file.mount) == (b"mine", mount)
 
 
 def test_where_the_kernel_refuses_openat2_every_step_is_walked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

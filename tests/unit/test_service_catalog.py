@@ -6,7 +6,6 @@ Everything is sent through the real botocore client to a real server that keeps 
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -31,6 +30,7 @@ from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind, reduced
 from proton_tf_agent.domain.routing import Route
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.domain.workflow import MAX_TOKEN, WorkflowOperation
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.settings import AllowSettings, BindSettings, Settings, SinkSettings
@@ -41,8 +41,8 @@ from proton_tf_agent.survey import survey
 
 K = OutcomeKind
 W = WorkflowOperation
-TOLD = dataclasses.replace(WHOLE, resource_arn=None, deployment_id=None, name=WORKFLOW.product_id, workflow=WORKFLOW)
-FAILED = dataclasses.replace(
+TOLD = replace(WHOLE, resource_arn=None, deployment_id=None, name=WORKFLOW.product_id, workflow=WORKFLOW)
+FAILED = replace(
     TOLD, status=Status.FAILED, run_status=RunStatus.ERRORED, status_message="Apply failed: no.", outputs=()
 )
 # As the queue gives it; what is not looked at may be anything.
@@ -81,7 +81,7 @@ def catalog_sink(catalog: Catalog) -> Iterator[ServiceCatalogSink]:
 
 
 def asking(operation: WorkflowOperation, told: Notification = TOLD) -> Notification:
-    return dataclasses.replace(told, workflow=dataclasses.replace(WORKFLOW, operation=operation))
+    return replace(told, workflow=replace(WORKFLOW, operation=operation))
 
 
 # --- what the queue's message says --------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def message(**changed: Any) -> bytes:
 @pytest.mark.parametrize("operation", list(W))
 def test_the_message_of_the_queue_binds_a_run_to_its_workflow(operation: WorkflowOperation) -> None:
     found = from_operation(message(operation=operation.value))
-    expected = dataclasses.replace(WORKFLOW, operation=operation)
+    expected = replace(WORKFLOW, operation=operation)
     assert found == Binding(None, None, False, OPERATION_PATH, WORKFLOW.product_id, expected)
 
 
@@ -176,7 +176,7 @@ def test_a_reason_has_the_characters_and_the_length_that_are_taken(
 ) -> None:
     """The endpoint keeps the model's pattern and maximum."""
     text = "é\N{GRINNING FACE}\x00\ud800\uffff" + "x" * 5000
-    assert catalog_sink.send(dataclasses.replace(FAILED, status_message=text)).kind is K.ACCEPTED
+    assert catalog_sink.send(replace(FAILED, status_message=text)).kind is K.ACCEPTED
     (reason,) = (result["FailureReason"] for result in catalog.results)
     assert (reason[:6], reason[-3:], len(reason)) == ("é????x", "x …", MAX_REASON)
     assert reason_of("x" * MAX_REASON) == "x" * MAX_REASON
@@ -215,8 +215,8 @@ def test_only_ends_are_told_and_no_success_of_what_was_not_asked_for(
     run_status: RunStatus,
     wanted: bool,
 ) -> None:
-    assert catalog_sink.wants(dataclasses.replace(asking(operation), status=status, run_status=run_status)) is wanted
-    assert catalog_sink.wants(dataclasses.replace(WHOLE, status=status, run_status=run_status)) is False
+    assert catalog_sink.wants(replace(asking(operation), status=status, run_status=run_status)) is wanted
+    assert catalog_sink.wants(replace(WHOLE, status=status, run_status=run_status)) is False
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,7 @@ def observed(tmp_path: Path, journal: Journal, *sinks: SinkSettings) -> Observed
     """A watched root before Proton, Service Catalog and one that takes unbound runs."""
     settings = Settings(allow=AllowSettings(("arn:aws:proton:*",)), sink=sinks)
     root = ObservedRoot(tmp_path, journal, settings)
-    catalog = dataclasses.replace(
-        sink("catalog", Route(workflows=True)), wants=ServiceCatalogSink("catalog", Place("x")).wants
-    )
+    catalog = replace(sink("catalog", Route(workflows=True)), wants=ServiceCatalogSink("catalog", Place("x")).wants)
     root.pipeline.addressees = (proton(), catalog, takes_all("hook"), sink("other"))
     return root
 
@@ -395,6 +393,6 @@ def test_the_page_shows_what_is_read_and_what_is_sent() -> None:
     text = (Path(__file__).parents[2] / "docs" / "sinks" / "service_catalog.md").read_text("utf-8")
     read, sent = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]
     assert from_operation(read.encode()) == Binding(None, None, False, OPERATION_PATH, WORKFLOW.product_id, WORKFLOW)
-    example = dataclasses.replace(TOLD, outputs=(("VpcId", "vpc-1"),))
+    example = replace(TOLD, outputs=(("VpcId", "vpc-1"),))
     assert json.loads(sent) == request_of(example, WORKFLOW, TAG_KEY)
     assert f"{MAX_REASON:,} characters" in text

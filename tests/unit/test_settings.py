@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from proton_tf_agent.domain.errors import Problem, SettingsInvalid
-from proton_tf_agent.domain.outputs import OutputMapping
+from proton_tf_agent.domain.output_mapping import OutputMapping
 from proton_tf_agent.domain.routing import Occasion
 from proton_tf_agent.settings import (
     AllowSettings,
@@ -1026,7 +1026,7 @@ def test_the_sample_file_names_every_key_and_works_with_all_of_them(file: File) 
     ("text", "valid"),
     [
         (EVERYTHING, True),
-        ("[journal]\n", False),
+        ("watch = []\n", False),
         (WATCH + "[log]\nx = 1\n", False),
         (WATCH + "[wach]\n", False),
         (WATCH + '[[sink]]\ntype = "console"\nregion = "eu-west-1"\n', False),

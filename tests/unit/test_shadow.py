@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from support.watching import bind_directory
 
 from proton_tf_agent import status
 from proton_tf_agent.domain.notification import Status
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.journal_verify import check
 from proton_tf_agent.pipeline import Addressee

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from support.rigs.slack import PATH, WORDS, Slack
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.http_request import HttpPlace, is_trustworthy
 from proton_tf_agent.secret_source import read_secret
 from proton_tf_agent.sinks.slack import SlackSink, text_of
@@ -48,7 +48,7 @@ def test_a_channel_reads_status_resource_first_line_and_run(slack: Slack) -> Non
 
 
 def test_a_run_of_no_resource_is_named_by_its_directory_and_a_destroyed_one_is_called_so(slack: Slack) -> None:
-    told = dataclasses.replace(TOLD, resource_arn=None, run_status=RunStatus.DESTROYED, status_message="")
+    told = replace(TOLD, resource_arn=None, run_status=RunStatus.DESTROYED, status_message="")
     sink_for(slack).send(told)
     assert slack.texts == ["DESTROYED: /w/network\nrun run-1"]
 
@@ -65,7 +65,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_foreign_text_mentions_nobody_links_nowhere_and_forges_no_line(slack: Slack, text: str) -> None:
     """The server refuses an angle bracket, a bare ampersand and a URL."""
-    told = dataclasses.replace(TOLD, status_message=text, resource_arn=None, directory="/w/" + text)
+    told = replace(TOLD, status_message=text, resource_arn=None, directory="/w/" + text)
     assert sink_for(slack).send(told).kind is OutcomeKind.ACCEPTED
     (shown,) = slack.texts
     assert len(shown.split("\n")) == 3
@@ -74,7 +74,7 @@ def test_foreign_text_mentions_nobody_links_nowhere_and_forges_no_line(slack: Sl
 
 @given(st.text(), st.text())
 def test_no_text_acts(message: str, directory: str) -> None:
-    text = text_of(dataclasses.replace(TOLD, status_message=message, resource_arn=None, directory=directory))
+    text = text_of(replace(TOLD, status_message=message, resource_arn=None, directory=directory))
     assert not re.search(r"[<>]|://|&(?!(amp|lt|gt);)", text)
     assert text.count("\n") <= 2
 

@@ -9,7 +9,7 @@ import pytest
 from support.facts import LOGS
 
 from proton_tf_agent.domain.evidence import Output
-from proton_tf_agent.sources.state_file import WHOLE_LIMIT, State, read, secrets_in_resources
+from proton_tf_agent.sources.state_file import WHOLE_LIMIT, State, marked_in_resources, read
 
 RECORDED = {name: (LOGS / name).read_bytes() for name in ("apply_ok.tfstate", "outputs_types.tfstate")}
 BASE: dict[str, Any] = {
@@ -36,7 +36,8 @@ class Disk:
         return read(self.read_at, self.size, lambda: unchanged)
 
     def secrets(self) -> tuple[str, ...] | None:
-        return secrets_in_resources(self.read_at, self.size)
+        marked = marked_in_resources(self.read_at, self.size)
+        return None if marked is None else marked.secrets
 
 
 def written(document: dict[str, Any], indent: int | None = 2) -> bytes:
@@ -274,6 +275,30 @@ def attribute(name: object) -> dict[str, object]:
 
 def index(key: object, kind: str = "number") -> dict[str, object]:
     return {"type": "index", "value": {"value": key, "type": kind}}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "was_given"),
+    [
+        ({"password": None, "password_wo": None, "password_wo_version": 1}, True),
+        ({"password": None, "password_wo": None, "password_wo_version": None}, True),  # nobody can tell
+        ({"password": "", "password_wo": None}, True),
+        ({"password": "old way", "password_wo": None, "password_wo_version": None}, False),
+    ],
+)
+def test_a_write_only_attribute_that_may_have_been_used_is_found_out(
+    attributes: dict[str, Any], was_given: bool
+) -> None:
+    """At the top and in a block; Terraform keeps null for it."""
+    for held, path in (
+        (attributes, [attribute("password_wo")]),
+        ({"block": [attributes]}, [attribute("block"), index(0), attribute("password_wo")]),
+    ):
+        instance = {"attributes": held, "sensitive_attributes": [path]}
+        content = written(BASE | {"resources": [{"type": "aws_x", "instances": [instance]}]}, None)
+        marked = marked_in_resources(Disk(content).read_at, len(content))
+        assert marked is not None
+        assert marked.write_only == ({"aws_x"} if was_given else set())
 
 
 EVERYTHING = {

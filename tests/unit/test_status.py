@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from support.facts import JOB
@@ -18,6 +17,7 @@ from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.retry import ACCEPTANCES
 from proton_tf_agent.domain.run import Basis, Run, RunStatus, Wrapped
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.moments import iso
 from proton_tf_agent.overview import overview

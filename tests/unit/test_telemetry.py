@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from support import steering
 from support.outboxes import STEERING
 
+from proton_tf_agent.domain.binding import Unbound, from_metadata
 from proton_tf_agent.domain.errors import described
 from proton_tf_agent.telemetry import configure, notify_systemd, speak_for_all
 
@@ -78,6 +79,18 @@ def test_journald_dates_lines_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_needs_a_person_stands_out(name: str, level: str) -> None:
     assert line_of(name, {})["level"] == level
+
+
+def test_a_job_that_speaks_for_the_resource_of_another_stands_out_from_one_that_cannot_spell() -> None:
+    """49 of docs/bad-input.md."""
+    arn = "arn:aws:proton:us-east-1:999999999999:environment/theirs"
+    metadata = {"resourceMetadata": {"arn": arn}, "deploymentId": "00000000-0000-4000-8000-000000000000"}
+    denied = from_metadata(json.dumps(metadata).encode(), ["arn:aws:proton:us-east-1:111122223333:*"])
+    broken = from_metadata(b"{", [])
+    assert isinstance(denied, Unbound)
+    assert isinstance(broken, Unbound)
+    levels = [line_of("binding.refused", {"reason": refused.reason})["level"] for refused in (denied, broken)]
+    assert levels == ["critical", "error"]
 
 
 def test_a_level_leaves_out_what_is_below_it_and_the_end_of_the_agent_is_never_left_out() -> None:

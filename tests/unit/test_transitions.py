@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
 import pytest
 from support.facts import (
@@ -50,8 +49,9 @@ from support.facts import (
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain import transitions
+from proton_tf_agent.domain.composition import compose
 from proton_tf_agent.domain.evidence import Fact
-from proton_tf_agent.domain.notification import Status, compose
+from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED
 from proton_tf_agent.domain.run import (
@@ -68,6 +68,7 @@ from proton_tf_agent.domain.run import (
     objection_to_deciding,
 )
 from proton_tf_agent.domain.transitions import TRANSITIONS, Row, advance, fold, rows_behind
+from proton_tf_agent.domain.values import replace
 
 pytestmark = pytest.mark.timeout(240)  # two million steps take their time on a busy machine
 SUCCESSES = (RunStatus.APPLIED, RunStatus.DESTROYED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -21,6 +20,7 @@ from proton_tf_agent.cloud_event import event
 from proton_tf_agent.domain.notification import Notification, Status, under
 from proton_tf_agent.domain.routing import Occasion, Route
 from proton_tf_agent.domain.run import Run
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.journal_verify import check
 from proton_tf_agent.replay import append, choose

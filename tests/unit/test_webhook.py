@@ -4,7 +4,6 @@ the table of docs/sinks/webhook.md says."""
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import os
 import re
@@ -21,13 +20,14 @@ from support.outboxes import notification
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.http_request import HttpPlace
 from proton_tf_agent.secret_source import SecretMissing, read_secret
 from proton_tf_agent.sinks.webhook import WebhookSink
 
 NEXT_SECRET = "whsec_" + base64.b64encode(b"another secret, 24 bytes").decode()
 PAGE = Path(__file__).parents[2] / "docs" / "sinks" / "webhook.md"
-TOLD = dataclasses.replace(notification(1, Status.SUCCEEDED), resource_deleted=False)
+TOLD = replace(notification(1, Status.SUCCEEDED), resource_deleted=False)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_notification_arrives_whole_signed_and_in_its_documented_shape(receive
     ],
 )
 def test_the_type_says_what_happened(receiver: HookReceiver, status: Status, run_status: RunStatus, name: str) -> None:
-    told = dataclasses.replace(TOLD, status=status, run_status=run_status, outputs=(), resource_deleted=True)
+    told = replace(TOLD, status=status, run_status=run_status, outputs=(), resource_deleted=True)
     sink = sink_for(receiver)
     assert sink.wants(told)
     assert sink.send(told).kind is OutcomeKind.ACCEPTED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from support.watching import bind_directory
 from proton_tf_agent.domain.binding import Unbound
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.run import RunStatus
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 
 ACCOUNT = "arn:aws:proton:us-east-1:111122223333"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from proton_tf_agent.aws_service import Place
 from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.domain.workflow import Workflow, WorkflowOperation
 from proton_tf_agent.sinks import sink_type
 
@@ -55,7 +55,7 @@ def rig() -> Iterator[Rig]:
 
     def fits(notification: Notification) -> Notification:
         """A failure of a workflow: only a failure's text is told."""
-        return dataclasses.replace(notification, workflow=WORKFLOW, status=Status.FAILED)
+        return replace(notification, workflow=WORKFLOW, status=Status.FAILED)
 
     try:
         yield Rig(sink, lambda: [result.get("FailureReason", "") for result in catalog.results], faults, fits)
