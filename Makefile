@@ -25,8 +25,9 @@ help:  ## print this help
 demo: $(VENV)/.installed  ## install into .venv and show the main job (needs python3 with venv, nothing else)
 	@$(BIN)/proton-tf-agent demo
 
+# worksteal: the tests of a file stay together as long as they can, so that what they share is made once.
 test: $(VENV)/.installed-for-tests check  ## install what tests need and run them all
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 e2e: $(VENV)/.installed-for-tests  ## run what needs root and programs of the machine; installs those with apt-get
 	@tests/machine/install_packages $(MACHINE_PACKAGES)

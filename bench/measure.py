@@ -25,8 +25,11 @@ class Failed(Exception):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Our environment without what changes Terraform's or the AWS client's behaviour, with credentials of nobody."""
-    plain = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_"))}
+    """Our environment without what changes Terraform's or the AWS client's behaviour, with credentials of nobody.
+
+    What runs in it keeps what it compiles, whatever the environment says of that: an installed agent is compiled.
+    """
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_", "PYTHONDONTWRITEBYTECODE"))}
     signing = {"AWS_ACCESS_KEY_ID": "AKIDBENCH", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_CONFIG_FILE": os.devnull}
     return plain | signing | {"CHECKPOINT_DISABLE": "1"} | more
 

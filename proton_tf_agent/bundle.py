@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from . import __version__, status
 from . import settings as settings_module
 from .domain.errors import AgentError, Problem
-from .journal import Journal
 from .journal_file import is_held, write_private_file
+from .journal_reading import JournalReader
 from .moments import iso
 from .overview import overview
 from .settings import Settings
@@ -45,7 +45,7 @@ def write_bundle(path: str, settings: Settings, findings: Iterable[Finding]) -> 
         "doctor.jsonl": [asdict(finding) for finding in findings],
     }  # fmt: skip
     try:
-        with Journal.open_existing(settings.journal.path) as journal:
+        with JournalReader.open_existing(settings.journal.path) as journal:
             files["status.json"] = overview(journal, is_held(journal.path), now)
             files["runs.jsonl"] = status.run_rows(journal, _RUNS)
             files["entries.jsonl"] = [_without_what_was_told(row) for row in status.entries(journal, _ENTRIES)]

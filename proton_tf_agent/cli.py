@@ -30,6 +30,7 @@ from .command_line import (
     group,
     journal_of,
     positive,
+    reader_of,
     settings_of,
     with_config,
     with_json,
@@ -92,7 +93,7 @@ def _runs_list(parsed: argparse.Namespace) -> int:
     from . import display, status
 
     directory = os.path.abspath(parsed.directory) if parsed.directory else None
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         emit(status.run_rows(journal, parsed.limit, directory), parsed.json, display.runs)
     return 0
 
@@ -103,7 +104,7 @@ def _explain(parsed: argparse.Namespace) -> int:
     wanted = parsed.wanted
     if os.path.isdir(wanted):
         wanted = os.path.abspath(wanted)
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         stories = status.explain(journal, wanted)
     if not stories:
         return _explain_directory(parsed, wanted)

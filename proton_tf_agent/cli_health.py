@@ -9,10 +9,10 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .command_line import FAILED, add, complain, duration, emit, journal_of, settings_of
+from .command_line import FAILED, add, complain, duration, emit, reader_of, settings_of
 
 if TYPE_CHECKING:
-    from .journal import Journal
+    from .journal_reading import JournalReader
     from .status import Row
 
 _WATCH_EVERY_S = 1.0
@@ -25,7 +25,7 @@ def _status(parsed: argparse.Namespace) -> int:
 
     if parsed.watch and not parsed.json and not sys.stdout.isatty():
         parsed.complain("--watch needs a terminal, or --json")
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         if parsed.watch:
             _watch(journal, parsed.json)
         now = time.time()
@@ -34,7 +34,7 @@ def _status(parsed: argparse.Namespace) -> int:
     return FAILED if _is_beyond(row, parsed) else 0
 
 
-def _watch(journal: Journal, as_json: bool) -> None:
+def _watch(journal: JournalReader, as_json: bool) -> None:
     """Show it again and again, until interrupted or nobody reads it any more."""
     from . import display_overview
     from .journal_file import is_held
@@ -74,7 +74,7 @@ def _metrics(parsed: argparse.Namespace) -> int:
     from .overview import overview
 
     settings = settings_of(parsed)
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         row = overview(journal, is_held(journal.path), time.time())
     sys.stdout.write(text(row, [sink.name for sink in settings.sink]).decode())
     return 0

@@ -23,6 +23,7 @@ from .command_line import (
     moment,
     pattern,
     positive,
+    reader_of,
     settings_of,
 )
 from .domain.errors import AgentError, Problem, UsageInvalid
@@ -43,7 +44,7 @@ _FOLLOW_EVERY_S = 0.5
 def _list(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
 
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         only_parked = parsed.parked or parsed.resolved
         scope = replace(_named(parsed), parked=only_parked, resolved=parsed.resolved)
         limit = parsed.limit or (None if only_parked else _LISTED)
@@ -66,7 +67,7 @@ def _show(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
     from .selection import find_entries
 
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         rows = status.entry_rows(journal, find_entries(journal, parsed.entry))
         if not rows:
             raise UsageInvalid(Problem(f"no entry {parsed.entry!r}", journal.path, "name it by seq or by id"))
@@ -82,7 +83,7 @@ def _show(parsed: argparse.Namespace) -> int:
 def _tail(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
 
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         scope, seen = _named(parsed), status.last_seq(journal)
         rows = status.entries_matching(journal, scope, parsed.grep, parsed.limit or _TAILED)
         emit(rows, parsed.json, display_journal.entries)
@@ -135,7 +136,7 @@ def _backup(parsed: argparse.Namespace) -> int:
     from .journal_verify import check
 
     path = _new_file(parsed)
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         journal.back_up(path)
     with Store.open_to_verify(path) as copy:
         findings = [asdict(finding) for finding in check(copy)]
@@ -151,7 +152,7 @@ def _export(parsed: argparse.Namespace) -> int:
 
     path = _new_file(parsed) if parsed.file is not None else None
     scope = Scope(since=parsed.since, until=parsed.until, sink=parsed.sink, undelivered=parsed.undelivered)
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         export = Export(journal, parsed.format)
         lines = export.lines(select(journal, scope))
         if path is not None:

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from .command_line import FAILED, add, complain, duration, emit, group, journal_of, settings_of
+from .command_line import FAILED, add, complain, duration, emit, group, journal_of, reader_of, settings_of
 from .domain.errors import Problem, UsageInvalid
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def _list(parsed: argparse.Namespace) -> int:
     from .sink_overview import rows
 
     settings = settings_of(parsed)
-    with journal_of(parsed) as journal:
+    with reader_of(parsed) as journal:
         listed = rows(settings, journal, time.time())
     emit(listed, parsed.json, display_sinks.sinks)
     return 0

@@ -19,6 +19,7 @@ from .domain.printable import printable
 
 if TYPE_CHECKING:
     from .journal import Journal
+    from .journal_reading import JournalReader
     from .settings import Settings
 
 DEFAULT_CONFIG = "/etc/proton-tf-agent/agent.toml"
@@ -45,8 +46,15 @@ def settings_path(parsed: argparse.Namespace) -> str:
     return os.path.abspath(parsed.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
+def reader_of(parsed: argparse.Namespace) -> JournalReader:
+    """The journal of these settings, to be read beside the daemon that may hold it."""
+    from .journal_reading import JournalReader
+
+    return JournalReader.open_existing(settings_of(parsed).journal.path)
+
+
 def journal_of(parsed: argparse.Namespace) -> Journal:
-    """The journal of these settings, beside the daemon that may hold it."""
+    """The same, to be written, too."""
     from .journal import Journal
 
     return Journal.open_existing(settings_of(parsed).journal.path)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .display_journal import entry_told
-from .drawing import clock, colour_of, draw_columns, draw_table, open_console, resource_of, safe, styled
+from .drawing import clock, colour_of, draw_columns, draw_line, draw_table, resource_of, safe
 
 if TYPE_CHECKING:
     from .status import Row, Story
@@ -67,9 +67,8 @@ def stories(stories: Sequence[Story]) -> None:
 
 def story(story: Story) -> None:
     """One run: what became of it and why, whom it was told; then the evidence, and every attempt to tell."""
-    console = open_console()
     run = story.run
-    console.print(styled((run["run_id"], "bold"), run["status"], run["reason"] or ""))
+    draw_line((run["run_id"], "bold"), run["status"], run["reason"] or "")
     if run["resource_arn"]:
         _say("resource", run["resource_arn"])
         _say("deployment", run["deployment_id"] or "none is known")
@@ -97,7 +96,7 @@ def story(story: Story) -> None:
     for number, remedy in enumerate(run["would_settle"]):
         _say("" if number else "settle by", remedy)
     _evidence(story.evidence, run["directory"])
-    console.print("  told" if story.entries else "  told         nothing")
+    draw_line(("  told" if story.entries else "  told         nothing", ""))
     for told in story.entries:
         entry_told(told)
 
@@ -121,15 +120,14 @@ def _say(name: str, text: object) -> None:
 
 def _evidence(facts: Sequence[Row], directory: str) -> None:
     """Facts in three columns, when, where and what; below each what the run became by it, and by which rule."""
-    console = open_console()
-    console.print("  evidence")
+    draw_line(("  evidence", ""))
     places = [_read_in(fact, directory) for fact in facts]
     width = min(max(map(len, places), default=0), _WIDEST_PLACE)
     day = ""
     for fact, place in zip(facts, places, strict=True):
         if fact["at"][:10] != day:
             day = fact["at"][:10]
-            console.print(styled((f"    {day} UTC", "bright_black")))
+            draw_line((f"    {day} UTC", "bright_black"))
         what = (fact["evidence"] + _fields(fact["fields"], directory), "")
         draw_columns((f"    {fact['at'][11:23]}", "bright_black"), (place.ljust(width), "bright_black"), what)
         if fact["status"]:
@@ -150,9 +148,8 @@ def _read_in(fact: Row, directory: str) -> str:
 
 def settled(row: Row) -> None:
     """`runs settle` for a person: what was decided, and whom it will be told."""
-    console = open_console()
     outcome = "succeeded" if row["status"] == "applied" else "failed"
-    console.print(styled((row["run_id"], "bold"), f"settled as {outcome} by {row['settled_by']}"))
+    draw_line((row["run_id"], "bold"), f"settled as {outcome} by {row['settled_by']}")
     if row["silence"] or not row["notifications"]:
         _say("not told", row["silence"] or "no sink is to be told")
     for told in row["notifications"]:
@@ -161,8 +158,7 @@ def settled(row: Row) -> None:
 
 def survey(row: Row) -> None:
     """`explain` of a directory in which no run was seen."""
-    console = open_console()
-    console.print(styled((row["directory"], "bold"), "no run was seen here"))
+    draw_line((row["directory"], "bold"), "no run was seen here")
     if not row["exists"]:
         _say("exists", "no")
     if row["watched_below"] is None:
@@ -191,8 +187,7 @@ def survey(row: Row) -> None:
 
 def bound(row: Row) -> None:
     """`config test-bind` of one directory."""
-    console = open_console()
-    console.print(styled((row["directory"], "bold"), "" if row["exists"] else "(it does not exist)"))
+    draw_line((row["directory"], "bold"), "" if row["exists"] else "(it does not exist)")
     if row["watched_below"] is None:
         _say("not watched", "it lies below no [[watch]] of the settings")
     elif row["resource_arn"]:

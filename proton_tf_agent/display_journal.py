@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .drawing import COLOURS, clock, draw_columns, draw_table, open_console, resource_of, safe, styled
+from .drawing import COLOURS, clock, draw_columns, draw_line, draw_table, resource_of, safe
 
 if TYPE_CHECKING:
     from .status import Row
@@ -38,7 +38,7 @@ def parked(rows: Sequence[Row]) -> None:
         print("nothing is parked")
     for row in rows:
         told = f"{row['status']} of {resource_of(row['subject'])} to {row['sink']}"
-        open_console().print(styled((f"#{row['seq']}", "bold"), told, row["state"], f"({row['reason']})"))
+        draw_line((f"#{row['seq']}", "bold"), told, row["state"], f"({row['reason']})")
         since = f"since {clock(row['settled_at'])} UTC, attempts: {row['attempts']}"
         draw_columns(("    why", "bright_black"), (f"{row['means']}; {since}", ""))
         if row["resolved_by"]:
@@ -53,18 +53,17 @@ _LEFT_OUT = ("outputs", "omitted", "resolved_by")
 
 def entry(row: Row, attempted: Sequence[Row]) -> None:
     """`journal show` for a person: one entry, its outputs and every attempt."""
-    console = open_console()
     for key, value in row.items():
         if key not in _LEFT_OUT:
-            console.print(styled(f"{key:>16} ", (safe(value), COLOURS.get(str(value), ""))))
+            draw_line(f"{key:>16} ", (safe(value), COLOURS.get(str(value), "")))
     for key, value in row["outputs"].items():
-        console.print(f"{'output':>16}  {safe(key)} = {safe(value)}")
+        draw_line((f"{'output':>16}  {safe(key)} = {safe(value)}", ""))
     for name, reason in row["omitted"].items():
-        console.print(f"{'output':>16}  {safe(name)} withheld: {safe(reason)}")
+        draw_line((f"{'output':>16}  {safe(name)} withheld: {safe(reason)}", ""))
     if row["resolved_by"]:
-        console.print(f"{'resolved_by':>16}  #{row['resolved_by']['seq']} to {safe(row['resolved_by']['sink'])}")
+        draw_line((f"{'resolved_by':>16}  #{row['resolved_by']['seq']} to {safe(row['resolved_by']['sink'])}", ""))
     for attempt in attempted:
-        console.print(styled(f"{'attempt':>16} ", attempt["started_at"] or "", outcome_of(attempt)))
+        draw_line(f"{'attempt':>16} ", attempt["started_at"] or "", outcome_of(attempt))
 
 
 def outcome_of(attempt: Row) -> str:
@@ -77,19 +76,18 @@ def outcome_of(attempt: Row) -> str:
 
 def entry_told(told: Row) -> None:
     """What was told about a run, to whom, and every attempt."""
-    console = open_console()
     instead = f"by #{told['superseded_by']}" if told["superseded_by"] else ""
     again = f"(a replay of #{told['replay_of']})" if told["replay_of"] else ""
     refused = f"({told['reason']})" if told["state"] in _WITH_REASON else ""
     number = f"    #{told['seq']}"
-    console.print(styled(number, told["status"], f"to {told['sink']}:", told["state"], instead, refused, again))
+    draw_line(number, told["status"], f"to {told['sink']}:", told["state"], instead, refused, again)
     draw_columns((" " * 7, ""), (told["status_message"], ""))
     for name, value in told["outputs"].items():
         draw_columns((f"        output {name} =", ""), (value, ""))
     for name, reason in told["omitted"].items():
-        console.print(f"        output {safe(name)} withheld: {safe(reason)}")
+        draw_line((f"        output {safe(name)} withheld: {safe(reason)}", ""))
     for attempt in told["attempted"]:
-        console.print(styled(f"        {clock(attempt['started_at'])}", outcome_of(attempt)))
+        draw_line(f"        {clock(attempt['started_at'])}", outcome_of(attempt))
 
 
 def replayed(row: Row, *, in_full: bool) -> None:

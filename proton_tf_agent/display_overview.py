@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from .display import note
 from .domain.explanations import EXPLANATIONS
-from .domain.outbox import OutcomeKind
-from .drawing import clock, colour_of, draw_columns, draw_table, open_console, resource_of, styled
+from .domain.terms import OutcomeKind
+from .drawing import clock, colour_of, draw_columns, draw_line, draw_table, is_narrower, resource_of
 from .moments import seconds_of
 
 if TYPE_CHECKING:
@@ -37,13 +37,12 @@ _TOLD = {
 
 def overview(row: Row, now: float) -> None:
     """The whole of it. now: a wall-clock second, for ages."""
-    console = open_console()
     who = f"{row['version']} (process {row['pid']}) since {clock(row['running_since'])} UTC"
     is_known = row["agent"] == "running" and row["pid"]
     colour = colour_of(row["verdict"])
-    console.print(styled(("●", colour), ("proton-tf-agent", "bold"), row["agent"], who if is_known else ""))
+    draw_line(("●", colour), ("proton-tf-agent", "bold"), row["agent"], who if is_known else "")
     why = row["reason"] or "all that was seen is told"
-    console.print(styled(" ", (row["verdict"], f"bold {colour}"), why))
+    draw_line(" ", (row["verdict"], f"bold {colour}"), why)
     _verdict("observing", row["observing"], row["because"]["observing"] or _walked(row, now))
     for path, code in list((row["unreadable"] or {}).items())[:_NAMED]:
         _below(f"not read: {path}: {code}")
@@ -62,7 +61,7 @@ def overview(row: Row, now: float) -> None:
     else:
         _verdict("parked", "0", "")
     if row["open"] or row["recent"]:
-        console.print()
+        print()
         _runs([*row["open"], *row["recent"]], now)
 
 
@@ -130,7 +129,7 @@ def _runs(rows: list[Row], now: float) -> None:
         )
         for row in rows
     ]  # fmt: skip
-    is_narrow = sys.stdout.isatty() and open_console().width < _WIDE
+    is_narrow = is_narrower(_WIDE)
     last = len(columns) - is_narrow
     kept = [i for i in range(last) if any(line[i] for line in cells)]
     draw_table([columns[i] for i in kept], [[line[i] for i in kept] for line in cells])

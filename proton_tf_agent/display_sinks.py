@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .display_overview import held, paused, span
-from .drawing import clock, draw_columns, open_console, safe, styled
+from .drawing import clock, draw_columns, draw_line, safe
 
 if TYPE_CHECKING:
     from .status import Row
@@ -19,7 +19,7 @@ def sinks(rows: Sequence[Row]) -> None:
     if not rows:
         print("there is no [[sink]]: what is found stays in the journal")
     for row in rows:
-        open_console().print(styled((row["sink"], "bold"), row["verdict"]))
+        draw_line((row["sink"], "bold"), row["verdict"])
         _say("type", f"{row['type']}, {row['where']}")
         _say("is told", _route(row))
         waiting = f"{row['waiting']} waiting, for {span(row['waiting_s'])}" if row["waiting"] else "nothing waiting"

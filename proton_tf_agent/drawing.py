@@ -1,7 +1,8 @@
 """How anything is shown to a person: tables and colour on a terminal, plain aligned text when piped.
 
 Foreign text (paths, messages) is shown through `safe`, which leaves no control or bidirectional character raw.
-rich is imported here and only when something is drawn. What is shown is `display`'s and `display_journal`'s.
+rich is imported here and only when something is drawn on a terminal: it takes longer to import than most commands to
+answer. What is shown is `display`'s and `display_journal`'s.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from .domain.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 COLOURS = {
     "applied": "green", "destroyed": "green", "SUCCEEDED": "green", "delivered": "green", "current": "green",
@@ -32,10 +32,26 @@ def safe(text: object) -> str:
     return "–" if text is None else printable(text)
 
 
+def draw_line(*parts: str | tuple[str, str]) -> None:
+    """A line of words, each in the colour of its own or in the one given with it; empty ones are left out."""
+    words = [part if isinstance(part, tuple) else (part, COLOURS.get(part, "")) for part in parts]
+    shown = [(safe(text), style) for text, style in words if text]
+    if not sys.stdout.isatty():
+        print(*(text for text, _ in shown))
+        return
+    from rich.text import Text
+
+    line = Text()
+    for text, style in shown:
+        line.append(" " if line else "")
+        line.append(text, style)
+    _console().print(line)
+
+
 def draw_columns(*cells: tuple[str, str]) -> None:
     """One line of cells (text, style). On a terminal the last one wraps below itself: the margin stays clear."""
     if not sys.stdout.isatty():
-        open_console().print(styled(*cells))
+        draw_line(*cells)
         return
     from rich.table import Table
     from rich.text import Text
@@ -45,7 +61,7 @@ def draw_columns(*cells: tuple[str, str]) -> None:
         grid.add_column(width=len(safe(text)), no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row(*(Text(safe(text), style) for text, style in cells))
-    open_console().print(grid)
+    _console().print(grid)
 
 
 def resource_of(arn: str | None) -> str:
@@ -63,30 +79,21 @@ def colour_of(word: str) -> str:
     return COLOURS.get(word, "")
 
 
-def styled(*parts: str | tuple[str, str]) -> Text:
-    """A line of words, each in the colour of its own or in the one given with it; empty ones are left out."""
-    from rich.text import Text
-
-    line = Text()
-    for part in parts:
-        text, style = part if isinstance(part, tuple) else (part, COLOURS.get(part, ""))
-        if text:
-            line.append(" " if line else "")
-            line.append(safe(text), style)
-    return line
+def is_narrower(columns: int) -> bool:
+    """Whether it is a terminal with fewer columns than that."""
+    return sys.stdout.isatty() and _console().width < columns
 
 
-def open_console() -> Console:
-    """Standard output, for this moment."""
+def _console() -> Console:
+    """Standard output, a terminal, for this moment."""
     from rich.console import Console
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # rich would exit with 1; what it means is for the front door to say
 
-    # soft_wrap: when piped a row stays one line, whatever its length. No markup, no emoji: brackets and colons in
-    # foreign text are nothing but that.
-    return Plain(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    # No markup, no emoji: brackets and colons in foreign text are nothing but that.
+    return Plain(highlight=False, markup=False, emoji=False)
 
 
 def draw_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -110,4 +117,4 @@ def draw_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         table.add_column(column, overflow=overflow, no_wrap=column in ("seq", "run", "status", "started"))
     for row in rows:
         table.add_row(*(Text(safe(cell), COLOURS.get(str(cell).split(" ")[0], "")) for cell in row))
-    open_console().print(table)
+    _console().print(table)

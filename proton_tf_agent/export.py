@@ -14,7 +14,7 @@ from typing import Any
 from . import status
 from .cloud_event import event, source_of
 from .domain.outbox import EntryState
-from .journal import Journal, JournalRow, is_damaged, notification_of
+from .journal_reading import JournalReader, JournalRow, is_damaged, notification_of
 
 FORMATS = ("jsonl", "cloudevents")
 
@@ -22,7 +22,7 @@ FORMATS = ("jsonl", "cloudevents")
 class Export:
     """Lines of one format, without their ends. damaged: how many entries could not be told, once all were read."""
 
-    def __init__(self, journal: Journal, form: str, host: str | None = None) -> None:
+    def __init__(self, journal: JournalReader, form: str, host: str | None = None) -> None:
         self._journal = journal
         self._told = self._entry if form == "jsonl" else self._event
         self._source = source_of(host)

@@ -19,8 +19,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from .domain.errors import AgentError, Problem, SettingsInvalid
-from .journal import Journal
 from .journal_file import is_held
+from .journal_reading import JournalReader
 from .metrics import Family, families
 from .overview import Verdict, overview
 from .settings import MetricsSettings, Settings
@@ -112,7 +112,7 @@ class _Source:
         self._clock = clock
 
     def row(self) -> Row:
-        with Journal.open_existing(self._path) as journal:
+        with JournalReader.open_existing(self._path) as journal:
             return overview(journal, is_held(self._path), self._clock())
 
     def text(self) -> bytes:

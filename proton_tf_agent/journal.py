@@ -16,12 +16,13 @@ import msgspec
 
 from .domain.binding import Binding, Unbound
 from .domain.circuit import Circuit
+from .domain.cursors import Cursor
 from .domain.notification import Notification, Status
 from .domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
 from .domain.retry import REASSERT_AFTER_S, Settled
-from .domain.run import Run, RunStatus, Transition
-from .domain.terms import Cursor
+from .domain.run import RunStatus, Transition
 from .domain.values import Struct
+from .journal_reading import JournalReader, Pause, Recorded, is_damaged, notification_of
 from .journal_reserve import Part
 from .journal_store import SCHEMA_VERSION, JournalRow, checksum_of
 from .journal_upkeep import Upkeep
@@ -37,22 +38,8 @@ _PLANS = (RunStatus.PLANNING, RunStatus.PLANNED, RunStatus.PLANNED_AND_FINISHED)
 _SETTLED = (EntryState.PARKED, EntryState.SUPERSEDED, EntryState.SHADOWED)
 _LAST_WORDS = (EntryState.DELIVERED, EntryState.PARKED)  # states in which a line's last word may need to be said again
 
-_decode_run = msgspec.json.Decoder(Run).decode
-_decode_binding = msgspec.json.Decoder(Binding).decode
-_decode_notification = msgspec.json.Decoder(Notification).decode
 _decode_cursor = msgspec.json.Decoder(Cursor).decode
 _encode = msgspec.json.encode
-
-
-class Recorded(Struct, frozen=True):
-    """A run as the journal holds it, with its binding or the reason why it has none.
-
-    silence: why no outcome was told when the run ended; empty while it is open and where one was told.
-    """
-
-    run: Run
-    binding: Binding | Unbound
-    silence: str = ""
 
 
 class Head(Struct, frozen=True):
@@ -67,19 +54,8 @@ class Head(Struct, frozen=True):
     failing: OutcomeKind | None
 
 
-class Pause(Struct, frozen=True):
-    """That a person has paused a sink: since which wall-clock second, who, and why (may be empty)."""
-
-    since: float
-    who: str
-    reason: str
-
-
-_decode_pause = msgspec.json.Decoder(Pause).decode
-
-
-class Journal(Upkeep):
-    """An open journal; see `Store` for how it is opened."""
+class Journal(JournalReader, Upkeep):
+    """An open journal, to be read and written; see `Store` for how it is opened."""
 
     # --- meta and cursors --------------------------------------------------------------------------------
 
@@ -140,33 +116,6 @@ class Journal(Upkeep):
         """Whether a deployment had ended before a newer one of its resource was told for the first time."""
         return self._one("newer_deployment", resource_arn=resource_arn, deployment_id=deployment_id) is not None
 
-    def open_runs(self) -> list[Recorded]:
-        """Runs without a final status, and ended ones of which proof has come that still waits; oldest first."""
-        return [_recorded(row) for row in self._all("open_runs")]
-
-    def run(self, run_id: str) -> Recorded | None:
-        """One run."""
-        row = self._one("run", run_id=run_id)
-        return _recorded(row) if row else None
-
-    def runs_known_as(self, anchor: str = "", lock_id: str = "", record_id: str = "") -> list[Recorded]:
-        """Runs, open or ended, with this log anchor, this lock id or this record of a wrapper."""
-        rows = self._all("run_by_anchor", anchor=anchor) if anchor else []
-        rows += self._all("run_by_lock", lock_id=lock_id) if lock_id else []
-        rows += self._all("run_by_record", record_id=record_id) if record_id else []
-        return [_recorded(row) for row in rows]
-
-    def runs(self, limit: int, directory: str | None = None) -> list[Recorded]:
-        """The newest runs first, of one directory if given; of those that began at once the one last heard of first."""
-        name = "runs" if directory is None else "runs_in"
-        values = {"limit": limit} if directory is None else {"limit": limit, "directory": directory}
-        return [_recorded(row) for row in self._all(name, **values)]
-
-    def runs_around(self, directory: str, before: float, limit: int) -> list[Recorded]:
-        """The newest runs of a directory and those below it that began before a moment, newest first."""
-        values = {"directory": directory, "below": directory.rstrip("/") + "/", "behind": directory.rstrip("/") + "0"}
-        return [_recorded(row) for row in self._all("runs_around", before=before, limit=limit, **values)]
-
     def put_evidence(
         self, run_id: str, source: str, path: str, fact: Fact, made: Transition | None, now: float
     ) -> None:
@@ -179,10 +128,6 @@ class Journal(Upkeep):
             status=made.status.value if made else None, reason=made.reason if made else None,
         ).lastrowid  # fmt: skip
         self._do("seal_evidence", id=row)
-
-    def evidence_of(self, run_id: str) -> list[JournalRow]:
-        """A run's story, oldest first."""
-        return self._all("evidence_of_run", run_id=run_id)
 
     def last_seen(self, run_id: str, *kinds: type) -> float | None:
         """When facts of these kinds were last noted of a run; None when none was."""
@@ -255,7 +200,7 @@ class Journal(Upkeep):
         sink: who is told it; empty: who was told the original.
         """
         with self.transaction():
-            notification = _decode_notification(original["body"])
+            notification = notification_of(original["body"])
             seq = self._insert_entry(
                 notification, sink or original["sink"], EntryState.PENDING, now, "replayed",
                 replay_of=original["replay_of"] or original["seq"], body=original["body"],
@@ -335,7 +280,7 @@ class Journal(Upkeep):
             return None
         trouble = Trouble(OutcomeKind(row["failing"]), row["times"], row["waited"]) if row["failing"] else None
         return Entry(
-            seq, row["sink"], _decode_notification(row["body"]), EntryState(row["state"]), row["attempts"], trouble,
+            seq, row["sink"], notification_of(row["body"]), EntryState(row["state"]), row["attempts"], trouble,
             bool(row["reduced"]), bool(row["suspect"]), row["replay_of"], bool(row["reassertion"]),
         )  # fmt: skip
 
@@ -402,7 +347,7 @@ class Journal(Upkeep):
         # Where more is to be told already, saying it again is left to the line's next terminal status.
         behind = self._one("next_in_line", sink=row["sink"], resource_arn=row["resource_arn"])
         again = self._insert_entry(
-            _decode_notification(row["body"]), row["sink"], EntryState.SUPERSEDED if behind else EntryState.PENDING,
+            notification_of(row["body"]), row["sink"], EntryState.SUPERSEDED if behind else EntryState.PENDING,
             now, "superseded" if behind else "reasserted", due_at=now + after,
             replay_of=row["replay_of"] or row["seq"],
             superseded_by=behind["seq"] if behind else None, reassertion=True, body=row["body"],
@@ -450,10 +395,6 @@ class Journal(Upkeep):
 
     # --- pauses ------------------------------------------------------------------------------------------
 
-    def pauses(self) -> dict[str, Pause]:
-        """The sinks that are paused, by name. Commands write them beside the daemon; it looks at every turn."""
-        return {row["sink"]: _decode_pause(row["value"]) for row in self._all("pauses")}
-
     def pause(self, sink: str, pause: Pause) -> None:
         """Let nothing more leave for a sink; what is on its way is finished."""
         self._do("put_meta", key=f"paused:{sink}", value=_encode(pause).decode())
@@ -461,19 +402,3 @@ class Journal(Upkeep):
     def unpause(self, sink: str) -> None:
         """Let everything go on that waits for a sink."""
         self._do("unpause", sink=sink)
-
-
-def notification_of(body: bytes) -> Notification:
-    """The notification in an outbox row's body."""
-    return _decode_notification(body)
-
-
-def is_damaged(row: JournalRow) -> bool:
-    """Whether an outbox row's body is not what was written; it must not be believed then."""
-    checksum: str = row["checksum"]
-    return checksum_of(row["body"]) != checksum
-
-
-def _recorded(row: JournalRow) -> Recorded:
-    binding = _decode_binding(row["binding"]) if row["binding"] else Unbound(row["unbound_reason"])
-    return Recorded(_decode_run(row["body"]), binding, row["silence"])

@@ -7,7 +7,6 @@ transactions that the daemon and the command line may both make.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -116,10 +115,6 @@ class Upkeep(Store):
         file smaller."""
         (row,) = self._all("count_bytes")
         return int(row["bytes"])
-
-    def size(self) -> int:
-        """Bytes of the file, in use or not."""
-        return os.stat(self.path).st_size
 
     def vacuum(self) -> None:
         """Write the file anew without what was let go. For who holds the journal alone: it may take long."""

@@ -13,11 +13,11 @@ from enum import StrEnum
 
 from . import health
 from .domain.explanations import EXPLANATIONS
-from .domain.outbox import OutcomeKind
+from .domain.terms import OutcomeKind
 from .health import Health
-from .journal import Journal
 from .journal_file import JOURNAL_FULL, is_marked_full
 from .journal_memory import recall_of
+from .journal_reading import JournalReader
 from .moments import iso
 from .status import Row, run_row, run_rows
 
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 _Judged = tuple[Verdict, str]  # and in a sentence why, where that is not said by the verdict
 
 
-def overview(journal: Journal, is_running: bool, now: float) -> Row:
+def overview(journal: JournalReader, is_running: bool, now: float) -> Row:
     """One object: the verdicts, the numbers behind them, the open runs and the last that ended.
 
     is_running: whether an agent holds the journal. now: a wall-clock second.
@@ -157,7 +157,7 @@ def _heard(heard: Health | None) -> Row:
     }
 
 
-def sink_rows(journal: Journal, now: float, names: Iterable[str] = ()) -> list[Row]:
+def sink_rows(journal: JournalReader, now: float, names: Iterable[str] = ()) -> list[Row]:
     """How each sink does that is named, or for which something waits or is parked, or that is paused or held up as a
     whole; by name."""
     sinks: dict[str, Row] = {}
@@ -186,12 +186,10 @@ def sink_rows(journal: Journal, now: float, names: Iterable[str] = ()) -> list[R
         of(name).update(oldest_at=iso(at), waiting_s=round(now - at, 1))
     for row in journal.query("count_parked"):
         of(row["sink"])["parked"] = row["entries"]
-    for name, (circuit, since) in journal.circuits().items():
-        if circuit.held_for is not None:
-            remedy = EXPLANATIONS[circuit.held_for].remedy.replace("--from SINK", f"--from {name}")
-            held = {"held_for": circuit.held_for.value, "probes": circuit.probes, "code": circuit.code or None}
-            of(name)["remedy"] = remedy
-            of(name).update(held_since=iso(since), **held)
+    for row in journal.query("circuits"):
+        remedy = EXPLANATIONS[OutcomeKind(row["held_for"])].remedy.replace("--from SINK", f"--from {row['sink']}")
+        held = {"held_for": row["held_for"], "probes": row["probes"], "code": row["code"] or None}
+        of(row["sink"]).update(held_since=iso(row["since"]), remedy=remedy, **held)
     for name, pause in journal.pauses().items():
         said = {"paused_by": pause.who, "paused_because": pause.reason or None}
         of(name).update(paused_since=iso(pause.since), **said)

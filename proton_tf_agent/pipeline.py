@@ -20,13 +20,15 @@ from typing import Protocol
 
 from .domain import evidence as ev
 from .domain.binding import METADATA_PATH, Binding, Unbound
+from .domain.composition import compose, silence, violations, without_exposed
 from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
 from .domain.cursors import Cursors
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
 from .domain.last_words import last_words, over_before, spoke_at
-from .domain.notification import Notification, compose, keys_of, silence, under, violations, without_exposed
-from .domain.outputs import OutputMapping, map_outputs
+from .domain.notification import Notification, keys_of, under
+from .domain.output_mapping import OutputMapping
+from .domain.outputs import map_outputs
 from .domain.redacted_facts import redacted, without_values
 from .domain.redaction import NOTHING_TAINTED, Taint
 from .domain.routing import EVERYTHING, Route, left_out

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .journal import Journal, JournalRow
+from .journal_reading import JournalReader, JournalRow
 
 _LONGEST_SEQ = 19  # digits; SQLite counts no further
 _PAGE = 500
@@ -50,7 +50,7 @@ class Scope:
         return self.parked or self.undelivered
 
 
-def select(journal: Journal, scope: Scope, *, originals: bool = False) -> Iterator[JournalRow]:
+def select(journal: JournalReader, scope: Scope, *, originals: bool = False) -> Iterator[JournalRow]:
     """The entries, in the order of their seq. originals: without replays and what was superseded."""
     if scope.notification is None and scope.run_id is None:
         yield from _pages(journal, scope, originals)
@@ -65,14 +65,14 @@ def select(journal: Journal, scope: Scope, *, originals: bool = False) -> Iterat
             yield row
 
 
-def find_entries(journal: Journal, wanted: str) -> list[JournalRow]:
+def find_entries(journal: JournalReader, wanted: str) -> list[JournalRow]:
     """The entries a person names by notification id or by seq."""
     if wanted.isdecimal() and len(wanted) < _LONGEST_SEQ:
         return journal.query("entry", seq=int(wanted))
     return journal.query("entries_by_notification", notification_id=wanted)
 
 
-def _pages(journal: Journal, scope: Scope, originals: bool) -> Iterator[JournalRow]:
+def _pages(journal: JournalReader, scope: Scope, originals: bool) -> Iterator[JournalRow]:
     """Page by page: a journal may be larger than memory, and the daemon must not wait for a slow reader."""
     after = scope.after
     while True:

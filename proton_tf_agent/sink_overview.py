@@ -8,7 +8,7 @@ from __future__ import annotations
 from .domain.explanations import EXPLANATIONS
 from .domain.outbox import Outcome, OutcomeKind
 from .domain.retry import ACCEPTANCES
-from .journal import Journal
+from .journal_reading import JournalReader
 from .moments import iso
 from .overview import sink_rows
 from .settings import Settings, SinkSettings
@@ -20,13 +20,13 @@ _NO_TEST = "it takes whatever it is told for the status of a deployment, so it w
 _LATE = "the agent has not sent it in time: has it read these settings (`systemctl reload`), or is the sink held up?"
 
 
-def rows(settings: Settings, journal: Journal, now: float) -> list[Row]:
+def rows(settings: Settings, journal: JournalReader, now: float) -> list[Row]:
     """Every sink of the settings, in their order."""
     does = {row["sink"]: row for row in sink_rows(journal, now, [sink.name for sink in settings.sink])}
     return [_row(journal, sink, does[sink.name]) for sink in settings.sink]
 
 
-def _row(journal: Journal, sink: SinkSettings, does: Row) -> Row:
+def _row(journal: JournalReader, sink: SinkSettings, does: Row) -> Row:
     (accepted,) = journal.query("last_accepted", sink=sink.name)
     return {
         "sink": sink.name, "type": sink.type, "where": where(sink),

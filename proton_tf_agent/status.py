@@ -18,11 +18,10 @@ from msgspec import structs
 from .domain.binding import Binding, is_resource_arn
 from .domain.errors import Problem, UsageInvalid
 from .domain.explanations import explain as explain_failure
-from .domain.notification import remedies
-from .domain.outbox import ACTIVE, EntryState, OutcomeKind
 from .domain.refusals import refusal_row
-from .domain.run import Basis, Run
-from .journal import Journal, JournalRow, Recorded, is_damaged, notification_of
+from .domain.run import Basis, Run, remedies
+from .domain.terms import ACTIVE, EntryState, OutcomeKind
+from .journal_reading import JournalReader, JournalRow, Recorded, is_damaged, notification_of
 from .moments import iso
 from .selection import Scope, find_entries, select
 
@@ -30,12 +29,12 @@ Row = dict[str, Any]
 _KINDS = frozenset(OutcomeKind)
 
 
-def run_rows(journal: Journal, limit: int, directory: str | None = None) -> list[Row]:
+def run_rows(journal: JournalReader, limit: int, directory: str | None = None) -> list[Row]:
     """The newest runs, newest first."""
     return [run_row(journal, recorded) for recorded in journal.runs(limit, directory)]
 
 
-def run_row(journal: Journal, recorded: Recorded) -> Row:
+def run_row(journal: JournalReader, recorded: Recorded) -> Row:
     """One run as a row of `runs list --json`."""
     run, binding = recorded.run, recorded.binding
     bound = binding if isinstance(binding, Binding) else None
@@ -82,13 +81,13 @@ def _wrapped(run: Run) -> Row:
     }
 
 
-def _told(journal: Journal, run: Run) -> list[Row]:
+def _told(journal: JournalReader, run: Run) -> list[Row]:
     """What each sink was told of it last, and what became of that."""
     keys = ("sink", "status", "state", "attempts", "seq")
     return [{key: row[key] for key in keys} for row in journal.query("last_told", run_id=run.run_id)]
 
 
-def _awaits_approval_since(journal: Journal, run: Run) -> str | None:
+def _awaits_approval_since(journal: JournalReader, run: Run) -> str | None:
     if not (run.is_open and run.awaits_approval):
         return None
     from .domain.evidence import ApprovalAwaited
@@ -96,12 +95,12 @@ def _awaits_approval_since(journal: Journal, run: Run) -> str | None:
     return iso(journal.query("last_of_kind", run_id=run.run_id, kind=ApprovalAwaited.__name__)[0]["at"])
 
 
-def entry_rows(journal: Journal, rows: Iterable[JournalRow]) -> list[Row]:
+def entry_rows(journal: JournalReader, rows: Iterable[JournalRow]) -> list[Row]:
     """Outbox rows as rows of `journal list --json`."""
     return [_entry_row(journal, row) for row in rows]
 
 
-def _entry_row(journal: Journal, row: JournalRow) -> Row:
+def _entry_row(journal: JournalReader, row: JournalRow) -> Row:
     notification = None if is_damaged(row) else notification_of(row["body"])
     return {
         "id": row["notification_id"],
@@ -127,7 +126,7 @@ def _entry_row(journal: Journal, row: JournalRow) -> Row:
     }
 
 
-def _trouble(journal: Journal, row: JournalRow) -> Row:
+def _trouble(journal: JournalReader, row: JournalRow) -> Row:
     """What keeps an entry from being told, or has; what that means, what to do, and what has resolved it since."""
     failing = OutcomeKind(row["failing"]) if row["failing"] in _KINDS else None
     stuck = row["state"] in (EntryState.PARKED, EntryState.RETRYABLE) and (failing or row["state"] == EntryState.PARKED)
@@ -146,19 +145,19 @@ def _trouble(journal: Journal, row: JournalRow) -> Row:
     }
 
 
-def entries(journal: Journal, limit: int) -> list[Row]:
+def entries(journal: JournalReader, limit: int) -> list[Row]:
     """The last entries of the outbox in the order of their seq."""
     return entry_rows(journal, journal.query("last_entries", limit=limit))
 
 
-def last_seq(journal: Journal) -> int:
+def last_seq(journal: JournalReader) -> int:
     """The seq of the newest entry; 0 without any."""
     newest = journal.query("last_entries", limit=1)
     return int(newest[0]["seq"]) if newest else 0
 
 
 def entries_matching(
-    journal: Journal, scope: Scope, pattern: re.Pattern[str] | None = None, limit: int | None = None
+    journal: JournalReader, scope: Scope, pattern: re.Pattern[str] | None = None, limit: int | None = None
 ) -> list[Row]:
     """The last entries, at most `limit`, that a scope names and in whose words a pattern is found (`words_of`)."""
     if pattern is None and scope == Scope() and limit is not None:
@@ -175,13 +174,13 @@ def words_of(row: Row) -> str:
     return "\n".join(str(row[key]) for key in keys if row[key])
 
 
-def entries_since(journal: Journal, run_id: str, at: float) -> list[Row]:
+def entries_since(journal: JournalReader, run_id: str, at: float) -> list[Row]:
     """What was enqueued about a run from a moment on, oldest first."""
     rows = (row for row in journal.query("entries_of_run", run_id=run_id) if row["created_at"] >= at)
     return entry_rows(journal, rows)
 
 
-def attempts(journal: Journal, seq: int) -> list[Row]:
+def attempts(journal: JournalReader, seq: int) -> list[Row]:
     """Every request made for an entry, oldest first."""
     return [
         {
@@ -207,7 +206,7 @@ class Story:
         return {"run": self.run, "evidence": self.evidence, "notifications": self.entries}
 
 
-def story(journal: Journal, run_id: str) -> Story | None:
+def story(journal: JournalReader, run_id: str) -> Story | None:
     """Why a run has its status, and what became of what was told about it."""
     from .domain.transitions import rows_behind
 
@@ -228,7 +227,7 @@ def story(journal: Journal, run_id: str) -> Story | None:
     return Story(run_row(journal, recorded), evidence, told)
 
 
-def explain(journal: Journal, wanted: str) -> list[Story]:
+def explain(journal: JournalReader, wanted: str) -> list[Story]:
     """The stories behind a run id, a notification (id or seq) or a directory (its five newest runs, maybe none)."""
     if wanted.startswith("/"):
         found = [story(journal, r.run.run_id) for r in journal.runs(5, wanted.rstrip("/") or "/")]

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from .domain.binding import Binding, Unbound
-from .domain.outputs import OutputMapping, told_as
+from .domain.output_mapping import OutputMapping, told_as
 from .domain.refusals import REFUSALS, refusal_row
 from .domain.run import Run
 from .run_directories import RunDirectories, opener_of

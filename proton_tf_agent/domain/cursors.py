@@ -10,7 +10,48 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from itertools import chain
 from typing import TypeVar
 
-from .terms import Cursor
+from .terms import Form
+from .values import Struct
+
+
+class Mark(Struct, frozen=True):
+    """Where in a log its reader stands.
+
+    anchor names the run whose lines come now (empty: none), offset is where the line began that opened it. phase is
+    the human reader's own word for how far that run has come. unit is the directory Terragrunt prefixes lines with;
+    a log without such prefixes has one mark, and its unit is empty. cut: the file began anew, and no line of the run
+    has been read since.
+    """
+
+    anchor: str = ""
+    offset: int = 0
+    form: Form | None = None
+    phase: str = ""
+    unit: str = ""
+    cut: bool = False
+
+
+class Cursor(Struct, frozen=True):
+    """How far a file has been read, and which file that was.
+
+    head is a digest of the first `head_length` bytes, end one of the last before `offset`: they tell a rewritten file
+    from a grown one when truncation went unseen. generation tells what a human log holds from what the same inode held
+    before, and modified_ns is when it had last been written (ns since the epoch); both are 0 for a JSON log. lock_id is
+    the lock last seen in a lock info file.
+    """
+
+    path: str
+    device: int = 0
+    inode: int = 0
+    offset: int = 0
+    head: str = ""
+    head_length: int = 0
+    marks: tuple[Mark, ...] = ()
+    generation: int = 0
+    modified_ns: int = 0
+    lock_id: str = ""
+    end: str = ""
+
 
 _Key = TypeVar("_Key")
 _Alike = dict[_Key, dict[str, Cursor]]

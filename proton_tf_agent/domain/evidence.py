@@ -12,11 +12,11 @@ Source of the vocabulary: Terraform `internal/command/views/json/message_types.g
 
 from __future__ import annotations
 
-from .terms import Cursor as Cursor
+from .cursors import Cursor as Cursor
+from .cursors import Mark as Mark
 from .terms import DecisionTaken as DecisionTaken
 from .terms import Form as Form
 from .terms import Job as Job
-from .terms import Mark as Mark
 from .terms import Operation as Operation
 from .terms import Output as Output
 from .values import Struct

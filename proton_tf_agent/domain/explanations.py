@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .outbox import OutcomeKind
+from .terms import OutcomeKind
 from .values import Struct
 
 DAMAGED = "checksum"  # the reason of an entry that was parked because its body has rotted

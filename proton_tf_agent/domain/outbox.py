@@ -7,45 +7,14 @@ order of `seq`; lines know nothing of each other. What becomes of an entry after
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 
 from .notification import Notification
+from .terms import ACTIVE, EntryState, OutcomeKind
 from .values import Struct, replace
 
-
-class EntryState(StrEnum):
-    """Where an entry stands. Each comment: who moves it there, and what a crash makes of it."""
-
-    PENDING = "pending"  # written with the observation; a crash changes nothing
-    SENDING = "sending"  # committed before the request leaves; after a crash it is sent again
-    RETRYABLE = "retryable"  # an attempt failed in a way that may pass; sent again when due
-    DELIVERED = "delivered"  # the sink accepted it
-    SUPERSEDED = "superseded"  # an unsent entry that a later notification made pointless
-    PARKED = "parked"  # the sink refuses it for good; kept until a person replays or discards it
-    DISCARDED = "discarded"  # a person gave it up by name
-    SHADOWED = "shadowed"  # written with the observation for a sink that is a shadow: what it would have been told
-
-
-ACTIVE = (EntryState.PENDING, EntryState.SENDING, EntryState.RETRYABLE)
-
-
-class OutcomeKind(StrEnum):
-    """What came of one attempt. The name is what logs, the journal and metrics show."""
-
-    ACCEPTED = "accepted"
-    CONFIRMED = "confirmed"  # asked back, the sink says that it has what it was told
-    OVERTAKEN = "overtaken"  # asked back, the sink says that it has gone on without us: canceled, or a newer deployment
-    THROTTLED = "throttled"
-    UNAVAILABLE = "unavailable"  # 5xx, network, an answer that is none
-    UNRESOLVABLE = "unresolvable"  # where it should be there is nothing: no such host, queue, topic or bus
-    GONE = "gone"  # it says itself that the service has ended: 410, or the words of a retired service
-    UNAUTHENTICATED = "unauthenticated"  # no, expired or wrong credentials; clock skew
-    DENIED = "denied"
-    QUOTA_EXCEEDED = "quota_exceeded"
-    CONFLICT = "conflict"
-    NOT_FOUND = "not_found"
-    INVALID = "invalid"
-    UNKNOWN = "unknown"  # a refusal nobody has described
+__all__ = [
+    "ACTIVE", "MAX_LISTED", "Entry", "EntryState", "Outcome", "OutcomeKind", "Trouble", "fitted", "reduced",
+]  # fmt: skip
 
 
 class Outcome(Struct, frozen=True):

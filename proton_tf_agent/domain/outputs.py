@@ -1,39 +1,26 @@
-"""Outputs: which of a run's outputs are told, under which key and in which form.
+"""Outputs: in which form a run's outputs are told, and which cannot be.
 
-Every output that is not told is named with its reason; nothing is cut silently. Limits are those of Proton's
-`Output` shape (key and valueString 1..1024, 50 of them; botocore `proton/2020-07-20/service-2.json`), and 100
-for keys, because Proton refuses to provision with longer parameter names (User Guide, "Parameters").
+Every output that is not told is named with its reason; nothing is cut silently. Which are asked for, under which key
+and within which limits, is `output_mapping`'s.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from .output_mapping import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, OutputMapping, told_as
 from .redaction import Taint, is_credential
 from .terms import Output
 from .values import replace
 
-MAX_OUTPUTS = 50
-MAX_VALUE = 1024
-MAX_KEY = 100
 _MAX_TEXT = (
     256 * 1024
 )  # of a value as JSON: what is longer is beyond MAX_VALUE in whatever way Terraform has indented it
 _UNREPRESENTABLE = re.compile("[\0\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class OutputMapping:
-    """Which outputs are told: names or globs to include and exclude, and names to rename."""
-
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +60,6 @@ def only_told(outputs: Iterable[Output], mapping: OutputMapping, taint: Taint) -
     return tuple(kept)
 
 
-def told_as(name: str, mapping: OutputMapping) -> str | None:
-    """The key an output of this name is told under; None when it is not asked for."""
-    asked_for = _matches(name, mapping.include) and not _matches(name, mapping.exclude)
-    return mapping.rename.get(name, name) if asked_for else None
-
-
 def _rendered(output: Output) -> str | None:
     if output.value is not None and len(output.value) > _MAX_TEXT:
         return output.value  # too long whatever it comes to, and not worth the memory to find out
@@ -86,10 +67,6 @@ def _rendered(output: Output) -> str | None:
         return None if output.value is None else render(output.value)
     except RecursionError:
         return "\0"  # nested so deeply that nothing could use it: not representable
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _objection(output: Output, key: str, value: str | None, told: Mapping[str, str], taint: Taint) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from . import evidence as ev
 from .evidence import Evidence, Fact
-from .outputs import OutputMapping, only_told
+from .output_mapping import OutputMapping
+from .outputs import only_told
 from .redaction import NOTHING_TAINTED, Taint, scrub, scrub_error, without_keys
 from .values import replace
 

@@ -11,22 +11,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
-from .notification import Notification, Status
+from .notification import Notification
 from .run import RunStatus
+from .terms import Occasion, Status
 from .values import Struct
 
-
-class Occasion(StrEnum):
-    """What a notification may be an occasion of. One may be several."""
-
-    TERMINAL = "terminal"  # any end
-    IN_PROGRESS = "in_progress"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    DESTROYED = "destroyed"  # a destroy that went well; it is no `succeeded`, as it is none in a CloudEvent's type
-    RECOVERED = "recovered"  # an end that is no failure, of a resource that was last told to have failed
+__all__ = ["EVERYTHING", "Occasion", "Route", "left_out"]
 
 
 class Route(Struct, frozen=True):

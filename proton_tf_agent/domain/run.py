@@ -281,3 +281,16 @@ def objection_to_deciding(run: Run) -> str:
     if run.verdict is not None:
         return f"proof has come meanwhile and is about to count: {run.verdict.reason}"
     return "" if run.status in AMENDABLE else f"it is {run.status}"
+
+
+def remedies(run: Run) -> tuple[str, ...]:
+    """What would settle a run that ended undetermined, or make its like tell their outcome; best first."""
+    if run.status is not RunStatus.UNDETERMINED:
+        return ()
+    log = "a log with Terraform's own verdict (`terraform apply -json > apply.log`)"
+    if run.log is Log.OVERWRITTEN:
+        log = "a copy of its whole log in the run directory, should there be one" if run.form is Form.JSON else ""
+    elif run.log is not Log.ABSENT:
+        log = "the rest of its log, should it still come"
+    word = f"your word: `proton-tf-agent runs settle {run.run_id} --as succeeded|failed --reason '...'`"
+    return (log, word) if log else (word,)

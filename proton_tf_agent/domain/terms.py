@@ -1,7 +1,7 @@
-"""What runs, outputs and cursors are made of, in Terraform's words: the terms that evidence and they share.
+"""What runs, outputs and the outbox are made of: Terraform's words, Proton's, and our own for what became of an entry.
 
-They lie apart from `evidence`, which defines one class for each fact there is: who reads the journal needs none of
-those, and is twice as fast at work without them.
+They lie apart from what is done with them (`evidence`, `composition`, `outbox`, `routing`): who reads the journal needs
+no more than these, and is sooner at work without the rest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,64 @@ class Form(StrEnum):
 
     JSON = "json"
     HUMAN = "human"
+
+
+class Status(StrEnum):
+    """The three statuses `NotifyResourceDeploymentStatusChange` accepts."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    FAILED = "FAILED"
+    SUCCEEDED = "SUCCEEDED"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self is not Status.IN_PROGRESS
+
+
+class Occasion(StrEnum):
+    """What a notification may be an occasion of. One may be several."""
+
+    TERMINAL = "terminal"  # any end
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DESTROYED = "destroyed"  # a destroy that went well; it is no `succeeded`, as it is none in a CloudEvent's type
+    RECOVERED = "recovered"  # an end that is no failure, of a resource that was last told to have failed
+
+
+class EntryState(StrEnum):
+    """Where an entry stands. Each comment: who moves it there, and what a crash makes of it."""
+
+    PENDING = "pending"  # written with the observation; a crash changes nothing
+    SENDING = "sending"  # committed before the request leaves; after a crash it is sent again
+    RETRYABLE = "retryable"  # an attempt failed in a way that may pass; sent again when due
+    DELIVERED = "delivered"  # the sink accepted it
+    SUPERSEDED = "superseded"  # an unsent entry that a later notification made pointless
+    PARKED = "parked"  # the sink refuses it for good; kept until a person replays or discards it
+    DISCARDED = "discarded"  # a person gave it up by name
+    SHADOWED = "shadowed"  # written with the observation for a sink that is a shadow: what it would have been told
+
+
+ACTIVE = (EntryState.PENDING, EntryState.SENDING, EntryState.RETRYABLE)
+
+
+class OutcomeKind(StrEnum):
+    """What came of one attempt. The name is what logs, the journal and metrics show."""
+
+    ACCEPTED = "accepted"
+    CONFIRMED = "confirmed"  # asked back, the sink says that it has what it was told
+    OVERTAKEN = "overtaken"  # asked back, the sink says that it has gone on without us: canceled, or a newer deployment
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"  # 5xx, network, an answer that is none
+    UNRESOLVABLE = "unresolvable"  # where it should be there is nothing: no such host, queue, topic or bus
+    GONE = "gone"  # it says itself that the service has ended: 410, or the words of a retired service
+    UNAUTHENTICATED = "unauthenticated"  # no, expired or wrong credentials; clock skew
+    DENIED = "denied"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    CONFLICT = "conflict"
+    NOT_FOUND = "not_found"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"  # a refusal nobody has described
 
 
 class Output(Struct, frozen=True):
@@ -61,42 +119,3 @@ class DecisionTaken(Struct, frozen=True):
     def outcome(self) -> str:
         """The word for what was decided."""
         return "succeeded" if self.succeeded else "failed"
-
-
-class Mark(Struct, frozen=True):
-    """Where in a log its reader stands.
-
-    anchor names the run whose lines come now (empty: none), offset is where the line began that opened it. phase is
-    the human reader's own word for how far that run has come. unit is the directory Terragrunt prefixes lines with;
-    a log without such prefixes has one mark, and its unit is empty. cut: the file began anew, and no line of the run
-    has been read since.
-    """
-
-    anchor: str = ""
-    offset: int = 0
-    form: Form | None = None
-    phase: str = ""
-    unit: str = ""
-    cut: bool = False
-
-
-class Cursor(Struct, frozen=True):
-    """How far a file has been read, and which file that was.
-
-    head is a digest of the first `head_length` bytes, end one of the last before `offset`: they tell a rewritten file
-    from a grown one when truncation went unseen. generation tells what a human log holds from what the same inode held
-    before, and modified_ns is when it had last been written (ns since the epoch); both are 0 for a JSON log. lock_id is
-    the lock last seen in a lock info file.
-    """
-
-    path: str
-    device: int = 0
-    inode: int = 0
-    offset: int = 0
-    head: str = ""
-    head_length: int = 0
-    marks: tuple[Mark, ...] = ()
-    generation: int = 0
-    modified_ns: int = 0
-    lock_id: str = ""
-    end: str = ""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import Any
 
+from ..domain.values import Struct
 from .kinds import Kind
 
 BYTES = 'bytes, or a string such as "512KiB" or "8MiB"'
 SECONDS = 'seconds, or a string such as "500ms", "10s" or "2m"'
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """One key. example is TOML; unset says what holds when the key is missing and its default is no value;
     only names the values of `type` for which the key means anything (empty: all of them), never those for which it
     means nothing, needed those that cannot do without it. says_where: whether it says where a sink's notifications
@@ -33,8 +33,7 @@ class Key:
         return (not self.only or type_ in self.only) and type_ not in self.never
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table of the file. repeated: written [[name]], any number of times; required: at least once."""
 
     name: str

@@ -12,12 +12,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..domain.binding import is_deployment_id, is_resource_arn
-from ..domain.outputs import MAX_KEY
-from ..domain.routing import Occasion
+from ..domain.output_mapping import MAX_KEY
+from ..domain.terms import Occasion
+from ..domain.values import Struct
 
 REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -53,8 +53,7 @@ def toml_key(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else toml(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What a value may be. takes completes "must be ..."; check gets a value of one of `types`."""
 
     takes: str

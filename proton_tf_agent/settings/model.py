@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..domain.outputs import OutputMapping
-from ..domain.routing import Occasion
+from ..domain.output_mapping import OutputMapping
+from ..domain.terms import Occasion
 
 SinkType = Literal[
     "proton",

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..domain.errors import Problem, SettingsInvalid
-from ..domain.routing import Occasion
+from ..domain.terms import Occasion
 from .documents import Document, document, reason
 from .keys import Table
 from .kinds import REGION, nearest

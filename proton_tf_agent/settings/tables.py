@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ..domain.outputs import OutputMapping
+from ..domain.output_mapping import OutputMapping
 from . import kinds, model
 from .keys import BYTES, SECONDS, Key, Table
 from .kinds import choice, count, duration, size

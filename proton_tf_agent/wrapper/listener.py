@@ -19,7 +19,8 @@ import msgspec
 
 from ..domain import evidence as ev
 from ..domain.evidence import Cursor, Evidence, Fact, Mark
-from ..domain.outputs import OutputMapping, only_told
+from ..domain.output_mapping import OutputMapping
+from ..domain.outputs import only_told
 from ..domain.redaction import Taint, scrub_error
 from ..sources import backend, log, output_json
 from ..sources.safe_open import Bounds, SafeOpener

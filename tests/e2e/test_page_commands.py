@@ -230,4 +230,4 @@ def test_make_demo_shows_a_success_a_failure_and_a_replay() -> None:
 
 def test_make_test_runs_every_test_there_is() -> None:
     """What runs this; so it is asked what it would do."""
-    assert make("--dry-run", "test").splitlines()[-1] == f"{sys.prefix}/bin/python -m pytest -n 2"
+    assert make("--dry-run", "test").splitlines()[-1] == f"{sys.prefix}/bin/python -m pytest -n 2 --dist worksteal"

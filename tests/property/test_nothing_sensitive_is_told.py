@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from support.facts import BINDING
 from support.outboxes import notification
 
+from proton_tf_agent.domain.composition import violations
 from proton_tf_agent.domain.evidence import Output
-from proton_tf_agent.domain.notification import Notification, Status, violations
+from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import Entry, EntryState, Outcome, OutcomeKind, Trouble
-from proton_tf_agent.domain.outputs import MAX_OUTPUTS, OutputMapping, map_outputs
+from proton_tf_agent.domain.output_mapping import MAX_OUTPUTS, OutputMapping
+from proton_tf_agent.domain.outputs import map_outputs
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint, scrub
 from proton_tf_agent.domain.retry import RULES, settle
 from proton_tf_agent.domain.run import RunStatus

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from support.facts import BINDING, EVERY_EVIDENCE, EXITED_WELL, PATIENCE, SETTLED, Tale, a_run, recorded
 
 from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.composition import compose, violations
 from proton_tf_agent.domain.evidence import Evidence, Fact, Output
-from proton_tf_agent.domain.notification import Notification, Status, compose, violations
-from proton_tf_agent.domain.outputs import OutputMapping, map_outputs
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.output_mapping import OutputMapping
+from proton_tf_agent.domain.outputs import map_outputs
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED
 from proton_tf_agent.domain.run import FINAL, Basis, Run, RunStatus, Transition
 from proton_tf_agent.domain.transitions import advance, fold

@@ -15,7 +15,7 @@ from support.oracle import judge
 from support.simulator import POINTS, MortalJournal, World
 from support.soak import rounds
 
-from proton_tf_agent.domain import notification
+from proton_tf_agent.domain import composition
 
 SEEDS = rounds(2000, 100_000)
 CHUNK = 50
@@ -82,7 +82,7 @@ def test_without_the_head_of_line_rule_it_finds_a_broken_promise() -> None:
 
 
 def test_without_the_ratchet_it_finds_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notification, "_may_have_ended", lambda *_: False)
+    monkeypatch.setattr(composition, "_may_have_ended", lambda *_: False)
     assert finds()
 
 

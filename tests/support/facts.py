@@ -7,8 +7,9 @@ from pathlib import Path
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.binding import Binding
+from proton_tf_agent.domain.composition import compose
 from proton_tf_agent.domain.evidence import Cursor, Evidence, Fact, Mark, Operation, Output
-from proton_tf_agent.domain.notification import Notification, compose
+from proton_tf_agent.domain.notification import Notification
 from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED, Taint
 from proton_tf_agent.domain.run import Patience, Run, RunStatus, Transition

@@ -1,4 +1,5 @@
-"""Two runs, one after the other, and an agent that may be stopped before any of its system calls.
+"""Two runs, one after the other, and an agent that may be stopped before any of its system calls; or many at once in
+several directories, and one that may be stopped between its turns.
 
 The world is a list of steps, each a change on disk or of who holds what. The agent is the real observer, pipeline and
 journal: before it opens, reads or asks, the world may go on, as a script says. Only the clock and the answers about
@@ -10,19 +11,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, count, repeat
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 from watchdog.events import FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileSystemEvent
 
+from proton_tf_agent.domain.notification import Notification
+from proton_tf_agent.domain.run import Run
 from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
-from proton_tf_agent.sources import liveness
+from proton_tf_agent.sources import liveness, tail
 from proton_tf_agent.sources.liveness import Presence
 from proton_tf_agent.sources.safe_open import OpenFile, SafeOpener
 
@@ -84,6 +87,73 @@ TWICE = (Command("first"), Command("second"))
 """An apply, and another over its log."""
 
 
+class Place:
+    """A run directory in which commands happen one after the other. held: whether somebody holds the state's lock.
+
+    below: where in it the state is, for `terraform -chdir=prod apply > apply.log`.
+    """
+
+    def __init__(self, scene: ObservedRoot, directory: str, below: str = ".") -> None:
+        self.directory = directory
+        self.state = os.path.normpath(f"{directory}/{below}/terraform.tfstate")
+        self._info = os.path.normpath(f"{directory}/{below}/.terraform.tfstate.lock.info")
+        self.held = False
+        self._scene = scene
+        self._writer = -1
+        os.makedirs(os.path.dirname(self.state), exist_ok=True)
+        Path(self.state).touch()
+
+    def close(self) -> None:
+        """Leave no file open."""
+        if self._writer >= 0:
+            os.close(self._writer)
+
+    def is_written(self, file: tuple[int, int]) -> bool:
+        """Whether somebody has a file (device, inode) open for writing: nobody but the command that is on has."""
+        status = os.fstat(self._writer) if self._writer >= 0 else None
+        return status is not None and (status.st_dev, status.st_ino) == file
+
+    def happen(self, step: str, command: Command) -> None:
+        """Let a command do its next step, and the kernel tell of it."""
+        word: FileSystemEvent | None = None
+        log = f"{self.directory}/{command.log}"
+        match step:
+            case "truncate" | "append":
+                how = os.O_TRUNC if step == "truncate" else os.O_APPEND
+                word = None if step == "append" and os.path.exists(log) else FileModifiedEvent(log)
+                self._writer = os.open(log, os.O_CREAT | os.O_WRONLY | how, 0o644)
+            case "close":
+                os.close(self._writer)
+                self._writer = -1
+                word = FileClosedEvent(log)
+            case "lock" | "unlock":
+                self.held = step == "lock"
+            case "info":
+                Path(self._info).touch()
+                word = FileCreatedEvent(self._info)
+            case "info written":
+                Path(self._info).write_text(json.dumps(self._lock_info(command)))
+                word = FileClosedEvent(self._info)
+            case "info gone":
+                os.remove(self._info)
+                word = FileDeletedEvent(self._info)
+            case _:
+                lines = command.prints.get(step, ())
+                os.write(self._writer, b"".join(_STAMP.sub(self._time().encode(), line) for line in lines))
+                word = FileModifiedEvent(log) if lines else None
+        if word is not None and word.src_path == log:
+            os.utime(log, (self._scene.now, self._scene.now))
+        if word is not None:
+            self._scene.watch._hints.dispatch(word)
+
+    def _lock_info(self, command: Command) -> dict[str, str]:
+        named = {"ID": command.lock_id, "Operation": command.operation, "Who": "ci@runner", "Version": "1.11.4"}
+        return named | {"Created": self._time()}
+
+    def _time(self) -> str:
+        return datetime.fromtimestamp(self._scene.now, UTC).isoformat()
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """How long the world rests before its next step: for so many of the agent's system calls, but not beyond the end of
@@ -107,11 +177,8 @@ class Interleaving:
         self.journal._connection.execute("PRAGMA synchronous=OFF")  # no power is lost here
         self.scene = ObservedRoot(base, self.journal)
         bind_directory(self.scene.directory, ARN, DEPLOYMENT_ID)
-        self._info = f"{self.scene.directory}/.terraform.tfstate.lock.info"
-        Path(f"{self.scene.directory}/terraform.tfstate").touch()
+        self._place = Place(self.scene, self.scene.directory)
         self._hidden = hidden
-        self._held = False
-        self._writer = -1
         self._steps = [(step, command) for command in commands for step in command.steps]
         self._pauses = chain(script, [Pause(0)] * len(self._steps))
         self._pause = next(self._pauses)
@@ -124,8 +191,7 @@ class Interleaving:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.journal.close()
-        if self._writer >= 0:
-            os.close(self._writer)
+        self._place.close()
 
     def play(self) -> None:
         """Let the agent turn until everything has happened, and then until it has found out."""
@@ -147,47 +213,8 @@ class Interleaving:
         while self._steps and self._calls >= self._pause.calls:
             self.scene.now += self._pause.seconds
             self._calls, self._pause = 0, next(self._pauses)
-            self._happen(*self._steps.pop(0))
+            self._place.happen(*self._steps.pop(0))
         self._calls += 1
-
-    def _happen(self, step: str, command: Command) -> None:
-        word: FileSystemEvent | None = None
-        log = f"{self.scene.directory}/{command.log}"
-        match step:
-            case "truncate" | "append":
-                how = os.O_TRUNC if step == "truncate" else os.O_APPEND
-                word = None if step == "append" and os.path.exists(log) else FileModifiedEvent(log)
-                self._writer = os.open(log, os.O_CREAT | os.O_WRONLY | how, 0o644)
-            case "close":
-                os.close(self._writer)
-                self._writer = -1
-                word = FileClosedEvent(log)
-            case "lock" | "unlock":
-                self._held = step == "lock"
-            case "info":
-                Path(self._info).touch()
-                word = FileCreatedEvent(self._info)
-            case "info written":
-                Path(self._info).write_text(json.dumps(self._lock_info(command)))
-                word = FileClosedEvent(self._info)
-            case "info gone":
-                os.remove(self._info)
-                word = FileDeletedEvent(self._info)
-            case _:
-                lines = command.prints.get(step, ())
-                os.write(self._writer, b"".join(_STAMP.sub(self._time().encode(), line) for line in lines))
-                word = FileModifiedEvent(log) if lines else None
-        if word is not None and word.src_path == log:
-            os.utime(log, (self.scene.now, self.scene.now))
-        if word is not None:
-            self.scene.watch._hints.dispatch(word)
-
-    def _lock_info(self, command: Command) -> dict[str, str]:
-        named = {"ID": command.lock_id, "Operation": command.operation, "Who": "ci@runner", "Version": "1.11.4"}
-        return named | {"Created": self._time()}
-
-    def _time(self) -> str:
-        return datetime.fromtimestamp(self.scene.now, UTC).isoformat()
 
     # --- the agent -------------------------------------------------------------------------------------------
 
@@ -205,11 +232,94 @@ class Interleaving:
         return later
 
     def _lock_holder(self, _fd: int) -> Presence:
-        return Presence.PRESENT if self._held else Presence.ABSENT
+        return Presence.PRESENT if self._place.held else Presence.ABSENT
 
     def _writers(self, files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
-        """Files are written by nobody but the command that is on."""
-        status = os.fstat(self._writer) if self._writer >= 0 else None
-        written = status and (status.st_dev, status.st_ino)
-        seen = {file: Presence.PRESENT if file == written else Presence.ABSENT for file in files}
-        return dict.fromkeys(files, Presence.UNKNOWN) if self._hidden else seen
+        if self._hidden:
+            return dict.fromkeys(files, Presence.UNKNOWN)
+        return {file: Presence.PRESENT if self._place.is_written(file) else Presence.ABSENT for file in files}
+
+
+class Crowd:
+    """Runs in several run directories at once; use as a context manager. The agent is stopped between its turns only.
+
+    commands: by directory, what happens there; a name like `above/prod` keeps the state in that, below the logs. Each
+    lock has an id of its own. hurried: no batch of looks has time for more than the first of them. pieces: how much of
+    a log one look reads.
+    """
+
+    def __init__(
+        self, base: Path, commands: Mapping[str, Sequence[Command]], *, hurried: bool, pieces: int = tail.READ_LIMIT
+    ) -> None:
+        self.journal = Journal.open_as_daemon(str(base / "memory" / "journal.db"))
+        self.journal._connection.execute("PRAGMA synchronous=OFF")  # no power is lost here
+        self.scene = ObservedRoot(base, self.journal)
+        spent = count() if hurried else repeat(0)
+        self.scene.cpu = lambda: float(next(spent))
+        self._pieces = pieces
+        self._places: dict[str, Place] = {}
+        for number, name in enumerate(commands):
+            directory, _, below = name.partition("/")
+            place = Place(self.scene, f"{self.scene.root}/{directory}", below or ".")
+            bind_directory(place.directory, f"{ARN}-{number}", DEPLOYMENT_ID)
+            self._places[name] = place
+        self._steps = {
+            name: [(step, replace(c, lock_id=f"{c.lock_id} in {name}")) for c in found for step in c.steps]
+            for name, found in commands.items()
+        }
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.journal.close()
+        for place in self._places.values():
+            place.close()
+
+    def play(self, script: Iterable[Mapping[str, int]], *, patient: bool) -> None:
+        """Let so many steps happen in each directory between two turns of the agent, and all that are left in the end.
+
+        patient: the world waits until the agent has looked at everything.
+        """
+        everything = dict.fromkeys(self._steps, len(max(self._steps.values(), key=len)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tail, "READ_LIMIT", self._pieces)
+            patch.setattr(liveness, "lock_holder", self._lock_holder)
+            patch.setattr(liveness, "writers", self._writers)
+            for steps in (*script, everything):
+                self._happen(steps)
+                self.scene.observer.turn()
+                while patient and self.scene.observer.has_backlog:
+                    self.scene.observer.turn()
+            for _ in range(3):
+                self.scene.observer.turn(rescan=True)
+                while self.scene.observer.has_backlog:
+                    self.scene.observer.turn()
+                self.scene.now += 60.0
+            self.scene.observer.turn(rescan=True)
+
+    def runs(self, name: str) -> list[Run]:
+        """The runs of a directory, oldest first."""
+        return [run for run in self.scene.runs()[::-1] if self._places[name].directory in run.directories]
+
+    def told(self, name: str) -> list[Notification]:
+        """What was told of them."""
+        ids = {run.run_id for run in self.runs(name)}
+        return [notification for notification in self.scene.notifications() if notification.run_id in ids]
+
+    def _happen(self, steps: Mapping[str, int]) -> None:
+        for name, number in steps.items():
+            for step, command in self._steps[name][:number]:
+                self.scene.now += 0.01
+                self._places[name].happen(step, command)
+            del self._steps[name][:number]
+
+    def _lock_holder(self, fd: int) -> Presence:
+        held = (os.stat(place.state) for place in self._places.values() if place.held)
+        return Presence.PRESENT if any(os.path.samestat(os.fstat(fd), state) for state in held) else Presence.ABSENT
+
+    def _writers(self, files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
+        written = {file for file in files if any(place.is_written(file) for place in self._places.values())}
+        return {file: Presence.PRESENT if file in written else Presence.ABSENT for file in files}

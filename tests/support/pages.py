@@ -131,7 +131,7 @@ HOST: frozenset[str] = frozenset({
     "/opt/proton-tf-agent/bin/pip install WHEEL",
     "pipx install --global WHEEL",
     "export UV_TOOL_DIR=/opt/uv/tools UV_TOOL_BIN_DIR=/usr/local/bin UV_PYTHON_INSTALL_DIR=/opt/uv/python",
-    "uv tool install WHEEL",
+    "uv tool install --compile-bytecode WHEEL",
     "dpkg --install dist/proton-tf-agent_*.deb",
     "proton-tf-agent service install --runner USER --watch DIR",
     # docs/commands.md

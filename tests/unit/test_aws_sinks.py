@@ -25,7 +25,7 @@ from support.rigs.sqs import PATH, Queue
 from proton_tf_agent.aws_service import Place
 from proton_tf_agent.domain.notification import Notification, Status
 from proton_tf_agent.domain.outbox import MAX_LISTED, Outcome, OutcomeKind, fitted
-from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE
+from proton_tf_agent.domain.output_mapping import MAX_KEY, MAX_OUTPUTS, MAX_VALUE
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.domain.status_message import MAX_MESSAGE
 from proton_tf_agent.domain.values import replace

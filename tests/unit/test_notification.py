@@ -29,18 +29,12 @@ from support.facts import (
 )
 
 from proton_tf_agent.domain import evidence as ev
-from proton_tf_agent.domain.notification import (
-    TOLD,
-    Notification,
-    Status,
-    compose,
-    remedies,
-    silence,
-    violations,
-)
-from proton_tf_agent.domain.outputs import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, Mapped
+from proton_tf_agent.domain.composition import TOLD, compose, silence, violations
+from proton_tf_agent.domain.notification import Notification, Status
+from proton_tf_agent.domain.output_mapping import MAX_KEY, MAX_OUTPUTS, MAX_VALUE
+from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import MASK, NOTHING_TAINTED, Taint
-from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition
+from proton_tf_agent.domain.run import FINAL, Counts, RunStatus, Transition, remedies
 from proton_tf_agent.domain.status_message import MAX_MESSAGE
 from proton_tf_agent.domain.values import replace
 

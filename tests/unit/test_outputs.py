@@ -7,15 +7,8 @@ import json
 import pytest
 
 from proton_tf_agent.domain.evidence import Output
-from proton_tf_agent.domain.outputs import (
-    MAX_KEY,
-    MAX_OUTPUTS,
-    MAX_VALUE,
-    Mapped,
-    OutputMapping,
-    map_outputs,
-    render,
-)
+from proton_tf_agent.domain.output_mapping import MAX_KEY, MAX_OUTPUTS, MAX_VALUE, OutputMapping
+from proton_tf_agent.domain.outputs import Mapped, map_outputs, render
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED, Taint
 
 SECRET = 'hunter2 "quoted" <&> geheim'

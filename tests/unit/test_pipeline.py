@@ -16,10 +16,11 @@ from support.facts import LOGS
 from support.watching import bind_directory
 
 from proton_tf_agent.domain import evidence as ev
+from proton_tf_agent.domain.composition import violations
 from proton_tf_agent.domain.errors import AgentError
 from proton_tf_agent.domain.evidence import Evidence, Fact, Observation
-from proton_tf_agent.domain.notification import Notification, violations
-from proton_tf_agent.domain.outputs import OutputMapping
+from proton_tf_agent.domain.notification import Notification
+from proton_tf_agent.domain.output_mapping import OutputMapping
 from proton_tf_agent.domain.run import Patience, Run, RunStatus
 from proton_tf_agent.journal import Journal, notification_of
 from proton_tf_agent.pipeline import Addressee, Pipeline, Rules, Told, proton_objection
@@ -743,7 +744,7 @@ def test_what_redaction_has_missed_the_last_scan_finds(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, quoted: str
 ) -> None:
     """The text goes, the status is told, and the log says so without the text."""
-    for room in ("redaction", "redacted_facts", "status_message", "notification"):
+    for room in ("redaction", "redacted_facts", "status_message", "composition"):
         monkeypatch.setattr(f"proton_tf_agent.domain.{room}.scrub", lambda text, _taint, _most=None: text)
     scene.write("terraform.tfstate", SENSITIVE_STATE)
     error = {"severity": "error", "summary": f"cannot log in with {quoted}", "detail": ""}

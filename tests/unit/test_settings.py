@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from proton_tf_agent.domain.errors import Problem, SettingsInvalid
-from proton_tf_agent.domain.outputs import OutputMapping
+from proton_tf_agent.domain.output_mapping import OutputMapping
 from proton_tf_agent.domain.routing import Occasion
 from proton_tf_agent.settings import (
     AllowSettings,

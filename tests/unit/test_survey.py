@@ -10,7 +10,7 @@ from support.facts import BINDING
 from support.watching import bind_directory
 
 from proton_tf_agent import display
-from proton_tf_agent.domain.outputs import OutputMapping
+from proton_tf_agent.domain.output_mapping import OutputMapping
 from proton_tf_agent.settings import AllowSettings, BindSettings, Settings, WatchSettings
 from proton_tf_agent.survey import Row, survey
 

@@ -49,8 +49,9 @@ from support.facts import (
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain import transitions
+from proton_tf_agent.domain.composition import compose
 from proton_tf_agent.domain.evidence import Fact
-from proton_tf_agent.domain.notification import Status, compose
+from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outputs import Mapped
 from proton_tf_agent.domain.redaction import NOTHING_TAINTED
 from proton_tf_agent.domain.run import (
