@@ -16,6 +16,7 @@ import ctypes
 import errno
 import os
 import pwd
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -173,13 +174,34 @@ class SafeOpener:
     def look(self, path: str) -> os.stat_result | None:
         """What lies at a path below a root, were it a link, without opening it; None when there is nothing. Unreadable
         when nobody can tell."""
+        root = self.root_of(path)
+        if root is None or not _is_plain(path):
+            raise Unreadable("E_PATH", path)
         try:
-            with self.directory(os.path.dirname(path), _LOOK | os.O_DIRECTORY) as above:
-                return os.stat(os.path.basename(path), dir_fd=above, follow_symlinks=False)
+            seen = self._below(root, path, _LOOK | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
+        try:
+            return os.fstat(seen)
         except OSError as error:
             raise _refusal(error, path) from None
+        finally:
+            os.close(seen)
+
+    def mounts_below(self, root: str) -> frozenset[str]:
+        """What is mounted below a root that is not to be entered, by path; who looks at one, were it a file, asks its
+        server. Asks the kernel (proc_pid_mountinfo(5)), not the file systems."""
+        bounds = self._bounds[os.path.normpath(root)]
+        if bounds.crosses_mounts:
+            return frozenset()
+        above = root.rstrip("/") + "/"
+        real = os.path.realpath(root).rstrip("/") + "/"
+        try:
+            with open("/proc/self/mountinfo", "rb") as lines:
+                points = [_unescaped(line.split(b" ", 5)[4]) for line in lines]
+        except OSError:
+            return frozenset()
+        return frozenset(above + point[len(real) :] for point in points if point.startswith(real))
 
     def is_missing(self, directory: str) -> bool:
         """Whether a directory is certainly not there. One that cannot be looked at may be."""
@@ -359,7 +381,7 @@ def _walk(root_fd: int, relative: str, flags: int, crosses_mounts: bool) -> int:
         os.close(here)
     try:
         _demand_mount(seen, mount, crosses_mounts)
-        if flags == _LOOK:
+        if flags in (_LOOK, _LOOK | os.O_NOFOLLOW):
             return os.dup(seen)
         if stat.S_ISLNK(os.fstat(seen).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), relative)
@@ -388,6 +410,11 @@ def _mount_of(fd: int) -> int:
     if told is None:
         raise OSError(errno.EIO, "the kernel tells of no mounts")
     return int(told)
+
+
+def _unescaped(path: bytes) -> str:
+    """A path as mountinfo writes it: blanks, line ends and backslashes in octal."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path))
 
 
 class _Handle(ctypes.Structure):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -94,7 +94,8 @@ def walk(
         return
     try:
         with opener.lister(root) as lists:
-            yield from _walk(lists, root, above, "/".join(steps), refuse, _Spent(limits or Limits()), enter)
+            mounts = opener.mounts_below(root)
+            yield from _walk(lists, root, above, "/".join(steps), refuse, _Spent(limits or Limits()), enter, mounts)
     except FileNotFoundError:
         return
     except Unreadable as refused:
@@ -104,9 +105,9 @@ def walk(
 
 def _walk(
     lists: Callable[[str], int], root: str, above: str, start: str, refuse: Refuse, spent: _Spent,
-    enter: Callable[[str, int], None],
+    enter: Callable[[str, int], None], mounts: Collection[str],
 ) -> Iterator[Directory]:  # fmt: skip
-    """The same from a path relative to the root, which is empty for the root itself."""
+    """The same from a path relative to the root, empty for the root itself. mounts: paths that are left out."""
     limits = spent.limits
     pending = deque([(start, start.count("/") + 1 if start else 0, above + start.partition("/")[0] if start else root)])
     cut: set[str] = set()
@@ -133,6 +134,8 @@ def _walk(
             spent.branches[branch].entries += len(found)
             if is_cut:
                 refuse(path, "E_TOO_MANY")
+            if mounts:
+                found = _without(mounts, path, found, refuse)
             names = [entry.name for entry in found if _is_directory(entry) and entry.name not in UNWATCHED_DIRECTORIES]
             yield Directory(path, fd, found, is_cut)
         except OSError:
@@ -145,6 +148,17 @@ def _walk(
             refuse(path, "E_DEPTH")
         elif depth < limits.depth:
             pending.extend((below + name, depth + 1, branch if depth else above + name) for name in names)
+
+
+def _without(
+    mounts: Collection[str], path: str, found: list[os.DirEntry[str]], refuse: Refuse
+) -> list[os.DirEntry[str]]:
+    """The entries of a directory that nothing is mounted on."""
+    below = path.rstrip("/") + "/"
+    for entry in found:
+        if below + entry.name in mounts:
+            refuse(below + entry.name, "E_MOUNT")
+    return [entry for entry in found if below + entry.name not in mounts]
 
 
 def _entries(fd: int, limit: int) -> tuple[list[os.DirEntry[str]], bool]:

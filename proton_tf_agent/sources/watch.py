@@ -7,6 +7,7 @@ have told.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -236,10 +237,10 @@ class Watch:
         root = self._root_of(directory)
         found: list[Touched] = []
         while root is not None and f"{directory}/".startswith(_below(root.path)):
-            for path, size in self._sizes(directory):
-                place = place_of(path, root.logs)
-                cursor = cursors.get(path)
-                if place is not None and place.kind is Kind.LOG and size != (cursor.offset if cursor else 0):
+            for path, place in self._logs_in(directory, root):
+                status, cursor = self._look(path), cursors.get(path)
+                is_file = status is not None and stat.S_ISREG(status.st_mode)
+                if status is not None and is_file and status.st_size != (cursor.offset if cursor else 0):
                     found.append(Touched(path, place, closed=False))
             directory = os.path.dirname(directory)
         return found
@@ -262,17 +263,13 @@ class Watch:
             return True
         return any(entry.name.endswith(_ROOT_MODULE) for entry in self._entries(directory))
 
-    def _sizes(self, directory: str) -> Iterator[tuple[str, int]]:
-        """Regular files of one directory with their sizes, as many as a look may take time for."""
+    def _logs_in(self, directory: str, root: WatchedRoot) -> Iterator[tuple[str, Place]]:
+        """What has the name of a log in one directory, as much as a look may take time for."""
         for entry in self._entries(directory):
             path = _below(directory) + entry.name
-            try:
-                if not _is_text(path) or not entry.is_file(follow_symlinks=False):
-                    continue
-                size = entry.stat(follow_symlinks=False).st_size
-            except OSError:  # it has gone since it was listed
-                continue
-            yield path, size
+            place = place_of(path, root.logs) if _is_text(path) else None
+            if place is not None and place.kind is Kind.LOG:
+                yield path, place
 
     def _entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
         try:

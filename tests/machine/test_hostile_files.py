@@ -195,6 +195,41 @@ def test_19_a_mount_that_never_answers_does_not_hold_up_the_agent(
         agent.stop()
 
 
+def test_19_a_file_that_is_a_mount_that_never_answers_does_not_hold_up_the_agent_either(
+    root: Path, undo: ExitStack, tmp_path: Path, receiver: Receiver
+) -> None:
+    """On a log that is there when it starts, and on files of a run that it watches."""
+    (root / "run" / "apply.log").touch()
+    mount_what_never_answers(root / "run" / "apply.log", undo)
+    settings = settings_for(str(root), str(tmp_path / "journal" / "journal.db"), receiver.url)
+    with AgentThread(replace(settings, scan=ScanSettings(1.0))) as agent:
+        agent.log.wait_for("source.unreadable", path=f"{root}/run/apply.log", reason="E_MOUNT")
+        write_run(root / "beside", "beside")
+        assert told(receiver, "beside")
+        for name in ("plan.log", "terraform.tfstate", ".terraform.tfstate.lock.info"):
+            (root / "beside" / name).touch()
+            mount_what_never_answers(root / "beside" / name, undo)
+        agent.log.wait_for("source.unreadable", path=f"{root}/beside/plan.log", reason="E_MOUNT")
+        write_run(root / "later", "later")
+        assert told(receiver, "later")
+        agent.stop()
+
+
+def test_19_what_is_mounted_is_not_looked_at(root: Path, undo: ExitStack) -> None:
+    """By neither way, however it is named; elsewhere a look is one."""
+    (root / "run" / "a b.log").touch()
+    (root / "run" / "c.log").touch()
+    mount_what_never_answers(root / "run" / "a b.log", undo)
+    for way in (True, False):
+        opener = SafeOpener([str(root)])
+        opener._has_openat2 = way
+        with pytest.raises(Unreadable, match="E_MOUNT"):
+            opener.look(f"{root}/run/a b.log")
+        assert opener.look(f"{root}/run/c.log") is not None
+        assert opener.look(f"{root}/run/d.log") is None
+        assert opener.mounts_below(str(root)) == {f"{root}/run/a b.log"}
+
+
 def test_19_whoever_did_enter_it_would_wait_for_ever(root: Path, undo: ExitStack) -> None:
     """So that the test above means something."""
     mount_what_never_answers(root / "run" / "dead", undo)

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import select
+import stat
 import struct
 import subprocess
 import threading
@@ -25,10 +26,12 @@ MOST_BYTES = 1 << 17
 
 
 def _mount(place: Path, undo: ExitStack) -> int:
-    """A connection (a descriptor of /dev/fuse) whose file system is mounted at a place until `undo`."""
-    place.mkdir(exist_ok=True)
+    """A connection (a descriptor of /dev/fuse) whose file system is mounted on a directory or a file until `undo`."""
+    if not place.exists():
+        place.mkdir()
     connection = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={connection},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+    mode = stat.S_IFMT(place.stat().st_mode)
+    options = f"fd={connection},rootmode={mode:o},user_id=0,group_id=0,allow_other".encode()
     if _libc.mount(b"dead", str(place).encode(), b"fuse", 0, options):
         raise OSError(ctypes.get_errno(), "mount")
     undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
