@@ -126,20 +126,32 @@ class DailyCheck:
     def _look(self) -> list[Finding]:
         with _Interruptible.open_to_verify(self._journal.path) as journal:
             journal.let_be_interrupted(self._stopping.is_set)
-            return [finding for finding in rot(journal) if not finding.what.endswith(_INTERRUPTED)]
+            try:
+                return [finding for finding in rot(journal) if not finding.what.endswith(_INTERRUPTED)]
+            except _Stopped:
+                return []
+
+
+class _Stopped(Exception):
+    """The agent ends, and the check with it."""
 
 
 class _Interruptible(Store):
-    """A journal of which no look takes long: that of SQLite at a very large file is given up."""
+    """A journal of which no look takes long: that of SQLite at a very large file is given up. Once the agent ends there
+    are no more: whoever meets a look that was given up would go on row by row."""
 
     _since = 0.0
+    _is_stopping: Callable[[], bool]
 
     def let_be_interrupted(self, is_stopping: Callable[[], bool]) -> None:
         def give_up() -> bool:
             return is_stopping() or time.monotonic() - self._since > _AT_MOST_S
 
+        self._is_stopping = is_stopping
         self._connection.set_progress_handler(give_up, 10_000)
 
     def _all(self, name: str, **values: Any) -> list[JournalRow]:
+        if self._is_stopping():
+            raise _Stopped
         self._since = time.monotonic()
         return super()._all(name, **values)
