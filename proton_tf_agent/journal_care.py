@@ -89,14 +89,23 @@ class DailyCheck:
     """Every row of a journal, looked at once a day in a thread of its own, from `start` to `stop`.
 
     on_damage is called in that thread when something is not what was written, after `tell` has heard of it; the next
-    `take_up` will look at every row. It is no check of what the rows mean (`journal verify` is).
+    `take_up` will look at every row. It is no check of what the rows mean (`journal verify` is). rest: seconds before
+    the first one, however long it is due: everything else begins at `start`, too, and is waited for.
     """
 
-    def __init__(self, journal: Journal, tell: Tell, clock: Callable[[], float], on_damage: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        tell: Tell,
+        clock: Callable[[], float],
+        on_damage: Callable[[], None],
+        rest: float = 0.0,
+    ) -> None:
         self._journal = journal
         self._tell = tell
         self._clock = clock
         self._on_damage = on_damage
+        self._rest = rest
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal check")
 
@@ -110,6 +119,7 @@ class DailyCheck:
         self._thread.join()
 
     def _run(self) -> None:
+        self._stopping.wait(self._rest)
         while not self._stopping.wait(max(0.0, self._journal.memory().checked_at + CHECK_EVERY_S - self._clock())):
             found = self._look()
             if self._stopping.is_set():
