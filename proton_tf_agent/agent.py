@@ -44,6 +44,7 @@ from .telemetry import Log, notify_systemd, status_line
 
 _PROBE_S = 1.0
 _STOP_S = 15.0
+_REST_S = 5.0  # before the daily check, should it be due at the start
 _ROOM_S = 2.0  # between two looks for room on a full disk
 BLIND_RESCAN = 5.0  # seconds between rescans where the kernel gives no hints
 BLIND_RESCAN_REST = 60
@@ -104,7 +105,7 @@ class Agent:
             self._room = JournalRoom(journal, Part.EVIDENCE, self._log.tell)
             told = {"version": __version__, "journal": journal.path, "settings": self._settings.path}
             self._log.tell("agent.started", told)
-            check = DailyCheck(journal, self._log.tell, self._clock, self._end_over_damage)
+            check = DailyCheck(journal, self._log.tell, self._clock, self._end_over_damage, _REST_S)
             check.start()
             self._pulse.start()
             notify_systemd("STATUS=looking at what is there")

@@ -89,14 +89,23 @@ class DailyCheck:
     """Every row of a journal, looked at once a day in a thread of its own, from `start` to `stop`.
 
     on_damage is called in that thread when something is not what was written, after `tell` has heard of it; the next
-    `take_up` will look at every row. It is no check of what the rows mean (`journal verify` is).
+    `take_up` will look at every row. It is no check of what the rows mean (`journal verify` is). rest: seconds before
+    the first one, however long it is due: everything else begins at `start`, too, and is waited for.
     """
 
-    def __init__(self, journal: Journal, tell: Tell, clock: Callable[[], float], on_damage: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        tell: Tell,
+        clock: Callable[[], float],
+        on_damage: Callable[[], None],
+        rest: float = 0.0,
+    ) -> None:
         self._journal = journal
         self._tell = tell
         self._clock = clock
         self._on_damage = on_damage
+        self._rest = rest
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal check")
 
@@ -110,6 +119,7 @@ class DailyCheck:
         self._thread.join()
 
     def _run(self) -> None:
+        self._stopping.wait(self._rest)
         while not self._stopping.wait(max(0.0, self._journal.memory().checked_at + CHECK_EVERY_S - self._clock())):
             found = self._look()
             if self._stopping.is_set():
@@ -126,20 +136,32 @@ class DailyCheck:
     def _look(self) -> list[Finding]:
         with _Interruptible.open_to_verify(self._journal.path) as journal:
             journal.let_be_interrupted(self._stopping.is_set)
-            return [finding for finding in rot(journal) if not finding.what.endswith(_INTERRUPTED)]
+            try:
+                return [finding for finding in rot(journal) if not finding.what.endswith(_INTERRUPTED)]
+            except _Stopped:
+                return []
+
+
+class _Stopped(Exception):
+    """The agent ends, and the check with it."""
 
 
 class _Interruptible(Store):
-    """A journal of which no look takes long: that of SQLite at a very large file is given up."""
+    """A journal of which no look takes long: that of SQLite at a very large file is given up. Once the agent ends there
+    are no more: whoever meets a look that was given up would go on row by row."""
 
     _since = 0.0
+    _is_stopping: Callable[[], bool]
 
     def let_be_interrupted(self, is_stopping: Callable[[], bool]) -> None:
         def give_up() -> bool:
             return is_stopping() or time.monotonic() - self._since > _AT_MOST_S
 
+        self._is_stopping = is_stopping
         self._connection.set_progress_handler(give_up, 10_000)
 
     def _all(self, name: str, **values: Any) -> list[JournalRow]:
+        if self._is_stopping():
+            raise _Stopped
         self._since = time.monotonic()
         return super()._all(name, **values)

@@ -14,7 +14,7 @@ from support.journals import NOW, Told, fill, rows_in, taken_up
 from support.outboxes import states
 
 from proton_tf_agent.journal import Journal
-from proton_tf_agent.journal_care import CHECK_EVERY_S, DailyCheck
+from proton_tf_agent.journal_care import CHECK_EVERY_S, DailyCheck, _Interruptible
 
 
 @pytest.fixture
@@ -75,6 +75,24 @@ def test_a_sound_journal_is_looked_at_once_a_day(journal: Journal) -> None:
 def test_before_that_it_is_left_in_peace_and_may_be_stopped(journal: Journal) -> None:
     with closing(Watched(journal, NOW + CHECK_EVERY_S - 1)) as watched:
         watched.check.start()
+    assert journal.memory().checked_at == NOW
+
+
+def test_a_check_that_is_asked_to_end_looks_at_nothing_more(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows are left: an agent that is stopped has fifteen seconds."""
+    looked, look = [], _Interruptible.query_undecoded
+
+    def noting(kept: _Interruptible, name: str, **values: object) -> object:
+        found = look(kept, name, **values)
+        looked.append(name)
+        watched.check._stopping.set()
+        return found
+
+    monkeypatch.setattr(_Interruptible, "query_undecoded", noting)
+    with closing(Watched(journal, NOW + CHECK_EVERY_S)) as watched:
+        watched.check.start()
+        watched.check._thread.join(DEADLINE_S)
+    assert len(looked) == 1
     assert journal.memory().checked_at == NOW
 
 
