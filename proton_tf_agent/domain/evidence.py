@@ -323,7 +323,7 @@ class Observation(Struct, frozen=True):
     directory is the run directory the file speaks for, workspace its Terraform workspace where the place
     tells (None: unknown). modified_at is the file's own time, used only to tell old runs from new ones and to date
     runs whose log has no clock. spoke_at is when a log had got its last line: by its own clock, else by the file's once
-    nobody writes it any more; None: not known.
+    nobody writes it any more; None: not known. said_at is that by its own clock alone, which is also a lock's.
     more says that the file holds further bytes which this look left alone to bound its work. file is which file it was
     (device, inode). objection is why something in the file was not taken, a code of `refusals`; empty: all was.
     """
@@ -339,3 +339,4 @@ class Observation(Struct, frozen=True):
     spoke_at: float | None = None
     file: tuple[int, int] | None = None
     objection: str = ""
+    said_at: float | None = None

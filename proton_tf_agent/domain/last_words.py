@@ -18,10 +18,10 @@ def over_before(since: float, facts: Sequence[Fact]) -> frozenset[str]:
 
 
 def spoke_at(observation: Observation) -> Iterator[tuple[str, float]]:
-    """The anchor of the run that a log speaks of last, and when it did so, at the latest; nothing while all it says is
-    that it begins."""
+    """The anchor of the run that a log speaks of last, and when it did so, at the latest, by the clock that dates its
+    lock; nothing while all it says is that it begins."""
     said = [fact for fact in observation.facts if fact.position is not None and not fact.record_id]
-    at = observation.spoke_at or (observation.modified_at if observation.source == "human_log" else None)
+    at = observation.modified_at if observation.source == "human_log" else observation.said_at
     if said and said[-1].position and at:
         yield said[-1].anchor, at
 

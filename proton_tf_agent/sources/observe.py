@@ -56,9 +56,10 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
     )
     written_at = status.st_mtime
     spoke_at = written_at if complete else None
+    said_at = None if human else _said_at(file)
     if human:
         advanced = replace(advanced, generation=generation, modified_ns=status.st_mtime_ns)
-    elif (said_at := _said_at(file)) is not None:
+    elif said_at is not None:
         if written_at < said_at - _DAY_S:
             written_at = said_at  # somebody has set another time
         spoke_at = min(said_at, written_at)  # a copy is written later than what it tells of
@@ -66,7 +67,7 @@ def _log_observation(file: OpenFile, touched: Touched, cursor: Cursor | None) ->
         facts = tuple(replace(f, evidence=LogClosed(spoke_at)) if f.evidence == closed else f for f in facts)
     return Observation(
         log.source_of(marks), touched.path, place.directory, None, facts, advanced, written_at, new.more,
-        spoke_at, (status.st_dev, status.st_ino), _too_large(new),
+        spoke_at, (status.st_dev, status.st_ino), _too_large(new), said_at,
     )  # fmt: skip
 
 
