@@ -207,7 +207,8 @@ class Observer:
         unread = self._read_last_words(list({look.path: look for look in (*around, *known)}.values()))
         if self._stopping():
             return  # the records stay, and are read again at the next start
-        self._ends = [end for end in ended if unread.hold_up(end.directory)]
+        # Behind them are those that were found while the logs were read.
+        self._ends = [*(end for end in ended if unread.hold_up(end.directory)), *self._ends]
         ended = [end for end in ended if not unread.hold_up(end.directory)]
         self._pipeline.absorb(ended, self._clock(), _always)
         spool_directory.remove(self._spool.files_behind(ended))
