@@ -31,6 +31,7 @@ from .domain.evidence import (
     ErrorReported,
     Fact,
     Form,
+    HolderGone,
     LockPassed,
     LockRefused,
     LockReplaced,
@@ -206,7 +207,8 @@ class Observer:
         unread = self._read_last_words(list({look.path: look for look in (*around, *known)}.values()))
         if self._stopping():
             return  # the records stay, and are read again at the next start
-        self._ends = [end for end in ended if unread.hold_up(end.directory)]
+        # Behind them are those that were found while the logs were read.
+        self._ends = [*(end for end in ended if unread.hold_up(end.directory)), *self._ends]
         ended = [end for end in ended if not unread.hold_up(end.directory)]
         self._pipeline.absorb(ended, self._clock(), _always)
         spool_directory.remove(self._spool.files_behind(ended))
@@ -452,9 +454,16 @@ class Observer:
         renamed = [look for directory in gone for look in self._watch.logs_around(directory, self._pipeline.cursors)]
         # Their last words come before their end.
         unread = self._read_last_words([*closed, *renamed])
-        told = [self._as_read(o) for o in observations if not unread.hold_up(o.directory)]
+        heard = (o for o in observations if not unread.hold_up(o.directory))
+        told = [self._as_read(o) for o in heard if not self._was_taken_away(o)]
         if told:
             self._pipeline.absorb(told, now, self._born)
+
+    def _was_taken_away(self, observation: Observation) -> bool:
+        """Whether a log that nobody writes any more has gone before its last words could be read; what that means the
+        next probe will tell. A holder who is gone is gone without them."""
+        silent = _tells(observation, LogClosed) and not _tells(observation, HolderGone)
+        return silent and not self._watch.is_there(observation.path)
 
     def _as_read(self, observation: Observation) -> Observation:
         """What the processes tell, after their logs were read: who writes a log no more may have had another write over

@@ -534,6 +534,22 @@ def test_a_lock_below_that_was_too_short_tells_whose_success_it_is(
     assert told == [(prod, "SUCCEEDED")]
 
 
+def test_a_log_that_is_renamed_away_before_its_last_words_are_read_is_no_sign_of_death(scene: ObservedRoot) -> None:
+    began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
+    log = scene.write("apply.log", began)
+    with written(log):
+        scene.observer.turn(rescan=True)
+        scene.write("apply.log", end, "ab")
+        scene.at_each_step = lambda: os.path.exists(log) and os.rename(log, f"{log}.1")
+    scene.observer.turn()
+    assert not os.path.exists(log)
+    for _ in range(3):
+        scene.observer.turn(rescan=True)
+        scene.wait(60.0)
+    assert [run.status for run in scene.runs()] == [RunStatus.UNDETERMINED]
+    assert "FAILED" not in scene.statuses()
+
+
 def test_every_look_is_a_step_and_so_is_every_piece_of_a_log_that_takes_many(scene: ObservedRoot) -> None:
     """A long look that gets on must not pass for one that hangs."""
     for name in ("a.log", "b.log", "c.log"):

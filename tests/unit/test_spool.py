@@ -93,6 +93,28 @@ def test_of_two_units_that_were_deployed_one_after_the_other_while_nobody_looked
     assert [n.status for n in scene.root.notifications() if n.status.is_terminal] == ["SUCCEEDED"] * len(units)
 
 
+def test_the_end_of_a_command_that_is_found_while_the_log_of_another_is_read_is_told(scene: Scene) -> None:
+    """A log that opens a run makes the agent look into the spool, in the middle of telling how another run ended."""
+    other = scene.root.write("two/main.tf", b"").removesuffix("/main.tf")
+    bind_directory(other, ARN.replace("net", "two"), DEPLOYMENT)
+    first, second = scene.keeper(), scene.keeper(directory=other)
+    first.begin(os.getpid())
+    second.begin(os.getpid())
+    scene.turn()
+    first.end([], 0, 0, scene.root.now + 1.0)
+
+    def ends_meanwhile() -> None:
+        scene.root.at_each_step = lambda: None
+        second.end([], 0, 0, scene.root.now + 2.0)
+
+    scene.root.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+    scene.root.at_each_step = ends_meanwhile
+    scene.turn()
+    scene.turn()
+    assert [run.status for run in scene.root.runs() if run.wrapped] == [RunStatus.APPLIED] * 2
+    assert os.listdir(scene.root.spool.path) == []
+
+
 def test_a_record_that_is_read_again_adds_nothing(scene: Scene) -> None:
     """The agent may die between its commit and the record's removal."""
     keeper = scene.keeper()
