@@ -15,15 +15,13 @@ Over 400 lines because that order is one thing: each look is placed by all the o
 
 from __future__ import annotations
 
-import math
 import time
-from collections import ChainMap, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import accumulate, islice
-from operator import or_
+from itertools import islice
 
 from . import spool_directory
-from .domain.cursors import Cursors
+from .batch import Batch
 from .domain.evidence import (
     ApplySummarised,
     ApprovalDeclined,
@@ -44,9 +42,10 @@ from .domain.evidence import (
     TracesGone,
     WrapperGone,
 )
+from .domain.order import in_order
 from .domain.run import Lock, Log, Run
 from .domain.values import replace
-from .hold_ups import Directories, HoldUps, above
+from .hold_ups import Directories, HoldUps
 from .log_names import LogNames, NotYet
 from .pipeline import Pipeline, Told
 from .sources.known_logs import KnownLogs
@@ -212,7 +211,7 @@ class Observer:
         ended = [end for end in ended if not unread.hold_up(end.directory)]
         self._pipeline.absorb(ended, self._clock(), _always)
         spool_directory.remove(self._spool.files_behind(ended))
-        if any(_tells(observation, WrapperGone) for observation in ended):
+        if any(observation.tells(WrapperGone) for observation in ended):
             self._hear_again({run.echo for run in runs if run.echo})
 
     def _hear_again(self, anchors: Collection[str]) -> None:
@@ -226,7 +225,7 @@ class Observer:
         """Read what open runs have left since they were last looked at, before anything is concluded about them: that a
         wrapper is gone, too, is concluded later. Returns where there is more than could be read by now."""
         self._look_into_spool()
-        self._ends = [end for end in self._ends if not _tells(end, WrapperGone)]
+        self._ends = [end for end in self._ends if not end.tells(WrapperGone)]
         self._absorb_ends()
         paths = {path for run in self._pipeline.open_runs for path in _files_of(run)}
         return self._read_last_words(self._watch.touched(sorted(paths)), _FIRST_WORDS_S)
@@ -291,7 +290,7 @@ class Observer:
         """Read to the end, or one batch. Returns what is left."""
         pending = deque(looks)
         while pending and not self._stopping():
-            batch = _Batch(self._pipeline.cursors)
+            batch = Batch(self._pipeline.cursors)
             left: list[Touched] = []
             held_up = self._hold_ups.of()
             until = self._cpu() + _BATCH_S
@@ -307,7 +306,7 @@ class Observer:
             pending.extendleft(reversed(put_off))
             held = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD]
             left = [*self._look_behind(batch, held), *left]
-            if any(_tells(o, OperationStarted) for o in batch.observations):
+            if any(o.tells(OperationStarted) for o in batch.observations):
                 self._look_into_spool()  # the record of what has begun to print is there by now
             if batch.observations:
                 locked = {directory for run in held for directory in run.directories}
@@ -321,7 +320,7 @@ class Observer:
                 break
         return list(pending)
 
-    def _look(self, look: Touched, batch: _Batch) -> bool:
+    def _look(self, look: Touched, batch: Batch) -> bool:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
         if look.place.kind is Kind.BINDING:
@@ -361,7 +360,7 @@ class Observer:
         batch.add(observation)
         return observation.more
 
-    def _cursor_of_log(self, look: Touched, cursor: Cursor | None, batch: _Batch) -> Cursor | None:
+    def _cursor_of_log(self, look: Touched, cursor: Cursor | None, batch: Batch) -> Cursor | None:
         """From where on a log is news. A run that holds its lock goes on in its log, whatever that looked like."""
         if cursor is None or not cursor.offset:
             being_written = {run.log_path for run in self._pipeline.open_runs if run.log is Log.OPEN}
@@ -384,7 +383,7 @@ class Observer:
         logless = [run for run in self._pipeline.open_runs if run.lock is Lock.HELD and run.log is Log.ABSENT]
         return any(surroundings.is_held(run) for run in logless if _is_around(observation.directory, run))
 
-    def _look_behind(self, batch: _Batch, held: Sequence[Run]) -> list[Touched]:
+    def _look_behind(self, batch: Batch, held: Sequence[Run]) -> list[Touched]:
         """Look at what must be known of the run before when the next one begins; returns the logs with more in them.
 
         held: the runs whose lock is held.
@@ -396,14 +395,14 @@ class Observer:
             if not begun.isdisjoint(run.directories) and lock_info_path_of(run.state_path) not in batch.looked_at:
                 for look in self._watch.touched([lock_info_path_of(run.state_path)]):
                     self._look(look, batch)
-        changed = [o.directory for o in batch.observations if _tells(o, LockTaken, LockReplaced)]
+        changed = [o.directory for o in batch.observations if o.tells(LockTaken, LockReplaced)]
         replaced = {
             fact.evidence.lock_id
             for o in batch.observations
             for fact in o.facts
             if isinstance(fact.evidence, LockReplaced)
         }
-        ended = {o.directory for o in batch.observations if _tells(o, *_ENDS)}
+        ended = {o.directory for o in batch.observations if o.tells(*_ENDS)}
         unread = (run for run in self._pipeline.open_runs if run.log_path not in batch.looked_at)
         beside = (run for run in unread if run.lock_id in replaced or not ended.isdisjoint(run.directories))
         logs = self._watch.touched(islice((run.log_path for run in beside if run.log is Log.OPEN), _MOST_BESIDE))
@@ -419,7 +418,7 @@ class Observer:
         """Whether it tells of a lock that was too short to be read and may have been an open run's: until then nobody
         may know whose run that is, and it may be over by the end of this batch."""
         place = observation.directory
-        return _tells(observation, LockPassed) and any(
+        return observation.tells(LockPassed) and any(
             run.lock is Lock.UNSEEN and not run.state_path and f"{place}/".startswith(f"{run.directory}/")
             for run in self._pipeline.open_runs
         )
@@ -448,9 +447,9 @@ class Observer:
             if run.historic and self._processes.is_alive(run):
                 self._pipeline.adopt(run.run_id, now)
         observations = self._processes.probe(runs, self._closed_logs, self._pipeline.cursors)
-        silent = self._watch.touched(o.path for o in observations if _tells(o, LogClosed))
+        silent = self._watch.touched(o.path for o in observations if o.tells(LogClosed))
         closed = [replace(look, closed=look.path in self._closed_logs) for look in silent]
-        gone = [o.directory for o in observations if _tells(o, TracesGone)]
+        gone = [o.directory for o in observations if o.tells(TracesGone)]
         renamed = [look for directory in gone for look in self._watch.logs_around(directory, self._pipeline.cursors)]
         # Their last words come before their end.
         unread = self._read_last_words([*closed, *renamed])
@@ -462,7 +461,7 @@ class Observer:
     def _was_taken_away(self, observation: Observation) -> bool:
         """Whether a log that nobody writes any more has gone before its last words could be read; what that means the
         next probe will tell. A holder who is gone is gone without them."""
-        silent = _tells(observation, LogClosed) and not _tells(observation, HolderGone)
+        silent = observation.tells(LogClosed) and not observation.tells(HolderGone)
         return silent and not self._watch.is_there(observation.path)
 
     def _as_read(self, observation: Observation) -> Observation:
@@ -483,104 +482,6 @@ def _always(_path: str) -> float:
     return 0.0
 
 
-class _Batch:
-    """What was seen since the last commit; cursors are those of the pipeline, advanced by what was seen here.
-
-    What belongs together is told in one order, so a batch may be cut only between the directories it is about.
-    """
-
-    def __init__(self, cursors: Cursors) -> None:
-        self.news = Cursors()
-        self.cursors: ChainMap[str, Cursor] = ChainMap(self.news, cursors)
-        self.observations: list[Observation] = []
-        self.looked_at: set[str] = set()
-        self.facts = 0
-        self.surrounded: dict[str, str] = {}  # logs before which those around them are read, and where that is
-        self.is_awaited = False  # a log cannot be told from another before what was seen of that is journaled
-        self._directories: set[str] = set()
-        self._above: set[str] = set()
-
-    def note(self, look: Touched) -> None:
-        """A look is made: what else lies in its directory belongs to this batch."""
-        self._directories.add(look.place.directory)
-        self._above.update(above(look.place.directory))
-
-    def put_off(self, look: Touched, reason: NotYet) -> bool:
-        """What a file is cannot be known yet; returns whether it is to be looked at in the next batch."""
-        self.is_awaited |= reason.soon
-        if reason.around:
-            self.surrounded[look.path] = look.place.directory
-        return reason.soon
-
-    def is_about(self, look: Touched) -> bool:
-        """Whether a look may be about a run of which this batch has seen something: a log may lie above the directory
-        that its run has locked. A batch that has seen nothing yet is about whatever comes."""
-        directory = look.place.directory
-        if look.place.kind is Kind.LOG and directory in self._above:
-            return True
-        return not self._directories or any(each in self._directories for each in (directory, *above(directory)))
-
-    def add(self, observation: Observation) -> None:
-        """Keep an observation, and read on behind it from now on."""
-        self.observations.append(observation)
-        self.looked_at.add(observation.path)
-        self.facts += len(observation.facts)
-        if observation.cursor is not None:
-            self.cursors[observation.path] = observation.cursor
-
-
-def in_order(
-    observations: Sequence[Observation], locked: Collection[str] = (), planned: Collection[str] = ()
-) -> list[Observation]:
-    """Observations of one batch in the order in which they are to be told.
-
-    Logs up to the line that opens a run, then locks, then the rest; but a complete log whole, unless in one of the
-    `locked` directories a run is known to hold its lock: the end of that one comes first; or unless a lock has come and
-    gone below it, which may tell whose run it is. Of two logs the one comes
-    first that has said its last earlier. A plan for people may go on to apply in one of the logs `planned`: what was
-    read of that when a lock had been seen that was taken comes behind the lock. The facts of one file stay in their
-    order, and its cursor goes with the last.
-    """
-    first: list[Observation] = []
-    locks: list[Observation] = []
-    rest: list[Observation] = []
-    passed = [o.directory for o in observations if _tells(o, LockPassed)]
-    locked_before = list(accumulate((_tells(o, LockTaken) for o in observations), or_))
-    behind = {id(o) for o, after in zip(observations, locked_before, strict=True) if after and o.path in planned}
-    parted: set[str] = set()
-    for observation in _by_last_words(observations):
-        if observation.source == "lock_file":
-            locks.append(observation)
-            continue
-        opening = [n for n, fact in enumerate(observation.facts, 1) if isinstance(fact.evidence, OperationStarted)]
-        if observation.path in parted or id(observation) in behind:
-            rest.append(observation)
-            parted.add(observation.path)
-        elif opening and (
-            observation.directory in locked
-            or not _is_complete(observation)
-            or any(place.startswith(f"{observation.directory}/") for place in passed)
-        ):
-            head, tail = observation.facts[: opening[-1]], observation.facts[opening[-1] :]
-            first.append(replace(observation, facts=head, cursor=None))
-            rest.append(replace(observation, facts=tail))
-            parted.add(observation.path)
-        else:
-            first.append(observation)
-    return [*first, *locks, *rest]
-
-
-def _by_last_words(observations: Sequence[Observation]) -> list[Observation]:
-    """Observations in the order in which logs have said their last, as far as they were read; those of one file as they
-    were made, and behind the logs everything else."""
-    said: dict[str, float] = {}
-    for observation in observations:
-        is_log = observation.cursor is not None and observation.source != "lock_file"
-        at = (observation.spoke_at or observation.modified_at) if is_log else math.inf
-        said[observation.path] = max(at, said.get(observation.path, 0.0))
-    return sorted(observations, key=lambda observation: said[observation.path])
-
-
 def _parted(looks: Iterable[Touched], held_up: Directories) -> tuple[list[Touched], list[Touched]]:
     """The looks that may go ahead, and those that must wait."""
     free: list[Touched] = []
@@ -597,14 +498,6 @@ def _is_around(directory: str, run: Run) -> bool:
 def _may_go_on(run: Run) -> bool:
     """Whether a log for people has shown a plan, and may go on to what applies it."""
     return run.form is Form.HUMAN and run.log is Log.OPEN and run.operation is Operation.PLAN
-
-
-def _is_complete(observation: Observation) -> bool:
-    return isinstance(observation.facts[-1].evidence, LogClosed)
-
-
-def _tells(observation: Observation, *kinds: type) -> bool:
-    return any(isinstance(fact.evidence, kinds) for fact in observation.facts)
 
 
 def _files_of(run: Run) -> list[str]:

@@ -340,3 +340,7 @@ class Observation(Struct, frozen=True):
     file: tuple[int, int] | None = None
     objection: str = ""
     said_at: float | None = None
+
+    def tells(self, *kinds: type) -> bool:
+        """Whether some of its facts are of one of these kinds."""
+        return any(isinstance(fact.evidence, kinds) for fact in self.facts)

@@ -19,10 +19,10 @@ from support.watching import bind_directory
 
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
+from proton_tf_agent.domain.order import in_order
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
-from proton_tf_agent.observer import in_order
 from proton_tf_agent.sources import liveness
 from proton_tf_agent.sources.liveness import Presence
 
