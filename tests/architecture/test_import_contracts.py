@@ -82,7 +82,7 @@ DOMAIN = sorted(path for path in (PACKAGE / "domain").glob("*.py") if path.name 
 def test_the_domain_imports_at_the_top_and_only_what_is_pure(path: Path) -> None:
     pure = {
         "__future__", "base64", "bisect", "collections", "copy", "dataclasses", "enum", "fnmatch", "hashlib",
-        "itertools", "json", "math", "re", "typing", "urllib",
+        "itertools", "json", "math", "operator", "re", "typing", "urllib",
     }  # fmt: skip
     for node, at_top in imports_of(path):
         assert at_top, ast.unparse(node)

@@ -410,7 +410,8 @@ def test_doctor_finds_a_bus_that_is_not_there_and_bears_not_being_let_ask(
             bus.refuse(refused)
         _, out, _ = run(capsys, "doctor", "--json", "--config", settings_file)
         rows = (json.loads(line) for line in out.splitlines())
-        (said[name],) = [(row["severity"], row["what"]) for row in rows if row["check"] == "sink eventbridge"]
+        said[name], permitted = [(r["severity"], r["what"]) for r in rows if r["check"] == "sink eventbridge"]
+        assert permitted[1].startswith("IAM is not asked")
     assert said["there"] == ("ok", "it is reached and takes our signature")
     assert said["missing"][0] == "problem"
     assert "no such queue, topic or bus (ResourceNotFoundException)" in said["missing"][1]
