@@ -89,9 +89,11 @@ def _lines(name: str, start: _Start, rescan_cpu_s: float) -> list[Line]:
 
 
 def _lay_out(scene: Scene) -> None:
-    state, log = sample("apply.tfstate"), sample("apply.jsonl")
+    state, recorded = sample("apply.tfstate"), sample("apply.jsonl")
     for number in range(DIRECTORIES):
         directory = scene.run_directory(f"g{number // 100:03d}/r{number:05d}").path
+        log = recorded.replace(b":44.862242Z", b":44.%06dZ" % number, 1)  # no two runs begin in the same microsecond
+        assert log != recorded
         for name, content in (("main.tf", _CONFIGURATION), ("terraform.tfstate", state), ("apply.log", log)):
             with open(os.path.join(directory, name), "wb") as file:
                 file.write(content)
