@@ -415,7 +415,7 @@ class _Batch:
         if isinstance(fact.evidence, ev.LockPassed):
             runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
         at_work = self._at_work(fact) if isinstance(fact.evidence, ev.OperationStarted) else []
-        runs = [run for run in runs if run not in at_work]
+        runs = [run for run in runs if run not in at_work and not self._had_ended(run, fact)]
         recorded = self._around.recorded_state(directory) if isinstance(fact.evidence, ev.OperationStarted) else ""
         run = correlate(runs, fact, directory, workspace, recorded, observation.modified_at or None, observation.file)
         if run is None:
@@ -444,6 +444,15 @@ class _Batch:
             run for run in logless
             if run.lock_id == refused_by or (over and run.lock is Lock.HELD and self._around.is_held(run))
         ]  # fmt: skip
+
+    def _had_ended(self, run: Run, fact: Fact) -> bool:
+        """Whether a log that is over, as is said further down, had got its last line before another lock was taken than
+        its run's: a plan's, whose apply prints elsewhere."""
+        lock = fact.evidence
+        if not isinstance(lock, ev.LockTaken) or lock.created_at is None or run.lock_id == lock.lock_id:
+            return False
+        over = run.anchor in self._foreseen.over and run.log_spoke_at is not None
+        return over and lock.created_at > (run.log_spoke_at or 0.0) + FILE_TIME_SLACK
 
     def _is_locked(self, directory: str) -> bool:
         """Whether a run of a directory is at work and holds its lock."""

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -72,8 +72,12 @@ class ObservedRoot:
         """Hints come for these files alone."""
         self.observer.read(self.watch.touched(f"{self.directory}/{name}" for name in names))
 
-    def lock(self, lock_id: str, directory: str = ".") -> None:
-        info = {"ID": lock_id, "Operation": "OperationTypeApply", "Who": "ci@runner", "Version": "1.11.4"}
+    def lock(
+        self, lock_id: str, directory: str = ".", operation: str = "OperationTypeApply", created_at: float | None = None
+    ) -> None:
+        info = {"ID": lock_id, "Operation": operation, "Who": "ci@runner", "Version": "1.11.4"}
+        if created_at is not None:
+            info["Created"] = datetime.fromtimestamp(created_at, UTC).isoformat()
         self.write(f"{directory}/.terraform.tfstate.lock.info", json.dumps(info).encode())
 
     def wait(self, seconds: float) -> None:

@@ -550,6 +550,25 @@ def test_a_log_that_is_renamed_away_before_its_last_words_are_read_is_no_sign_of
     assert "FAILED" not in scene.statuses()
 
 
+def test_the_lock_of_an_apply_is_not_that_of_a_plan_whose_own_log_is_over(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`terraform plan -out=p > plan.log; terraform apply p > apply.log`, and the plan's lock has changed hands by the
+    time its log is read."""
+    monkeypatch.setattr(liveness, "lock_holder", lambda _fd: Presence.PRESENT)
+    scene.write("terraform.tfstate", b"")
+    scene.lock("plan", operation="OperationTypePlan")
+    scene.observer.turn(rescan=True)
+    log = scene.write("plan.log", (HUMAN / "plan_saved.log").read_bytes())
+    os.utime(log, (scene.now - 0.3, scene.now - 0.3))
+    scene.lock("apply", created_at=scene.now)
+    scene.observer.turn(rescan=True)
+    os.unlink(f"{scene.directory}/.terraform.tfstate.lock.info")
+    scene.observer.turn(rescan=True)
+    scene.wait(60.0)
+    assert {run.lock_id: run.status for run in scene.runs()}["plan"] is RunStatus.PLANNED_AND_FINISHED
+
+
 def test_every_look_is_a_step_and_so_is_every_piece_of_a_log_that_takes_many(scene: ObservedRoot) -> None:
     """A long look that gets on must not pass for one that hangs."""
     for name in ("a.log", "b.log", "c.log"):
