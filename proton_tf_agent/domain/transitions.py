@@ -129,8 +129,9 @@ def over_and_abandoned(run: Run) -> bool:
 
 
 def over_without_release(run: Run) -> bool:
-    """over, no lock was seen to be released, and the log is no other run's and does not contradict itself"""
-    return over(run) and not run.misled and run.lock in (Lock.UNSEEN, Lock.REPLACED)
+    """over, no lock was seen to be released, and the log is no other run's, not contradictory and without outputs"""
+    # Outputs are the last that Terraform says, of what went well (internal/command/apply.go): it was not killed.
+    return over(run) and not run.misled and run.outputs is None and run.lock in (Lock.UNSEEN, Lock.REPLACED)
 
 
 def over_and_was_a_plan(run: Run) -> bool:

@@ -573,6 +573,12 @@ def test_a_killed_run_without_a_lock_is_lost_after_the_grace_time() -> None:
     assert tale.wait(3).status is RunStatus.LOST
 
 
+def test_who_has_told_its_outputs_was_not_killed_although_neither_lock_nor_summary_was_seen() -> None:
+    """`terraform apply -json | grep -v change_summary > apply.log`, the lock held too short to be seen."""
+    ended = Tale().tell(STARTED, PLANNED, APPLYING, OUTPUTS, CLOSED).wait(60)
+    assert ended.status is RunStatus.UNDETERMINED
+
+
 def test_a_run_killed_after_an_interrupt_is_lost_and_says_that_it_was_asked_to_stop() -> None:
     tale = Tale().tell(STARTED, LOCKED_TO_APPLY, PLANNED, INTERRUPTED, CLOSED, GONE).wait(3)
     assert tale.status is RunStatus.LOST
