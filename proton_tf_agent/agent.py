@@ -3,6 +3,8 @@
 Two threads: this one reads evidence and absorbs it, the relay's delivers. Between them stand the journal and a
 nudge; nothing flows back. The agent reads below the watched roots and writes nothing there, takes no lock of
 Terraform's and starts no program.
+
+Over 400 lines because starting, reloading and ending are one order, in which each step undoes another.
 """
 
 from __future__ import annotations

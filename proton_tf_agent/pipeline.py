@@ -21,7 +21,7 @@ from typing import Protocol
 from .domain import evidence as ev
 from .domain.binding import METADATA_PATH, Binding, Unbound
 from .domain.composition import compose, silence, violations, without_exposed
-from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, tie
+from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, spoke_before, tie
 from .domain.cursors import Cursors
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
@@ -449,10 +449,9 @@ class _Batch:
         """Whether a log that is over, as is said further down, had got its last line before another lock was taken than
         its run's: a plan's, whose apply prints elsewhere."""
         lock = fact.evidence
-        if not isinstance(lock, ev.LockTaken) or lock.created_at is None or run.lock_id == lock.lock_id:
+        if not isinstance(lock, ev.LockTaken) or run.lock_id == lock.lock_id:
             return False
-        over = run.anchor in self._foreseen.over and run.log_spoke_at is not None
-        return over and lock.created_at > (run.log_spoke_at or 0.0) + FILE_TIME_SLACK
+        return run.anchor in self._foreseen.over and spoke_before(run, lock)
 
     def _is_locked(self, directory: str) -> bool:
         """Whether a run of a directory is at work and holds its lock."""

@@ -308,7 +308,13 @@ def _had_spoken(run: Run, lock: ev.LockTaken) -> bool:
     """Whether a run had said before the lock was taken what Terraform says behind that. Its log may still be open: of a
     plan, behind which the same script applies. A human log that is open may go on to that, and where two write into one
     log nobody knows who has spoken."""
-    if run.log_spoke_at is None or lock.created_at is None or run.misled or (run.form is Form.HUMAN and run.is_open):
+    may_go_on = run.misled or (run.form is Form.HUMAN and run.is_open)
+    return not may_go_on and spoke_before(run, lock)
+
+
+def spoke_before(run: Run, lock: ev.LockTaken) -> bool:
+    """Whether all that was read of a run's log was there before a lock was taken, as far as both have a time."""
+    if run.log_spoke_at is None or lock.created_at is None:
         return False
     return lock.created_at > run.log_spoke_at + FILE_TIME_SLACK
 

@@ -20,8 +20,8 @@ import msgspec
 from ..domain import evidence as ev
 from ..domain.evidence import Cursor, Evidence, Fact, Mark
 from ..domain.output_mapping import OutputMapping
-from ..domain.outputs import only_told
-from ..domain.redaction import Taint, scrub_error
+from ..domain.redacted_facts import redacted
+from ..domain.redaction import Taint
 from ..sources import backend, log, output_json
 from ..sources.safe_open import Bounds, SafeOpener
 from ..sources.state_place import backend_of, workspace_of
@@ -37,8 +37,6 @@ _MAX_FACTS = 100_000
 _MAX_ERRORS = 10
 _MAX_OUTPUTS = 64 << 20
 _OUTPUT_S = 60.0
-_SCRUBBED = 16_000  # characters of a text that are looked at
-_MAX_SUMMARY, _MAX_ADDRESS = 1000, 512
 _SECRET_NAME = re.compile(r"(?i)pass|pw|secret|token|key|cred|auth|private")
 _ONCE = (ev.ResourceRefreshed, ev.ApplyStarted)  # one says as much as many
 _COUNTED = (ev.ChangePlanned, ev.ResourceApplied, ev.ResourceErrored)  # how many counts, not which
@@ -145,7 +143,7 @@ class Listener:
         if asked is not None and not heard:
             self._facts.append(Fact(ev.OutputsReported(outputs), self._anchor))
         mapping = _mapping(self._settings) if heard or asked else OutputMapping()
-        return [_kept(_redacted(fact, taint, mapping)) for fact in self._bounded()]
+        return [_kept(redacted(fact, lambda: taint, mapping)) for fact in self._bounded()]
 
     def _bounded(self) -> Iterator[Fact]:
         """All facts, but of errors only the first with their words: the others are counted."""
@@ -176,16 +174,6 @@ def _kept(fact: Fact) -> list[object]:
     if isinstance(evidence, (*_ONCE, *_COUNTED)):
         fields["address"] = ""
     return [type(evidence).__name__, fields, fact.position]
-
-
-def _redacted(fact: Fact, taint: Taint, mapping: OutputMapping) -> Fact:
-    evidence: Evidence = fact.evidence
-    if isinstance(evidence, ev.ErrorReported):
-        summary, address = scrub_error(evidence.summary, evidence.address, taint, _SCRUBBED)
-        evidence = ev.ErrorReported(summary[:_MAX_SUMMARY], address[:_MAX_ADDRESS])
-    elif isinstance(evidence, ev.OutputsReported):
-        evidence = ev.OutputsReported(only_told(evidence.outputs, mapping, taint))
-    return Fact(evidence, fact.anchor, fact.position)
 
 
 # --- what is secret, and what may be told -----------------------------------------------------------------------
