@@ -28,7 +28,6 @@ from .command_line import (
 )
 from .domain.errors import AgentError, Problem, UsageInvalid
 from .domain.printable import printable
-from .domain.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +42,7 @@ _FOLLOW_EVERY_S = 0.5
 
 def _list(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
+    from .domain.values import replace
 
     with reader_of(parsed) as journal:
         only_parked = parsed.parked or parsed.resolved
@@ -82,6 +82,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _tail(parsed: argparse.Namespace) -> int:
     from . import display_journal, status
+    from .domain.values import replace
 
     with reader_of(parsed) as journal:
         scope, seen = _named(parsed), status.last_seq(journal)

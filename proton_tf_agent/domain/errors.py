@@ -6,11 +6,13 @@ Nothing here prints or logs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .printable import printable
-from .values import Struct
 
 
-class Problem(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Problem:
     """One thing that is wrong.
 
     what:  the complaint, one sentence without a full stop
