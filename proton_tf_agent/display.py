@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .display_journal import entry_told
-from .drawing import clock, colour_of, draw_columns, draw_line, draw_table, resource_of, safe
+from .drawing import clock, colour_of, draw_line, draw_table, resource_of, safe
 
 if TYPE_CHECKING:
     from .status import Row, Story
@@ -115,7 +115,7 @@ def _exit(run: Row) -> str:
 
 
 def _say(name: str, text: object) -> None:
-    draw_columns((f"  {name:<12}", "bright_black"), (str(text), ""))
+    draw_line((f"  {name:<12}", "bright_black"), (str(text), ""))
 
 
 def _evidence(facts: Sequence[Row], directory: str) -> None:
@@ -129,11 +129,11 @@ def _evidence(facts: Sequence[Row], directory: str) -> None:
             day = fact["at"][:10]
             draw_line((f"    {day} UTC", "bright_black"))
         what = (fact["evidence"] + _fields(fact["fields"], directory), "")
-        draw_columns((f"    {fact['at'][11:23]}", "bright_black"), (place.ljust(width), "bright_black"), what)
+        draw_line((f"    {fact['at'][11:23]}", "bright_black"), (place.ljust(width), "bright_black"), what)
         if fact["status"]:
             rule = f"by rule {' or '.join(map(str, fact['rows']))}: " if fact["rows"] else ""
             became = f"{rule}{fact['reason']}"
-            draw_columns((" " * (17 + width), ""), ("→", ""), (fact["status"], colour_of(fact["status"])), (became, ""))
+            draw_line((" " * (17 + width), ""), ("→", ""), (fact["status"], colour_of(fact["status"])), (became, ""))
 
 
 def _read_in(fact: Row, directory: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .drawing import COLOURS, clock, draw_columns, draw_line, draw_table, resource_of, safe
+from .drawing import COLOURS, clock, draw_line, draw_table, resource_of, safe
 
 if TYPE_CHECKING:
     from .status import Row
@@ -40,12 +40,12 @@ def parked(rows: Sequence[Row]) -> None:
         told = f"{row['status']} of {resource_of(row['subject'])} to {row['sink']}"
         draw_line((f"#{row['seq']}", "bold"), told, row["state"], f"({row['reason']})")
         since = f"since {clock(row['settled_at'])} UTC, attempts: {row['attempts']}"
-        draw_columns(("    why", "bright_black"), (f"{row['means']}; {since}", ""))
+        draw_line(("    why", "bright_black"), (f"{row['means']}; {since}", ""))
         if row["resolved_by"]:
             by = f"#{row['resolved_by']['seq']} told it to {row['resolved_by']['sink']}"
-            draw_columns(("    resolved", "bright_black"), (by, ""))
+            draw_line(("    resolved", "bright_black"), (by, ""))
         else:
-            draw_columns(("    to do", "bright_black"), (row["remedy"], ""))
+            draw_line(("    to do", "bright_black"), (row["remedy"], ""))
 
 
 _LEFT_OUT = ("outputs", "omitted", "resolved_by")
@@ -81,9 +81,9 @@ def entry_told(told: Row) -> None:
     refused = f"({told['reason']})" if told["state"] in _WITH_REASON else ""
     number = f"    #{told['seq']}"
     draw_line(number, told["status"], f"to {told['sink']}:", told["state"], instead, refused, again)
-    draw_columns((" " * 7, ""), (told["status_message"], ""))
+    draw_line((" " * 7, ""), (told["status_message"], ""))
     for name, value in told["outputs"].items():
-        draw_columns((f"        output {name} =", ""), (value, ""))
+        draw_line((f"        output {name} =", ""), (value, ""))
     for name, reason in told["omitted"].items():
         draw_line((f"        output {safe(name)} withheld: {safe(reason)}", ""))
     for attempt in told["attempted"]:
@@ -96,9 +96,9 @@ def replayed(row: Row, *, in_full: bool) -> None:
     behind = f" as #{row['replay_seq']}" if row["replay_seq"] else f": {row['refusal']}" if row["refusal"] else ""
     print(safe(f"#{row['seq']} {row['status']} of {row['subject']} {to}: {row['outcome']}{behind}"))
     if in_full and not row["refusal"]:
-        draw_columns((" " * 3, ""), (row["status_message"], ""))
+        draw_line((" " * 3, ""), (row["status_message"], ""))
         for name, value in row["outputs"].items():
-            draw_columns((f"    output {name} =", ""), (value, ""))
+            draw_line((f"    output {name} =", ""), (value, ""))
 
 
 def discarded(row: Row) -> None:

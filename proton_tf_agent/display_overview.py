@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .display import note
 from .domain.explanations import EXPLANATIONS
 from .domain.terms import OutcomeKind
-from .drawing import clock, colour_of, draw_columns, draw_line, draw_table, is_narrower, resource_of
+from .drawing import clock, colour_of, draw_line, draw_table, resource_of
 from .moments import seconds_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 QUIET_S = 600.0  # without a fact, after which an open run is said to be quiet
 _NAMED = 5
-_WIDE = 120  # columns that a table with notes needs
 _INDENT = 23  # of what belongs to a verdict
 _TOLD = {
     "delivered": "✓",
@@ -66,11 +65,11 @@ def overview(row: Row, now: float) -> None:
 
 
 def _verdict(name: str, verdict: str, text: str) -> None:
-    draw_columns((f"  {name:<11}", ""), (f"{verdict:<9}", colour_of(verdict)), (text, ""))
+    draw_line((f"  {name:<11}", ""), (f"{verdict:<9}", colour_of(verdict)), (text, ""))
 
 
 def _below(text: str) -> None:
-    draw_columns((" " * _INDENT, ""), (text, ""))
+    draw_line((" " * _INDENT, ""), (text, ""))
 
 
 def _walked(row: Row, now: float) -> str:
@@ -113,14 +112,13 @@ def held(sink: Row) -> str:
 
 def finding(row: Row) -> None:
     """One finding of `doctor`, and below it what mends it."""
-    draw_columns((f"{row['severity']:<8}", colour_of(row["severity"])), (f"{row['check']:<12}", ""), (row["what"], ""))
+    draw_line((f"{row['severity']:<8}", colour_of(row["severity"])), (f"{row['check']:<12}", ""), (row["what"], ""))
     if row["remedy"]:
-        draw_columns((" " * 21, ""), ("→", "bright_black"), (row["remedy"], ""))
+        draw_line((" " * 21, ""), ("→", "bright_black"), (row["remedy"], ""))
 
 
 def _runs(rows: list[Row], now: float) -> None:
-    """Open runs and the last that ended. Columns that say nothing of any of them are left out, and on a narrow terminal
-    what there is to be said of a run stands below all of them."""
+    """Open runs and the last that ended. Columns that say nothing of any of them are left out."""
     columns = ("run", "status", "resource or directory", "age", "done", "told", "note")
     cells = [
         (
@@ -129,13 +127,8 @@ def _runs(rows: list[Row], now: float) -> None:
         )
         for row in rows
     ]  # fmt: skip
-    is_narrow = is_narrower(_WIDE)
-    last = len(columns) - is_narrow
-    kept = [i for i in range(last) if any(line[i] for line in cells)]
+    kept = [i for i in range(len(columns)) if any(line[i] for line in cells)]
     draw_table([columns[i] for i in kept], [[line[i] for i in kept] for line in cells])
-    for line in cells if is_narrow else ():
-        if line[-1]:
-            draw_columns((f" {line[0]}", "bright_black"), (line[-1], ""))
 
 
 def _done(row: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .display_overview import held, paused, span
-from .drawing import clock, draw_columns, draw_line, safe
+from .drawing import clock, draw_line, safe
 
 if TYPE_CHECKING:
     from .status import Row
@@ -69,4 +69,4 @@ def changed(row: Row) -> None:
 
 
 def _say(name: str, text: str) -> None:
-    draw_columns((f"{_INDENT}{name:<9}", "bright_black"), (text, ""))
+    draw_line((f"{_INDENT}{name:<9}", "bright_black"), (text, ""))

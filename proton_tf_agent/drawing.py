@@ -1,20 +1,20 @@
-"""How anything is shown to a person: tables and colour on a terminal, plain aligned text when piped.
+"""How anything is shown to a person: coloured and folded on a terminal, plain and as wide as it is when piped.
 
-Foreign text (paths, messages) is shown through `safe`, which leaves no control or bidirectional character raw.
-rich is imported here and only when something is drawn on a terminal: it takes longer to import than most commands to
-answer. What is shown is `display`'s and `display_journal`'s.
+Foreign text (paths, messages) is shown through `safe`, which leaves no control or bidirectional character raw. Where it
+stands on a line is `layout`'s, what is shown `display`'s and `display_journal`'s. Sources: ECMA-48 (SGR, the only
+sequence that is written here), no-color.org.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
 
 from .domain.printable import printable
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from .layout import Cell, Line, folded, table
 
 COLOURS = {
     "applied": "green", "destroyed": "green", "SUCCEEDED": "green", "delivered": "green", "current": "green",
@@ -25,43 +25,32 @@ COLOURS = {
     "IN_PROGRESS": "cyan", "planned_and_finished": "blue", "superseded": "bright_black", "discarded": "bright_black",
     "shadowed": "bright_black", "paused": "yellow", "held": "yellow", "failing": "yellow", "gone": "red",
 }  # fmt: skip
+_SGR = {
+    "bold": "1", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bright_black": "90",
+}  # fmt: skip
+
+
+def draw_line(*parts: str | Cell) -> None:
+    """A line of words, each in the colour of its own or in the one given with it; empty ones are left out.
+
+    On a terminal the last one folds below itself: the margin stays clear.
+    """
+    cells = [part if isinstance(part, tuple) else (part, colour_of(part)) for part in parts]
+    _show(folded([(safe(text), style) for text, style in cells if text], _width()))
+
+
+def draw_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows under their headings, whichever way they are looked at."""
+    if not rows:
+        print("nothing yet")
+        return
+    cells = [[(safe(cell), colour_of(str(cell).split(" ")[0])) for cell in row] for row in rows]
+    _show(table(columns, cells, _width()))
 
 
 def safe(text: object) -> str:
     """Text with everything that is not printable escaped; None becomes a dash."""
     return "–" if text is None else printable(text)
-
-
-def draw_line(*parts: str | tuple[str, str]) -> None:
-    """A line of words, each in the colour of its own or in the one given with it; empty ones are left out."""
-    words = [part if isinstance(part, tuple) else (part, COLOURS.get(part, "")) for part in parts]
-    shown = [(safe(text), style) for text, style in words if text]
-    if not sys.stdout.isatty():
-        print(*(text for text, _ in shown))
-        return
-    from rich.text import Text
-
-    line = Text()
-    for text, style in shown:
-        line.append(" " if line else "")
-        line.append(text, style)
-    _console().print(line)
-
-
-def draw_columns(*cells: tuple[str, str]) -> None:
-    """One line of cells (text, style). On a terminal the last one wraps below itself: the margin stays clear."""
-    if not sys.stdout.isatty():
-        draw_line(*cells)
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for text, _ in cells[:-1]:
-        grid.add_column(width=len(safe(text)), no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(*(Text(safe(text), style) for text, style in cells))
-    _console().print(grid)
 
 
 def resource_of(arn: str | None) -> str:
@@ -79,42 +68,28 @@ def colour_of(word: str) -> str:
     return COLOURS.get(word, "")
 
 
-def is_narrower(columns: int) -> bool:
-    """Whether it is a terminal with fewer columns than that."""
-    return sys.stdout.isatty() and _console().width < columns
-
-
-def _console() -> Console:
-    """Standard output, a terminal, for this moment."""
-    from rich.console import Console
-
-    class Plain(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would exit with 1; what it means is for the front door to say
-
-    # No markup, no emoji: brackets and colons in foreign text are nothing but that.
-    return Plain(highlight=False, markup=False, emoji=False)
-
-
-def draw_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows under their headings, whichever way they are looked at."""
-    if not rows:
-        print("nothing yet")
-        return
+def _width() -> int | None:
+    """Columns of the terminal, at this moment; None where standard output is none."""
     if not sys.stdout.isatty():
-        lines = [list(columns), *([safe(cell) for cell in row] for row in rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-        for line in lines:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-        return
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+        return None
+    with suppress(ValueError):
+        if (asked := int(os.environ.get("COLUMNS", ""))) > 0:
+            return asked
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        overflow: Literal["fold", "ellipsis"] = "fold" if column in ("message", "note") else "ellipsis"
-        table.add_column(column, overflow=overflow, no_wrap=column in ("seq", "run", "status", "started"))
-    for row in rows:
-        table.add_row(*(Text(safe(cell), COLOURS.get(str(cell).split(" ")[0], "")) for cell in row))
-    _console().print(table)
+
+def _show(lines: Iterable[Line]) -> None:
+    """Write lines, coloured where it is a terminal that is to have colours."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown") or not sys.stdout.isatty()
+    print("\n".join("".join((text for text, _ in line) if is_plain else _painted(line)) for line in lines))
+
+
+def _painted(line: Line) -> Iterator[str]:
+    """The pieces of a line between the sequences that give each its colour."""
+    for style, cells in groupby(line, key=lambda cell: cell[1]):
+        text = "".join(text for text, _ in cells)
+        codes = ";".join(_SGR[name] for name in style.split())
+        yield f"\x1b[{codes}m{text}\x1b[0m" if codes else text

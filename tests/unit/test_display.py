@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from support.outboxes import STEERING, attempted, filled
+from support.terminal import Terminal
 
 from proton_tf_agent import display, display_journal, display_overview, drawing, status
 from proton_tf_agent.domain.binding import Unbound
@@ -20,7 +20,7 @@ from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.overview import overview
 from proton_tf_agent.selection import Scope
 
-# Every sequence rich may write: colours and styles, nothing that moves, erases or names anything.
+# Every sequence that is written: colours and styles, nothing that moves, erases or names anything.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DRAW = """
 import sys
@@ -88,27 +88,42 @@ def test_piped_output_is_plain_and_no_foreign_text_steers_whoever_reads_it(
     assert "[/x] [bold]:smile:" in shown, "brackets and colons are no markup"
 
 
+def on_terminal(journal: Journal, **environment: str) -> str:
+    """What a terminal gets of everything."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")} | environment
+    command = [sys.executable, "-c", DRAW, journal.path]
+    with Terminal(command, Path.cwd(), {"TERM": "xterm-256color"} | environment, (24, 80)) as terminal:
+        assert terminal.end() == 0
+    return terminal.screen.decode().replace("\r\n", "\n")
+
+
 def test_a_terminal_gets_colours_and_no_foreign_text_steers_it(journal: Journal) -> None:
-    ours, theirs = pty.openpty()
-    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {
-        "TERM": "xterm-256color",
-        "COLUMNS": "200",
-    }
-    with subprocess.Popen([sys.executable, "-c", DRAW, journal.path], stdout=theirs, env=environment) as drawing:
-        os.close(theirs)
-        pieces = []
-        try:
-            while piece := os.read(ours, 65536):
-                pieces.append(piece)
-        except OSError:  # the other end is closed
-            pass
-        finally:
-            os.close(ours)
-    assert drawing.returncode == 0
-    shown = b"".join(pieces).decode().replace("\r\n", "\n")
+    shown = on_terminal(journal, COLUMNS="200", NO_COLOR="")
     assert _COLOUR.search(shown)
     assert steering(_COLOUR.sub("", shown)) == set()
     assert "[/x] [bold]:smile:" in shown
+
+
+@pytest.mark.parametrize("asked", [{"NO_COLOR": "0"}, {"TERM": "dumb"}], ids=str)
+def test_a_terminal_that_is_to_have_no_colour_gets_the_same_without(journal: Journal, asked: dict[str, str]) -> None:
+    shown = on_terminal(journal, **asked)
+    assert "\x1b" not in shown
+    assert shown == _COLOUR.sub("", on_terminal(journal))
+
+
+@pytest.mark.parametrize(("asked", "widest"), [("", 80), ("40", 40), ("100", 100), ("0", 80), ("wide", 80)])
+def test_a_terminal_is_as_wide_as_it_says_or_as_columns_says(journal: Journal, asked: str, widest: int) -> None:
+    lines = _COLOUR.sub("", on_terminal(journal, COLUMNS=asked)).splitlines()
+    assert widest - 8 < max(map(len, lines)) <= widest
+
+
+def test_every_colour_is_one_that_is_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for word in drawing.COLOURS:
+        drawing.draw_line(word, (word, f"bold {drawing.colour_of(word)}"))
+        assert re.fullmatch(rf"\x1b\[\d+m{word}\x1b\[0m \x1b\[1;\d+m{word}\x1b\[0m\n", capsys.readouterr().out)
 
 
 def test_a_row_stays_one_line_when_piped(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,8 @@ def test_eighty_columns_are_enough(journal: Journal, settings_file: str) -> None
     lines = lines_of(terminal.screen)
     assert max(map(len, lines)) <= 80
     assert steering("\n".join(lines)) == set()
-    assert any(line.startswith(" run-1 the log says: apply complete") for line in lines), "notes stand below"
+    ended = next(i for i, line in enumerate(lines) if line.startswith("run-1 "))
+    assert lines[ended + 1] == "    the log says: apply complete", "a note stands below its run"
 
 
 def test_watching_shows_what_is_new_until_interrupted_and_gives_the_screen_back(
