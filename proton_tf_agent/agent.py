@@ -34,7 +34,7 @@ from .relay import Relay
 from .retention import Limits, Retention
 from .run_directories import opener_of
 from .settings import Settings, SpoolSettings, advice, load
-from .settings.changes import changed_tables, keep_what_cannot_change
+from .settings.changes import keep_what_cannot_change
 from .sink_assembly import make_sink
 from .sinks import Sink
 from .sources import spool
@@ -114,7 +114,7 @@ class Agent:
             try:
                 self._live(journal, lambda: self._tell_ready(on_ready))
                 while self._successor is not None and not self._stopping.is_set():
-                    changed = changed_tables(self._settings, self._successor)
+                    changed = self._settings.differing(self._successor)
                     self._settings, self._successor = self._successor, None
                     self._live(journal, partial(self._tell_reloaded, changed))
             finally:

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .command_line import FAILED, add, complain, duration, emit, reader_of, settings_of
@@ -81,6 +80,8 @@ def _metrics(parsed: argparse.Namespace) -> int:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from . import display_overview
     from .doctor import Severity, examine, worst
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .command_line import (
@@ -102,6 +101,8 @@ def _tail(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from . import display_journal
     from .journal_store import Store
     from .journal_verify import check
@@ -132,6 +133,8 @@ def _discard(parsed: argparse.Namespace) -> int:
 
 
 def _backup(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from . import display_journal
     from .journal_store import Store
     from .journal_verify import check
@@ -177,6 +180,8 @@ def _new_file(parsed: argparse.Namespace) -> str:
 
 
 def _prune(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from . import display_journal
     from .journal import Journal
     from .journal_upkeep import Pruned

@@ -6,16 +6,15 @@ It reads the journal and nothing else; what is done with the entries is others' 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from .domain.values import Struct
 from .journal_reading import JournalReader, JournalRow
 
 _LONGEST_SEQ = 19  # digits; SQLite counts no further
 _PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What a person names; what is left out narrows nothing.
 
     notification: an id or a seq. sink: whose entries. since, until: wall-clock seconds between which an entry was

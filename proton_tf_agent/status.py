@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from .domain.explanations import explain as explain_failure
 from .domain.refusals import refusal_row
 from .domain.run import Basis, Run, remedies
 from .domain.terms import ACTIVE, EntryState, OutcomeKind
+from .domain.values import Struct
 from .journal_reading import JournalReader, JournalRow, Recorded, is_damaged, notification_of
 from .moments import iso
 from .selection import Scope, find_entries, select
@@ -193,8 +193,7 @@ def attempts(journal: JournalReader, seq: int) -> list[Row]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(Struct, frozen=True):
     """A run from evidence to delivery."""
 
     run: Row

@@ -6,13 +6,12 @@ Nothing here prints or logs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .printable import printable
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong.
 
     what:  the complaint, one sentence without a full stop

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from .values import Struct, field
 
 MAX_OUTPUTS = 50
 MAX_VALUE = 1024
 MAX_KEY = 100
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMapping:
+class OutputMapping(Struct, frozen=True):
     """Which outputs are told: names or globs to include and exclude, and names to rename."""
 
     include: tuple[str, ...] = ("*",)

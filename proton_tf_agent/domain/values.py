@@ -1,18 +1,16 @@
 """Values: what facts, runs and notifications are made of. They are frozen, compare by content, and are copied with
 changes.
 
-A value is a `Struct`: like a frozen dataclass, made and copied in C. What must not show in its repr, and what is read
-by its fields' defaults, stays a dataclass. Why: docs/decisions/0013-values.md.
+A value is a `Struct`: like a frozen dataclass, made and copied in C. Why: docs/decisions/0013-values.md.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
-__all__ = ["Struct", "replace"]
+__all__ = ["Struct", "field", "replace"]
 
 _Value = TypeVar("_Value")
 
@@ -22,4 +20,8 @@ else:
 
     def replace(value: _Value, /, **changes: Any) -> _Value:
         """A copy of a value with changes."""
-        return structs.replace(value, **changes) if isinstance(value, Struct) else dataclasses.replace(value, **changes)
+        if isinstance(value, Struct):
+            return structs.replace(value, **changes)
+        import dataclasses  # takes longer to import than most commands to answer
+
+        return dataclasses.replace(value, **changes)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from .values import Struct
 
 MAX_TOKEN = 20_000
 _TOKEN = re.compile(r"[0-9A-Za-z+/=]+", re.ASCII)
@@ -28,14 +29,17 @@ class WorkflowOperation(StrEnum):
     TERMINATE = "TERMINATE_PROVISIONED_PRODUCT"
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow:
+class Workflow(Struct, frozen=True):
     """One operation of Service Catalog's. product_id is the provisioned product's."""
 
     operation: WorkflowOperation
     record_id: str
     product_id: str
-    token: str = field(repr=False)
+    token: str
+
+    def __repr__(self) -> str:
+        """All of it but the token."""
+        return f"Workflow({self.operation!r}, {self.record_id!r}, {self.product_id!r})"
 
 
 def workflow_of(message: Mapping[str, object]) -> Workflow | str:

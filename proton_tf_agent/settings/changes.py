@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 
 from ..domain.errors import Problem, SettingsInvalid
 from ..domain.values import replace
 from .model import Settings
-
-
-def changed_tables(before: Settings, after: Settings) -> list[str]:
-    """The tables of the settings file in which two settings differ."""
-    names = [field.name for field in fields(Settings) if field.compare]
-    return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 
 def keep_what_cannot_change(

@@ -11,7 +11,6 @@ import re
 import shlex
 import stat
 import tomllib
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import lines
@@ -29,14 +28,14 @@ Found = tuple[At, dict[str, Any]]
 """A table of the document: where it stands, and what stands in it."""
 
 
-@dataclass(slots=True)
 class Document:
     """What stands in the files: the tables of each name, in order, and the origin of everything in them. is_whole:
     whether every file could be read."""
 
-    tables: dict[str, list[Found]] = field(default_factory=lambda: {table.name: [] for table in TABLES})
-    origins: dict[At, Origin] = field(default_factory=dict)
-    is_whole: bool = True
+    def __init__(self) -> None:
+        self.tables: dict[str, list[Found]] = {table.name: [] for table in TABLES}
+        self.origins: dict[At, Origin] = {}
+        self.is_whole = True
 
     def take(self, table: Table, at: At, found: dict[str, Any], path: str, mistakes: Mistakes) -> None:
         """Put a table of a file behind those that are there; mistakes.origins is that file's."""

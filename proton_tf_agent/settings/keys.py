@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from typing import Any
+
+from msgspec import NODEFAULT, structs
 
 from ..domain.values import Struct
 from .kinds import Kind
@@ -37,7 +38,7 @@ class Table(Struct, frozen=True):
     """One table of the file. repeated: written [[name]], any number of times; required: at least once."""
 
     name: str
-    built: type
+    built: type[Struct]
     meaning: str
     keys: tuple[Key, ...]
     repeated: bool = False
@@ -48,12 +49,14 @@ class Table(Struct, frozen=True):
         return f"[[{self.name}]]" if self.repeated else f"[{self.name}]"
 
     def default(self, key: Key) -> Any:
-        """The default of a key; MISSING when the key must be given."""
-        field = next(field for field in fields(self.built) if field.name == key.name)
-        return field.default if field.default_factory is MISSING else field.default_factory()
+        """The default of a key; NODEFAULT when the key must be given."""
+        field = next(field for field in structs.fields(self.built) if field.name == key.name)
+        return field.default if field.default_factory is NODEFAULT else field.default_factory()
 
     def requires(self, key: Key) -> bool:
-        return self.default(key) is MISSING
+        """Whether a key must be given. Asked of every key whenever settings are read, so no type is looked at."""
+        without_default = len(self.built.__struct_fields__) - len(self.built.__struct_defaults__)
+        return key.name in self.built.__struct_fields__[:without_default]
 
     def key(self, name: str) -> Key | None:
         return next((key for key in self.keys if key.name == name), None)

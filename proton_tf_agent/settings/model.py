@@ -7,11 +7,13 @@ What a key means, its unit and its limits are in `tables`. All durations are sec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import structs
 
 from ..domain.output_mapping import OutputMapping
 from ..domain.terms import Occasion
+from ..domain.values import Struct, field
 
 SinkType = Literal[
     "proton",
@@ -35,8 +37,7 @@ At = tuple[str | int, ...]
 """Where in the file: table, position among tables of that name (if repeated), key, position in its array."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where something stands: a file, and its line from 1; 0 where that is not known."""
 
     path: str
@@ -46,8 +47,7 @@ class Origin:
         return f"{self.path}:{self.line}" if self.path and self.line else self.path or str(self.line or "")
 
 
-@dataclass(frozen=True, slots=True)
-class JournalSettings:
+class JournalSettings(Struct, frozen=True):
     """The agent's memory. What it keeps of what is over and done: days, entries, bytes; 0 is no limit.
 
     reserve: bytes that are kept for when the disk is full.
@@ -60,8 +60,7 @@ class JournalSettings:
     keep_bytes: int = 512 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
+class WatchSettings(Struct, frozen=True):
     """A watch root: an absolute, normalised path, watched with everything below it. owners are names or numbers."""
 
     path: str
@@ -71,8 +70,7 @@ class WatchSettings:
     mounts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BindSettings:
+class BindSettings(Struct, frozen=True):
     """A run directory, and what its runs report for: a resource, or nothing but a name. One of both is there."""
 
     directory: str
@@ -81,15 +79,13 @@ class BindSettings:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AllowSettings:
+class AllowSettings(Struct, frozen=True):
     """Globs over the ARNs that files below a watched directory may speak for."""
 
     resource_arns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AwsSettings:
+class AwsSettings(Struct, frozen=True):
     """As whom AWS is asked, and by which way; None where AWS's own ways hold."""
 
     profile: str | None = None
@@ -99,8 +95,7 @@ class AwsSettings:
     proxy_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class S3StateSettings:
+class S3StateSettings(Struct, frozen=True):
     """States in S3 that may be read. keys are globs over whole keys."""
 
     bucket: str
@@ -112,8 +107,7 @@ class S3StateSettings:
     profile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SinkSettings:
+class SinkSettings(Struct, frozen=True):
     """One place to tell. name is the type unless given; region is never None for a loaded sink of AWS's. only,
     resources, directories and unbound are its route. shadow: it is told nothing, and what it would be told is kept."""
 
@@ -151,11 +145,10 @@ class SinkSettings:
 
     def __post_init__(self) -> None:
         if not self.name:
-            object.__setattr__(self, "name", self.type)
+            structs.force_setattr(self, "name", self.type)
 
 
-@dataclass(frozen=True, slots=True)
-class RunSettings:
+class RunSettings(Struct, frozen=True):
     """How runs are judged."""
 
     settle: float = 10.0
@@ -163,39 +156,34 @@ class RunSettings:
     no_changes: NoChanges = "in_progress"
 
 
-@dataclass(frozen=True, slots=True)
-class ScanSettings:
+class ScanSettings(Struct, frozen=True):
     """How directories are looked through."""
 
     rescan: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolSettings:
+class SpoolSettings(Struct, frozen=True):
     """Where wrappers leave their records. users may speak for every directory, others for their own."""
 
     path: str = "/var/spool/proton-tf-agent"
     users: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsSettings:
+class MetricsSettings(Struct, frozen=True):
     """Where metrics are for Prometheus; None: nowhere."""
 
     textfile: str | None = None
     listen: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettings(Struct, frozen=True):
     """The agent's own log."""
 
     level: Level = "info"
     format: Format = "json"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Everything the agent was told.
 
     path is the absolute path of the file; origins gives the place of each key that stands in it or in its conf.d.
@@ -215,5 +203,13 @@ class Settings:
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
-    path: str = field(default="", compare=False)
-    origins: Mapping[At, Origin] = field(default_factory=dict, compare=False, repr=False)
+    path: str = ""
+    origins: Mapping[At, Origin] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and not self.differing(other)
+
+    def differing(self, other: Settings) -> list[str]:
+        """The tables in which two settings differ."""
+        tables = [name for name in self.__struct_fields__ if name not in ("path", "origins")]
+        return [name for name in tables if getattr(self, name) != getattr(other, name)]

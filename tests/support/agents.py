@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -14,8 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import msgspec
+
 from proton_tf_agent.agent import Agent
 from proton_tf_agent.domain.run import Run
+from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.settings import (
     AllowSettings,
@@ -135,8 +137,7 @@ class AgentProcess:
         fault: IOFault | None = None,
         tracer: Sequence[str] = (),
     ) -> None:
-        document = dataclasses.asdict(settings)
-        document.pop("origins")
+        document = msgspec.to_builtins(replace(settings, origins={}))
         self._stderr = open(f"{directory}/agent.log", "ab")  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
             [*tracer, sys.executable, _LAUNCHER, json.dumps(document), *([] if uid is None else [str(uid)])],

@@ -506,6 +506,7 @@ def test_reading_and_asking_loads_nothing_heavy(journal: Journal, settings_file:
 
 
 NOT_TO_READ_A_JOURNAL = {
+    "dataclasses",  # imports `inspect`, and makes a class in ten times the time that a Struct takes
     "importlib.resources", "zipfile", "asyncio", "email",
     "proton_tf_agent.journal", "proton_tf_agent.journal_upkeep",
     *(f"proton_tf_agent.domain.{name}" for name in (
