@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .result import median
@@ -40,6 +42,29 @@ def run_whole(command: Sequence[str], cwd: str | None = None, env: Mapping[str, 
     process = subprocess.Popen(
         command, cwd=cwd, env=env or environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
+    return _ended(process, began)
+
+
+def run_on_terminal(command: Sequence[str]) -> Ended:
+    """The same with a terminal as its output, of 80 columns and with colours."""
+    ours, theirs = pty.openpty()
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        env=environment(TERM="xterm-256color", COLUMNS="80", NO_COLOR=""),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    with suppress(OSError):  # nobody has the terminal open any more
+        while os.read(ours, 65536):
+            pass
+    os.close(ours)
+    return _ended(process, began)
+
+
+def _ended(process: subprocess.Popen[bytes], began: float) -> Ended:
+    """Wait for the end of a process whose stderr is a pipe."""
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -47,7 +72,7 @@ def run_whole(command: Sequence[str], cwd: str | None = None, env: Mapping[str, 
     process.stderr.close()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise Failed(f"{' '.join(command)[:200]}: exit code {process.returncode}: {said.decode()[-500:]}")
+        raise Failed(f"{str(process.args)[:200]}: exit code {process.returncode}: {said.decode()[-500:]}")
     return Ended(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
