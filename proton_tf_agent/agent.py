@@ -349,7 +349,8 @@ class Agent:
             look_at = rescan_at if not self._pipeline.open_runs else min(rescan_at, probe_at)
             due = (look_at, heal_at, now + self._pulse.every)
             verdict_due = self._pipeline.next_due_at()
-            wait = 0.0 if self._observer.has_backlog else min(due) - now
+            rest = self._observer.rest
+            wait = min(due) - now if rest is None else rest
             if verdict_due is not None:
                 wait = min(wait, verdict_due - self._clock())
             self._wake.wait(max(0.0, wait))

@@ -57,7 +57,7 @@ from .sources.processes import Processes
 from .sources.safe_open import SafeOpener, Unreadable
 from .sources.spool import Spool
 from .sources.states import PASSING
-from .sources.watch import Touched, Watch
+from .sources.watch import Touched, Watch, logs_first
 from .unread import Unread
 
 _BATCH_FILES = 256  # looks that are taken from the backlog at once
@@ -66,6 +66,7 @@ _ENOUGH_FACTS = 200
 _MOST_PUT_OFF = 1_000  # looks that are passed over in search of those that belong to a batch
 _MOST_BESIDE = 16  # logs of other open runs in a directory that are looked at before an end is told
 _BATCH_S = 0.02  # seconds of CPU for the looks of a batch; to take in what they have seen costs about as much again
+_REST_S = 0.01  # between two looks at logs that are read on and on
 _LAST_WORDS_S = 0.2  # for what is to be known before an end is told; what takes longer is told later
 _FIRST_WORDS_S = 30.0  # for what open runs have said while no agent was there
 _STANDS_STILL = 60.0  # seconds after which a torn file is one that nobody goes on writing
@@ -131,6 +132,14 @@ class Observer:
         return bool(self._backlog or self._left)
 
     @property
+    def rest(self) -> float | None:
+        """Seconds after which the next turn is due whatever happens; None where nothing is left to look at. Whoever
+        delivers shares an interpreter with whoever reads a log on and on, and is to get a word in."""
+        if self._backlog:
+            return 0.0
+        return _REST_S if self._left else None
+
+    @property
     def unreadable(self) -> Mapping[str, str]:
         """By path why a file that a reader wants is not read, or a directory is not looked through."""
         return self._unread
@@ -161,7 +170,8 @@ class Observer:
         if len(new) > _BATCH_FILES:  # no run directory, but a tree of many
             self._backlog |= new
             new = {}
-        looks = {look.path: look for look in (*self._watch.touched(sorted(self._held_back)), *new.values(), *touched)}
+        held_back = self._watch.touched(sorted(self._held_back))
+        looks = {look.path: look for look in logs_first([*held_back, *new.values(), *touched])}
         self._held_back.clear()
         for look in touched:
             self._backlog.pop(look.path, None)

@@ -200,9 +200,12 @@ class SafeOpener:
         real = os.path.realpath(root).rstrip("/") + "/"
         try:
             with open("/proc/self/mountinfo", "rb") as lines:
-                points = [_unescaped(line.split(b" ", 5)[4]) for line in lines]
+                told = lines.read()
         except OSError:
             return frozenset()
+        if b"\\" not in told and os.fsencode(real) not in told:
+            return frozenset()  # asked for every directory that appears
+        points = [_unescaped(line.split(b" ", 5)[4]) for line in told.splitlines()]
         return frozenset(above + point[len(real) :] for point in points if point.startswith(real))
 
     def is_missing(self, directory: str) -> bool:

@@ -113,24 +113,23 @@ class Watch:
         return self._kernel.heal()
 
     def take(self) -> tuple[list[Touched], bool]:
-        """What was touched since the last call, logs before locks before the rest; and whether to rescan.
-
-        Logs first: Terraform prints its `version` line before it takes the lock, so a run is known by its log
-        whenever it has one.
-        """
+        """What was touched since the last call, and whether to rescan."""
         self._kernel.listen_again()
         taken = self._hints.take()
         self._new += taken.directories
         touched = [t for path, closed in taken.files.items() if (t := self._touched(path, closed)) is not None]
-        return sorted(touched, key=lambda t: _ORDER[t.place.kind]), taken.rescan
+        return touched, taken.rescan
 
     def scan_new(self) -> list[Touched]:
         """What a rescan would find below the directories that have appeared lately."""
-        directories, self._new = sorted(self._new), []
+        new, self._new = sorted(map(_below, self._new)), []
         found: dict[str, Touched] = {}
-        for directory in directories:
+        walked = ""
+        for below in new:
+            directory = below.rstrip("/")
             root = self._root_of(directory)
-            if root is not None:
+            if root is not None and not (walked and below.startswith(walked)):  # else it was met on the way down
+                walked = below
                 marks: dict[str, _Mark] = {}
                 found |= {look.path: look for look in self._scan(root, directory, marks, [], _tell_nobody)}
                 self._seen |= marks
@@ -288,6 +287,12 @@ class Watch:
 
 
 _ORDER = {Kind.BINDING: 0, Kind.LOG: 1, Kind.LOCK: 2, Kind.STATE: 3}
+
+
+def logs_first(looks: Iterable[Touched]) -> list[Touched]:
+    """Logs before locks before states, and otherwise in the order they come in. Terraform prints its `version` line
+    before it takes the lock, so a run is known by its log whenever it has one."""
+    return sorted(looks, key=lambda look: _ORDER[look.place.kind])
 
 
 def _is_text(path: str) -> bool:

@@ -16,7 +16,9 @@ from support.facts import LOGS
 from support.holders import LOCKER, Start
 from support.observing import ObservedRoot
 from support.watching import bind_directory
+from watchdog.events import FileModifiedEvent
 
+from proton_tf_agent.batch import Batch
 from proton_tf_agent.domain import evidence as ev
 from proton_tf_agent.domain.evidence import Cursor, Fact, Observation
 from proton_tf_agent.domain.order import in_order
@@ -25,6 +27,8 @@ from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.sources import liveness
 from proton_tf_agent.sources.liveness import Presence
+from proton_tf_agent.sources.place import Kind
+from proton_tf_agent.sources.watch import Touched
 
 ARN = "arn:aws:proton:us-east-1:111122223333:environment/net"
 DEPLOYMENT_ID = "fcda9f18-f569-4079-8474-0832f45b97ea"
@@ -627,3 +631,43 @@ def test_many_new_directories_are_taken_in_piece_by_piece(scene: ObservedRoot, m
     assert [run.status for run in scene.runs()] == [RunStatus.APPLIED] * 60
     assert sum(pieces) > 3 * 200
     assert max(pieces) < 2 * 200
+
+
+def test_whoever_delivers_gets_a_word_in_while_a_log_is_read_on_and_on(scene: ObservedRoot) -> None:
+    """Nobody waits for the next turn where logs wait that a rescan has found; a long log is read on with a rest between
+    two looks."""
+    assert scene.observer.rest is None
+    chatter = b'{"@level":"info","type":"log"}\n' * 20_000
+    scene.write("long.log", (LOGS / "apply_ok.log").read_bytes() + chatter)
+    scene.observer.turn(rescan=True)
+    assert scene.observer.rest
+    while scene.observer.has_backlog:
+        assert scene.observer.rest
+        scene.observer.turn()
+    assert scene.observer.rest is None
+    for number in range(300):
+        scene.write(f"../unit-{number}/apply.log", b"x\n")
+    scene.observer.turn(rescan=True)
+    assert scene.observer.rest == 0.0
+
+
+def test_logs_are_looked_at_before_locks_and_states_whoever_has_told_of_them(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large state in a new directory is looked at behind the log that the kernel has just told of."""
+    log = scene.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+    scene.lock("lock-1", "../new")
+    for name in ("terraform.tfstate", "apply.log"):
+        scene.write(f"../new/{name}", (LOGS / "apply_ok.tfstate").read_bytes())
+    scene.watch._new = [f"{scene.root}/new"]
+    scene.watch._hints.dispatch(FileModifiedEvent(log))
+    seen: list[Kind] = []
+    look = scene.observer._look
+
+    def look_and_note(touched: Touched, batch: Batch) -> bool:
+        seen.append(touched.place.kind)
+        return look(touched, batch)
+
+    monkeypatch.setattr(scene.observer, "_look", look_and_note)
+    scene.observer.turn()
+    assert seen[:4] == [Kind.LOG, Kind.LOG, Kind.LOCK, Kind.STATE]

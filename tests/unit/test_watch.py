@@ -33,6 +33,18 @@ def test_every_directory_that_is_walked_is_a_step(tmp_path: Path) -> None:
     assert len(steps) == 41
 
 
+def test_directories_that_appear_within_one_another_are_looked_through_once(tmp_path: Path) -> None:
+    """A job that makes a hundred directories, one below the other, makes no work for five thousand."""
+    steps: list[None] = []
+    watch = Watch([WatchedRoot(str(tmp_path), ("*.log",))], threading.Event(), beat=lambda: steps.append(None))
+    made = [str(tmp_path / "job" / "/".join("x" * depth)) for depth in range(20)]
+    path = write(f"{made[-1]}/apply.log")
+    beside = write(f"{tmp_path}/job-2/apply.log")
+    watch._new = [*reversed(made), f"{tmp_path}/job-2"]
+    assert {look.path for look in watch.scan_new()} == {path, beside}
+    assert len(steps) == 20 + 1
+
+
 class Watching:
     """A watch over one root, and what it has told so far."""
 
