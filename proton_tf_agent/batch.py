@@ -22,6 +22,7 @@ class Batch:
         self.news = Cursors()
         self.cursors: ChainMap[str, Cursor] = ChainMap(self.news, cursors)
         self.observations: list[Observation] = []
+        self.bound: set[str] = set()  # directories with word of whose they are
         self.looked_at: set[str] = set()
         self.facts = 0
         self.surrounded: dict[str, str] = {}  # logs before which those around them are read, and where that is

@@ -318,6 +318,8 @@ class Observer:
             left = [*self._look_behind(batch, held), *left]
             if any(o.tells(OperationStarted) for o in batch.observations):
                 self._look_into_spool()  # the record of what has begun to print is there by now
+            if batch.bound:
+                self._pipeline.bind(batch.bound, self._clock())
             if batch.observations:
                 locked = {directory for run in held for directory in run.directories}
                 planned = {run.log_path for run in self._pipeline.open_runs if _may_go_on(run)}
@@ -334,7 +336,7 @@ class Observer:
         """Look once; returns whether the file holds more than this look has read."""
         self._beat()
         if look.place.kind is Kind.BINDING:
-            self._pipeline.bind(look.place.directory, self._clock())
+            batch.bound.add(look.place.directory)
             return False
         if look.place.kind is Kind.STATE and not self._is_open(look.place.directory):
             return False  # a state that no open run has written is nobody's evidence

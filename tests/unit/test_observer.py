@@ -671,3 +671,29 @@ def test_logs_are_looked_at_before_locks_and_states_whoever_has_told_of_them(
     monkeypatch.setattr(scene.observer, "_look", look_and_note)
     scene.observer.turn()
     assert seen[:4] == [Kind.LOG, Kind.LOG, Kind.LOCK, Kind.STATE]
+
+
+def test_word_of_whose_runs_are_under_way_is_journaled_once_for_all_of_them(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit waits for the disk, and everybody behind it, too."""
+    begun = b"".join((LOGS / "apply_ok.log").read_bytes().splitlines(keepends=True)[:4])
+    with ExitStack() as writers:
+        for number in range(20):
+            path = scene.write(f"../unit-{number}/apply.log", begun.replace(b"terraform_data", b"data_%d" % number))
+            writers.enter_context(open(path, "ab"))  # somebody still writes it
+        scene.observer.turn(rescan=True)
+        assert scene.notifications() == []
+        for number in range(20):
+            bind_directory(f"{scene.root}/unit-{number}", f"{ARN}-{number}", DEPLOYMENT_ID)
+        commits: list[None] = []
+        commit = scene.journal.commit
+
+        def commit_and_count(*arguments: Any) -> Any:
+            commits.append(None)
+            return commit(*arguments)
+
+        monkeypatch.setattr(scene.journal, "commit", commit_and_count)
+        scene.observer.turn(rescan=True)
+    assert {notification.resource_arn for notification in scene.notifications()} == {f"{ARN}-{n}" for n in range(20)}
+    assert len(commits) == 1
