@@ -124,7 +124,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     for problem in warnings:
         yield Finding("settings", Severity.WARNING, f"{problem.where}: {problem.what}", problem.hint)
     if not warnings:
-        yield Finding("settings", Severity.OK, f"{settings.path}, {len(settings.watch)} roots that can be read")
+        roots = len(settings.watch)
+        can_be_read = f"{roots} root{'s' if roots != 1 else ''} that can be read"
+        yield Finding("settings", Severity.OK, f"{settings.path}, {can_be_read}")
     yield from _hidden(settings)
 
 
@@ -191,7 +193,8 @@ def _inotify(settings: Settings) -> Iterator[Finding]:
             "inotify", Severity.UNKNOWN, "its limits cannot be read", f"sysctl fs.inotify; wanted: {directories}"
         )
         return
-    what = f"{directories:,} directories to watch, of {most:,} that a user may"
+    named = f"{directories:,} director{'ies' if directories != 1 else 'y'}"
+    what = f"{named} to watch, of {most:,} that a user may"
     if directories <= most // 2:
         yield Finding("inotify", Severity.OK, what)
         return
