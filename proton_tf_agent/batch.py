@@ -57,3 +57,7 @@ class Batch:
         self.facts += len(observation.facts)
         if observation.cursor is not None:
             self.cursors[observation.path] = observation.cursor
+
+    def where(self, *kinds: type) -> list[str]:
+        """The directories of which something of one of these kinds was seen, each once, in that order."""
+        return list(dict.fromkeys(seen.directory for seen in self.observations if seen.tells(*kinds)))

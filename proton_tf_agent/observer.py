@@ -396,35 +396,33 @@ class Observer:
         return any(surroundings.is_held(run) for run in logless if _is_around(observation.directory, run))
 
     def _look_behind(self, batch: Batch, held: Sequence[Run]) -> list[Touched]:
-        """Look at what must be known of the run before when the next one begins; returns the logs with more in them.
+        """Look at what must be known of the run before when the next one begins: its lock, its log, and the logs around
+        a lock that has changed hands. Returns the logs with more in them.
 
         held: the runs whose lock is held.
         """
-        begun = {
-            o.directory for o in batch.observations if any(isinstance(f.evidence, OperationStarted) for f in o.facts)
-        }
-        for run in held:
-            if not begun.isdisjoint(run.directories) and lock_info_path_of(run.state_path) not in batch.looked_at:
-                for look in self._watch.touched([lock_info_path_of(run.state_path)]):
-                    self._look(look, batch)
-        changed = [o.directory for o in batch.observations if o.tells(LockTaken, LockReplaced)]
-        replaced = {
-            fact.evidence.lock_id
-            for o in batch.observations
-            for fact in o.facts
-            if isinstance(fact.evidence, LockReplaced)
-        }
-        ended = {o.directory for o in batch.observations if o.tells(*_ENDS)}
-        unread = (run for run in self._pipeline.open_runs if run.log_path not in batch.looked_at)
-        beside = (run for run in unread if run.lock_id in replaced or not ended.isdisjoint(run.directories))
-        logs = self._watch.touched(islice((run.log_path for run in beside if run.log is Log.OPEN), _MOST_BESIDE))
-        logs = self._with_completeness(logs, logs)
+        begun = set(batch.where(OperationStarted))
+        before = (run for run in held if not begun.isdisjoint(run.directories))
+        locks = dict.fromkeys(lock_info_path_of(run.state_path) for run in before)
+        for look in self._watch.touched(path for path in locks if path not in batch.looked_at):
+            self._look(look, batch)
+        logs = self._logs_behind(batch)
         known = {look.path for look in logs} | batch.surrounded.keys()
-        changed += batch.surrounded.values()
+        changed = (*batch.where(LockTaken, LockReplaced), *batch.surrounded.values())
         around = [look for directory in changed for look in self._watch.logs_around(directory, batch.cursors)]
-        return [
-            look for look in (*logs, *(look for look in around if look.path not in known)) if self._look(look, batch)
-        ]
+        logs += [look for look in around if look.path not in known]
+        return [look for look in logs if self._look(look, batch)]
+
+    def _logs_behind(self, batch: Batch) -> list[Touched]:
+        """The logs of open runs whose lock is another's by now, or beside which another log tells of an end."""
+        facts = (fact.evidence for observation in batch.observations for fact in observation.facts)
+        replaced = {evidence.lock_id for evidence in facts if isinstance(evidence, LockReplaced)}
+        ended = set(batch.where(*_ENDS))
+        unread = (run for run in self._pipeline.open_runs if run.log_path not in batch.looked_at)
+        behind = (run for run in unread if run.lock_id in replaced or not ended.isdisjoint(run.directories))
+        paths = islice((run.log_path for run in behind if run.log is Log.OPEN), _MOST_BESIDE)
+        logs = self._watch.touched(paths)
+        return self._with_completeness(logs, logs)
 
     def _is_awaited(self, observation: Observation) -> bool:
         """Whether it tells of a lock that was too short to be read and may have been an open run's: until then nobody
