@@ -191,9 +191,9 @@ class _Reader:
         elif text.startswith(text_of.WARNING):
             self._warned = self._warned or self.stage in (_PLANNED, _APPLYING)
         elif self.stage not in _ACTIVE or self.stage == _PLANNED:  # what a plan quotes is indented
-            if heredoc := text_of.HEREDOC.fullmatch(text):
+            if "<<" in text and (heredoc := text_of.HEREDOC.fullmatch(text)):
                 self._delimiter = heredoc["delimiter"]
-            elif text_of.TEST_FILE.fullmatch(text):
+            elif "test." in text and text_of.TEST_FILE.fullmatch(text):
                 self.stage = _TEST
 
     # --- runs --------------------------------------------------------------------------------------------------

@@ -159,7 +159,8 @@ def _by_first() -> dict[str, tuple[tuple[re.Pattern[str], Says], ...]]:
     for letters, pattern, _source, says in _LINES:
         for letter in letters:
             rows.setdefault(letter, []).append((re.compile(pattern), says))
-    return {letter: (*made, *_HOOKS) for letter, made in rows.items()}
+    no_address = dict.fromkeys("{[", ())  # JSON that other programs print, and Terraform's own UI without its beginning
+    return {letter: (*made, *_HOOKS) for letter, made in rows.items()} | no_address
 
 
 _BY_FIRST = _by_first()

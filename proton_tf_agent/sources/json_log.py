@@ -171,7 +171,7 @@ def is_message(line: bytes) -> bool:
 
 def begins_run(line: bytes) -> bool:
     """Whether a line is the `version` line a log of the JSON UI begins with."""
-    return line.startswith(b"{") and _kind(line) == b"version"
+    return line.startswith(b"{") and _VERSION in line and _kind(line) == b"version"
 
 
 def spoke_at(lines: Sequence[bytes]) -> float | None:
@@ -188,6 +188,7 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 # brace that ends a line ends its object: where this matches a valid document, it is the `type` at its top level.
 _LAST_KEY = re.compile(rb',"type":"([a-z_]{1,48})"\}\s*\Z')
 _LAST_KEY_LENGTH = 80
+_VERSION = b'"version"'  # Go's encoder escapes no letter
 
 
 def _kind(line: bytes) -> bytes:
