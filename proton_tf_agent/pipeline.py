@@ -12,7 +12,7 @@ Over 400 lines because `_Batch` is one transaction: whatever it does before COMM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -215,11 +215,11 @@ class Pipeline:
         for path in paths:
             self.cursors.pop(path, None)
 
-    def bind(self, directories: Collection[str], now: float) -> None:
+    def bind(self, directories: Set[str], now: float) -> None:
         """A binding may have appeared in directories whose runs are open and unbound."""
         unbound = [
             r.run for r in self.open.values()
-            if isinstance(r.binding, Unbound) and any(directory in directories for directory in r.run.directories)
+            if isinstance(r.binding, Unbound) and not directories.isdisjoint(r.run.directories)
         ]  # fmt: skip
         self._catch_up(unbound, now)
 

@@ -438,11 +438,11 @@ def test_a_run_that_is_bound_later_is_told_from_there_on(tmp_path: Path, journal
     *lines, summary, outputs = recorded("apply_ok.log").splitlines(keepends=True)
     scene.write("apply.log", b"".join(lines))
     scene.absorb(scene.look("apply.log"))
-    scene.pipeline.bind([scene.directory], NOW)
+    scene.pipeline.bind({scene.directory}, NOW)
     assert scene.rows() == []
     bind_directory(scene.directory, ARN, DEPLOYMENT_ID)
-    scene.pipeline.bind([scene.directory], NOW)
-    scene.pipeline.bind([scene.directory], NOW)
+    scene.pipeline.bind({scene.directory}, NOW)
+    scene.pipeline.bind({scene.directory}, NOW)
     assert scene.statuses() == ["IN_PROGRESS"]
     assert scene.sent()[0].run_status is RunStatus.APPLYING
     scene.write("apply.log", summary + outputs, "ab")
@@ -454,7 +454,7 @@ def test_a_run_that_was_over_before_it_was_bound_is_not_told(tmp_path: Path, jou
     scene = Scene(tmp_path, journal)
     scene.run_through("apply_ok.log")
     bind_directory(scene.directory, ARN, DEPLOYMENT_ID)
-    scene.pipeline.bind([scene.directory], NOW)
+    scene.pipeline.bind({scene.directory}, NOW)
     scene.absorb(scene.look("apply.log"))
     scene.pipeline.forget([f"{scene.directory}/apply.log"])
     scene.absorb(scene.look("apply.log"))
