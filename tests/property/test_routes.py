@@ -92,7 +92,7 @@ class Life:
     def bind(self, resource: str) -> None:
         """Metadata are written anew; another resource's, or one that may not be spoken for."""
         bind_directory(self.root.directory, f"{ACCOUNT}:{resource}", DEPLOYMENT, written_at=self.root.now - 1.0)
-        self.root.pipeline.bind(self.root.directory, self.root.now)
+        self.root.pipeline.bind({self.root.directory}, self.root.now)
 
     def unbind(self, _: object) -> None:
         Path(self.root.directory, ".proton/deployment-metadata.json").unlink(missing_ok=True)

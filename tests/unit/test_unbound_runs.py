@@ -137,7 +137,7 @@ def test_a_run_that_finds_its_binding_later_goes_on_by_the_subject_it_was_first_
     rest = begin(root)
     assert subjects(root, "hook") == [(root.directory, "IN_PROGRESS")]
     bind_directory(root.directory, ARN, DEPLOYMENT)
-    root.pipeline.bind(root.directory, root.now)
+    root.pipeline.bind({root.directory}, root.now)
     end(root, rest)
     assert {subject for subject, _ in subjects(root, "hook")} == {root.directory}
     assert {subject for subject, _ in subjects(root, "proton")} == {ARN}
@@ -151,7 +151,7 @@ def test_a_look_at_what_is_unbound_tells_nothing_twice(make: Make) -> None:
     root = make()
     rest = begin(root)
     for _ in range(3):
-        root.pipeline.bind(root.directory, root.now)
+        root.pipeline.bind({root.directory}, root.now)
         root.pipeline.bind_open(root.now)
     end(root, rest)
     told_ids = [row["notification_id"] for row in root.journal.query("entries", after=0, limit=100)]
@@ -174,7 +174,7 @@ def test_a_run_that_is_carried_over_is_told_by_no_second_subject_even_if_forced(
     root = make()
     rest = begin(root)
     bind_directory(root.directory, ARN, DEPLOYMENT)
-    root.pipeline.bind(root.directory, root.now)
+    root.pipeline.bind({root.directory}, root.now)
     end(root, rest)
     scope, hook = Scope(everything=True, sink="proton"), takes_all("hook")
     chosen = choose(root.journal, scope, addressee=hook, force=True)
