@@ -47,6 +47,7 @@ _PROOFS = (ev.ApplySummarised, ev.OutputsReported, ev.ErrorReported, ev.CrashRep
 
 _NOBODYS = Binding(None)  # of a run that is known by its directory alone
 _JUST_ENDED = 16  # newest runs of a directory that may still have to be given their lock or their log
+_MOST_NOBODYS = 256  # runs that ended a moment ago and that word of their lock may be late for
 _MAY_HAVE_HELD = 10  # newest runs of a directory among which the holder of a refused lock is looked for
 
 
@@ -125,6 +126,7 @@ class Pipeline:
         self.tell = tell
         self.nudge = nudge
         self.open = {recorded.run.run_id: recorded for recorded in journal.open_runs()}
+        self.nobodys: dict[str, Recorded] = {}  # ended a moment ago; word of their lock may tell whose they were
         self.cursors = Cursors(journal.cursors().values())
 
     @property
@@ -312,6 +314,7 @@ class _Batch:
         self._foreseen = foreseen
         self.last_words = dict(foreseen.last_words)
         self._not_its_own = ("", 0)
+        self._placed: set[str] = set()  # runs of which one more directory has become known
 
     # --- facts ---------------------------------------------------------------------------------------------
 
@@ -353,7 +356,12 @@ class _Batch:
         misleads = run.misled and not fact.record_id and isinstance(fact.evidence, _PROOFS)
         if misleads and not (run.refused and not run.errors):
             return  # but for the error that says that it was refused
+        whose = self._runs[run.run_id].binding
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
+        if run.run_id in self._placed:
+            self._placed.discard(run.run_id)
+            if self._runs[run.run_id].binding is whose:
+                self._look_for_owner(run.run_id)
         if isinstance(fact.evidence, ev.ApplySummarised):
             self._take_outputs_of_state(run.run_id)
 
@@ -411,6 +419,8 @@ class _Batch:
         if known is not None and self._runs[known].run.log_path in (log_path, observation.path):
             return self._runs[known].run
         self._load_ended(fact, directory, observation.modified_at or None)
+        if isinstance(fact.evidence, ev.LockTaken | ev.LockPassed):
+            self._runs = self._p.nobodys | self._runs
         runs = [recorded.run for recorded in self._runs.values()]
         if isinstance(fact.evidence, ev.LockPassed):
             runs = [run for run in runs if self._now - run.started_at < LINK_WINDOW]
@@ -428,10 +438,12 @@ class _Batch:
             run = replace(begin(fact, directory, workspace, log_path, at, recorded), historic=old)
             if run.run_id in self._dropped:
                 return None
-        run = tie(run, fact, directory, workspace, log_path)
-        self._put(run)
+        tied = tie(run, fact, directory, workspace, log_path)
+        if tied.directories != run.directories:
+            self._placed.add(run.run_id)
+        self._put(tied)
         self._heard_until(fact.anchor, self._foreseen.spoke_at.get(fact.anchor))
-        return self._runs[run.run_id].run
+        return self._runs[tied.run_id].run
 
     def _at_work(self, started: Fact) -> list[Run]:
         """The runs without a log whose log this is certainly not, although it has no clock to tell so: those that are
@@ -668,21 +680,37 @@ class _Batch:
         """Tell the present status of a run that has only now become one to be told."""
         run = replace(self._runs[run_id].run, historic=False)
         self._put(run)
-        binding = self._binding(run)
+        self._tell_present(run, self._binding(run))
+
+    def _look_for_owner(self, run_id: str) -> None:
+        """Tell the present status of a run that was nobody's to whom one more of its directories belongs, even if it
+        has ended: it was at work there before that was known."""
+        recorded = self._runs[run_id]
+        if isinstance(recorded.binding, Binding) or recorded.run.historic:
+            return
+        binding = self._binding(recorded.run)
+        if isinstance(binding, Binding):
+            self._tell_present(recorded.run, binding)
+
+    def _tell_present(self, run: Run, binding: Binding | Unbound) -> None:
         if run.status is RunStatus.PENDING:
             return
         now = Transition(run.run_id, RunStatus.PENDING, run.status, run.basis, run.reason, "", self._now)
+        silent = ""
         if isinstance(binding, Binding):
-            self._notify(run, now, binding)
+            silent = self._notify(run, now, binding)
         elif self._p.takes_unbound:
-            self._notify(run, now, _NOBODYS, binding.reason)
+            silent = self._notify(run, now, _NOBODYS, binding.reason)
+        if run.status in FINAL:
+            self._runs[run.run_id] = replace(self._runs[run.run_id], silence=silent)
 
     def _binding(self, run: Run) -> Binding | Unbound:
         """Frozen once found: a job that rewrites its metadata in mid-run speaks for nobody else."""
         before = self._runs[run.run_id].binding
         if isinstance(before, Binding):
             return before
-        found = self._around.binding(run, self.last_words.get(run.anchor, run.over_at))
+        over_at = run.log_spoke_at if run.status in FINAL and run.over_at is None else run.over_at
+        found = self._around.binding(run, self.last_words.get(run.anchor, over_at))
         if isinstance(found, Binding):
             found = self._contested(run, found)
         if isinstance(found, Unbound) and found.code and found.reason != before.reason:
@@ -751,6 +779,8 @@ class _Batch:
         if any(told.name == "notification.enqueued" for told in self._told):
             self._p.nudge()
         self._p.open = {run_id: r for run_id, r in self._runs.items() if r.run.is_open or r.run.verdict}
+        nobodys = {run_id: r for run_id, r in (self._p.nobodys | self._runs).items() if _is_nobodys(r, self._now)}
+        self._p.nobodys = dict([*nobodys.items()][-_MOST_NOBODYS:])
         for cursor in self._cursors:
             if cursor.inode or cursor.lock_id:
                 self._p.cursors[cursor.path] = cursor
@@ -763,6 +793,14 @@ class _Batch:
 def proton_objection(notification: Notification) -> str:
     """Why Proton's contract would refuse a notification; empty when it can be sent."""
     return "; ".join(violations(notification))
+
+
+def _is_nobodys(recorded: Recorded, now: float) -> bool:
+    """Whether a run has ended a moment ago and told nobody, and may have been at work in a directory below its own."""
+    run = recorded.run
+    if run.is_open or run.historic or run.lock_directory or isinstance(recorded.binding, Binding):
+        return False
+    return run.log_spoke_at is not None and now - run.log_spoke_at < LINK_WINDOW
 
 
 def _are_apart(one: Run, other: Run) -> bool:

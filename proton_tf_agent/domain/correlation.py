@@ -77,7 +77,7 @@ def correlate(
             return _nearest(_at_work([run for run in awaiting if run.is_open], evidence), directory)
         return _one(awaiting) or _one(run for run in runs if _goes_on_to_apply(run, directory, workspace, evidence))
     if isinstance(evidence, ev.LockPassed):
-        return _nearest((run for run in runs if _may_have_locked(run, directory, workspace)), directory)
+        return _nearest((run for run in runs if _may_have_locked(run, directory, workspace, evidence)), directory)
     return _one(run for run in runs if _lives_in(run, directory, workspace))
 
 
@@ -336,13 +336,23 @@ def _had_exited(run: Run, lock: ev.LockTaken) -> bool:
     return exited_at is not None and lock.created_at is not None and lock.created_at > exited_at
 
 
-def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:
+def _may_have_locked(run: Run, directory: str, workspace: str | None, lock: ev.LockPassed) -> bool:
     """Whether a lock that nobody read may have been this run's: it tells where the run's state is, no more."""
-    if not run.is_open or run.lock is not Lock.UNSEEN or run.refused or run.state_path:
+    if run.lock is not Lock.UNSEEN or run.refused or run.state_path or not (run.is_open or _outlasted(run, lock)):
+        return False
+    if run.form is Form.JSON and lock.gone_by is not None and lock.gone_by < run.started_at - CLOCK_SLACK:
         return False
     if workspace is not None and run.workspace not in (None, workspace):
         return False
     return run.directory == directory or _contains(run.directory, directory)
+
+
+def _outlasted(run: Run, lock: ev.LockPassed) -> bool:
+    """Whether an ended run had its last word behind a lock that nobody read: Terraform gives its lock back before it
+    says how it went, so what was locked later was locked by another."""
+    if run.log_spoke_at is None or lock.gone_by is None:
+        return False
+    return run.started_at <= lock.gone_by <= run.log_spoke_at
 
 
 def _was_on(run: Run, lock: ev.LockTaken) -> bool:

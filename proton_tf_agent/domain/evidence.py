@@ -221,9 +221,11 @@ class LockReplaced(Struct, frozen=True):
 
 
 class LockPassed(Struct, frozen=True):
-    """A lock info file came and went unread: some command had the lock of this state, a moment ago."""
+    """A lock info file came and went unread: some command had the lock of this state, a moment ago. gone_by: a
+    wall-clock second at which it was there no more."""
 
     state_path: str
+    gone_by: float | None = None
 
 
 class HolderGone(Struct, frozen=True):

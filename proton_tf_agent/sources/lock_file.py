@@ -24,14 +24,17 @@ class _LockInfo(msgspec.Struct):
     created: str = msgspec.field(default="", name="Created")
 
 
-def read(content: bytes | None, lock_id: str, state_path: str) -> tuple[tuple[Fact, ...], str]:
+def read(
+    content: bytes | None, lock_id: str, state_path: str, gone_by: float | None = None
+) -> tuple[tuple[Fact, ...], str]:
     """The facts in a lock info file, and the lock id it names now.
 
-    content is None when the file is gone (it was there: a hint named it); lock_id is the one seen last; state_path is
-    the state file the lock protects. Empty or torn content means "being written": no facts, the lock id stays.
+    content is None when the file is gone (it was there: a hint named it), gone_by is when that was at the latest;
+    lock_id is the one seen last; state_path is the state file the lock protects. Empty or torn content means "being
+    written": no facts, the lock id stays.
     """
     if content is None:
-        return (Fact(LockReleased(lock_id) if lock_id else LockPassed(state_path)),), ""
+        return (Fact(LockReleased(lock_id) if lock_id else LockPassed(state_path, gone_by)),), ""
     try:
         info = msgspec.json.decode(content, type=_LockInfo)
     except (msgspec.MsgspecError, ValueError, RecursionError):

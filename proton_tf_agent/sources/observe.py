@@ -85,19 +85,30 @@ def _look_at_lock(opener: SafeOpener, touched: Touched, cursor: Cursor | None) -
     path, place = touched.path, touched.place
     modified_at = 0.0
     content: bytes | None = None
+    gone_by: float | None = None
     try:
         with opener.open(path, lock_file.MAX_SIZE) as file:
             content, modified_at = file.read(0, lock_file.MAX_SIZE), file.stat.st_mtime
     except FileNotFoundError:
         if opener.is_missing(os.path.dirname(path)):
             return None  # gone with its directory, or with the whole root: nobody has released it
+        gone_by = _changed_at(opener, os.path.dirname(path))
     before = cursor.lock_id if cursor else ""
-    facts, lock_id = lock_file.read(content, before, lock_file.state_path_of(path))
+    facts, lock_id = lock_file.read(content, before, lock_file.state_path_of(path), gone_by)
     if not facts:
         objection = lock_file.objection(content) if content is not None else ""
         return _refused("lock_file", touched, modified_at, objection) if objection else None
     advanced = Cursor(path, lock_id=lock_id) if lock_id != before else None
     return Observation("lock_file", path, place.directory, place.workspace, facts, advanced, modified_at)
+
+
+def _changed_at(opener: SafeOpener, directory: str) -> float | None:
+    """When something was last created or removed in a directory (inode(7), st_mtime); None where nobody can tell."""
+    try:
+        status = opener.look(directory)
+    except Unreadable:
+        return None
+    return status.st_mtime if status is not None else None
 
 
 def _look_at_state(opener: SafeOpener, touched: Touched, _cursor: Cursor | None) -> Observation | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -90,15 +91,18 @@ TWICE = (Command("first"), Command("second"))
 class Place:
     """A run directory in which commands happen one after the other. held: whether somebody holds the state's lock.
 
-    below: where in it the state is, for `terraform -chdir=prod apply > apply.log`.
+    below: where in it the state is, for `terraform -chdir=prod apply > apply.log`. lag: by how many of its words the
+    kernel is behind; they come in order.
     """
 
-    def __init__(self, scene: ObservedRoot, directory: str, below: str = ".") -> None:
+    def __init__(self, scene: ObservedRoot, directory: str, below: str = ".", lag: int = 0) -> None:
         self.directory = directory
         self.state = os.path.normpath(f"{directory}/{below}/terraform.tfstate")
         self._info = os.path.normpath(f"{directory}/{below}/.terraform.tfstate.lock.info")
         self.held = False
         self._scene = scene
+        self._lag = lag
+        self._words: deque[FileSystemEvent] = deque()
         self._writer = -1
         os.makedirs(os.path.dirname(self.state), exist_ok=True)
         Path(self.state).touch()
@@ -141,10 +145,20 @@ class Place:
                 lines = command.prints.get(step, ())
                 os.write(self._writer, b"".join(_STAMP.sub(self._time().encode(), line) for line in lines))
                 word = FileModifiedEvent(log) if lines else None
-        if word is not None and word.src_path == log:
-            os.utime(log, (self._scene.now, self._scene.now))
+        if word is not None:  # by the world's clock
+            changed = log if word.src_path == log else os.path.dirname(self._info)
+            os.utime(changed, (self._scene.now, self._scene.now))
         if word is not None:
-            self._scene.watch._hints.dispatch(word)
+            self._words.append(word)
+            self._tell(self._lag)
+
+    def hear_out(self) -> None:
+        """Let the kernel tell the rest."""
+        self._tell(0)
+
+    def _tell(self, lag: int) -> None:
+        while len(self._words) > lag:
+            self._scene.watch._hints.dispatch(self._words.popleft())
 
     def _lock_info(self, command: Command) -> dict[str, str]:
         named = {"ID": command.lock_id, "Operation": command.operation, "Who": "ci@runner", "Version": "1.11.4"}
@@ -164,20 +178,28 @@ class Pause:
 
 
 class Interleaving:
-    """One interleaving; use as a context manager. hidden: the agent may not look into /proc.
+    """One interleaving; use as a context manager. hidden: the agent may not look into /proc. below: where in the run
+    directory the state is, and the deployment metadata. lag: by how many of its words the kernel is behind.
 
     script: the pauses before the steps of the commands, one command after the other. Behind its end the world does not
     rest.
     """
 
     def __init__(
-        self, base: Path, script: Sequence[Pause], *, hidden: bool, commands: Sequence[Command] = TWICE
+        self,
+        base: Path,
+        script: Sequence[Pause],
+        *,
+        hidden: bool,
+        commands: Sequence[Command] = TWICE,
+        below: str = ".",
+        lag: int = 0,
     ) -> None:
         self.journal = Journal.open_as_daemon(str(base / "memory" / "journal.db"))
         self.journal._connection.execute("PRAGMA synchronous=OFF")  # no power is lost here
         self.scene = ObservedRoot(base, self.journal)
-        bind_directory(self.scene.directory, ARN, DEPLOYMENT_ID)
-        self._place = Place(self.scene, self.scene.directory)
+        bind_directory(f"{self.scene.directory}/{below}", ARN, DEPLOYMENT_ID)
+        self._place = Place(self.scene, self.scene.directory, below, lag)
         self._hidden = hidden
         self._steps = [(step, command) for command in commands for step in command.steps]
         self._pauses = chain(script, [Pause(0)] * len(self._steps))
@@ -201,6 +223,9 @@ class Interleaving:
                 self._calls = max(self._calls, self._pause.calls)
                 self._go_on()
                 self.scene.observer.turn()
+            self.scene.observer.turn()
+            self._place.hear_out()
+            self.scene.observer.turn()
             for _ in range(3):
                 self.scene.observer.turn(rescan=True)
                 self.scene.now += 60.0
