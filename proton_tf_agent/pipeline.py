@@ -21,7 +21,17 @@ from typing import Protocol
 from .domain import evidence as ev
 from .domain.binding import METADATA_PATH, Binding, Unbound
 from .domain.composition import compose, silence, violations, without_exposed
-from .domain.correlation import FILE_TIME_SLACK, LINK_WINDOW, begin, correlate, follows, opens_run, spoke_before, tie
+from .domain.correlation import (
+    FILE_TIME_SLACK,
+    LINK_WINDOW,
+    begin,
+    contains,
+    correlate,
+    follows,
+    opens_run,
+    spoke_before,
+    tie,
+)
 from .domain.cursors import Cursors
 from .domain.errors import AgentError, JournalFull, Problem, UsageInvalid
 from .domain.evidence import Cursor, Fact, Form, Observation, Output
@@ -29,6 +39,7 @@ from .domain.last_words import last_words, over_before, spoke_at
 from .domain.notification import Notification, keys_of, under
 from .domain.output_mapping import OutputMapping
 from .domain.outputs import map_outputs
+from .domain.passed_locks import PassedLock, claimed, given_back, may_have_had, remembered
 from .domain.redacted_facts import redacted, without_values
 from .domain.redaction import NOTHING_TAINTED, Taint
 from .domain.routing import EVERYTHING, Route, left_out
@@ -127,6 +138,7 @@ class Pipeline:
         self.nudge = nudge
         self.open = {recorded.run.run_id: recorded for recorded in journal.open_runs()}
         self.nobodys: dict[str, Recorded] = {}  # ended a moment ago; word of their lock may tell whose they were
+        self.passed: tuple[PassedLock, ...] = ()
         self.cursors = Cursors(journal.cursors().values())
 
     @property
@@ -315,6 +327,7 @@ class _Batch:
         self.last_words = dict(foreseen.last_words)
         self._not_its_own = ("", 0)
         self._placed: set[str] = set()  # runs of which one more directory has become known
+        self._passed = pipeline.passed
 
     # --- facts ---------------------------------------------------------------------------------------------
 
@@ -336,6 +349,8 @@ class _Batch:
 
     def take(self, fact: Fact, observation: Observation, old: bool) -> None:
         run = self._run_of(fact, observation, old)
+        if isinstance(fact.evidence, ev.LockPassed):
+            self._remember(fact.evidence, observation, run)
         if run is None or (fact.anchor and fact.anchor == run.echo):
             return
         if isinstance(fact.evidence, ev.LogOverwritten) and run.log_path != observation.path:
@@ -358,12 +373,21 @@ class _Batch:
             return  # but for the error that says that it was refused
         whose = self._runs[run.run_id].binding
         self.apply(run.run_id, self._redacted(fact, run), observation.source, observation.path)
-        if run.run_id in self._placed:
-            self._placed.discard(run.run_id)
-            if self._runs[run.run_id].binding is whose:
-                self._look_for_owner(run.run_id)
+        if run.run_id in self._runs and self._runs[run.run_id].binding is whose:  # no transition has made it look
+            self._look_for_owner(run.run_id)
         if isinstance(fact.evidence, ev.ApplySummarised):
             self._take_outputs_of_state(run.run_id)
+
+    def _remember(self, lock: ev.LockPassed, seen: Observation, run: Run | None) -> None:
+        """Remember a lock that came and went unread, and let it tell whose a run was that has just ended."""
+        if lock.gone_by is None:
+            return
+        whose = run.run_id if run else ""
+        passed = PassedLock(seen.directory, seen.workspace, lock.state_path, lock.gone_by, whose)
+        self._passed = remembered(self._passed, passed)
+        for run_id, recorded in self._p.nobodys.items():
+            if contains(recorded.run.directory, seen.directory):
+                self._look_for_owner(run_id)
 
     def _is_misled(self, run: Run, fact: Fact, path: str) -> bool:
         """Whether a fact shows that two processes write a run's log, so that nobody can tell whose its lines are."""
@@ -540,6 +564,7 @@ class _Batch:
             "deployment_id": getattr(binding, "deployment_id", None),
             "previous": transition.previous.value, "status": transition.status.value, "reason": transition.reason,
         }))  # fmt: skip
+        run = self._runs[run.run_id].run  # its lock may tell whose it is
         silent = self._tell_of(run, transition, binding)
         ended = silent if transition.status in FINAL else ""
         self._runs[run.run_id] = replace(self._runs[run.run_id], silence=ended)
@@ -686,7 +711,9 @@ class _Batch:
         """Tell the present status of a run that was nobody's to whom one more of its directories belongs, even if it
         has ended: it was at work there before that was known."""
         recorded = self._runs[run_id]
-        if isinstance(recorded.binding, Binding) or recorded.run.historic:
+        is_placed = run_id in self._placed or (recorded.run.status in FINAL and bool(self._passed))
+        self._placed.discard(run_id)
+        if isinstance(recorded.binding, Binding) or recorded.run.historic or not is_placed:
             return
         binding = self._binding(recorded.run)
         if isinstance(binding, Binding):
@@ -709,6 +736,7 @@ class _Batch:
         before = self._runs[run.run_id].binding
         if isinstance(before, Binding):
             return before
+        run = self._with_lock(run)
         over_at = run.log_spoke_at if run.status in FINAL and run.over_at is None else run.over_at
         found = self._around.binding(run, self.last_words.get(run.anchor, over_at))
         if isinstance(found, Binding):
@@ -718,6 +746,23 @@ class _Batch:
             self._told.append(Told("binding.refused", {**keys, "reason": found.reason}))
         self._runs[run.run_id] = replace(self._runs[run.run_id], run=run, binding=found)
         return found
+
+    def _with_lock(self, run: Run) -> Run:
+        """The run with the lock that it has given back unread, below its directory, if it has had its last word."""
+        is_over = run.status in FINAL or run.anchor in self._foreseen.over
+        if run.lock_directory or not is_over or not self._passed:
+            return run
+        lock = given_back(run, self._passed)
+        if lock is None:
+            return run
+        known = (*(self._p.nobodys | self._runs).values(), *self._journal.runs(_JUST_ENDED, lock.directory))
+        if any(may_have_had(r.run, lock) for r in known if r.run.run_id != run.run_id):
+            return run
+        self._passed = claimed(self._passed, lock, run)
+        passed = Fact(ev.LockPassed(lock.state_path, lock.gone_by))
+        self._put(tie(run, passed, lock.directory, lock.workspace, ""))
+        self.apply(run.run_id, passed, "lock_file", lock.state_path)
+        return self._runs[run.run_id].run
 
     def _contested(self, run: Run, found: Binding) -> Binding | Unbound:
         """A binding, unless a job has copied it or rolled it back: a run elsewhere is at work on that deployment, or it
@@ -780,6 +825,7 @@ class _Batch:
             self._p.nudge()
         self._p.open = {run_id: r for run_id, r in self._runs.items() if r.run.is_open or r.run.verdict}
         nobodys = {run_id: r for run_id, r in (self._p.nobodys | self._runs).items() if _is_nobodys(r, self._now)}
+        self._p.passed = self._passed
         self._p.nobodys = dict([*nobodys.items()][-_MOST_NOBODYS:])
         for cursor in self._cursors:
             if cursor.inode or cursor.lock_id:
@@ -800,7 +846,8 @@ def _is_nobodys(recorded: Recorded, now: float) -> bool:
     run = recorded.run
     if run.is_open or run.historic or run.lock_directory or isinstance(recorded.binding, Binding):
         return False
-    return run.log_spoke_at is not None and now - run.log_spoke_at < LINK_WINDOW
+    over_at = run.log_spoke_at or run.ended_at
+    return over_at is not None and now - over_at < LINK_WINDOW
 
 
 def _are_apart(one: Run, other: Run) -> bool:

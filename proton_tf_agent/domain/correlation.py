@@ -8,6 +8,9 @@ A log may lie above the directory whose state is locked (`terraform -chdir=envs/
 run without a lock and a lock without a log are one run if one directory contains the other and the lock was taken
 within LINK_WINDOW seconds of the `version` line.
 
+Of a lock that came and went unread nobody knows who had it: where no run is on in its very directory, `passed_locks`
+says whose it was.
+
 A log that a wrapped command prints is the wrapper's run: its record names the files, a pipe and a terminal leave the
 directory and the time. Where the wrapper listens, its record tells whatever the log does, and the log says nothing
 (`Run.echo`), unless the wrapper has died.
@@ -77,7 +80,7 @@ def correlate(
             return _nearest(_at_work([run for run in awaiting if run.is_open], evidence), directory)
         return _one(awaiting) or _one(run for run in runs if _goes_on_to_apply(run, directory, workspace, evidence))
     if isinstance(evidence, ev.LockPassed):
-        return _nearest((run for run in runs if _may_have_locked(run, directory, workspace, evidence)), directory)
+        return _one(run for run in runs if _may_have_locked(run, directory, workspace))
     return _one(run for run in runs if _lives_in(run, directory, workspace))
 
 
@@ -118,7 +121,8 @@ def tie(run: Run, fact: Fact, directory: str, workspace: str | None, log_path: s
             run = _with_log(run, fact.anchor, log_path, fact.evidence.form)
     if fact.anchor and fact.anchor == run.echo:
         return run
-    if isinstance(fact.evidence, ev.LockTaken | ev.LockPassed) and not run.lock_directory:
+    is_taken, is_passed = isinstance(fact.evidence, ev.LockTaken), isinstance(fact.evidence, ev.LockPassed)
+    if (is_taken and run.lock is Lock.UNSEEN) or ((is_taken or is_passed) and not run.lock_directory):
         run = replace(run, lock_directory=directory, workspace=workspace)
     if fact.anchor and log_path and run.log_path != log_path:
         run = replace(run, log_path=log_path)  # the log was moved or copied; its newest place is watched
@@ -178,7 +182,7 @@ def _was_wrapped(
     and what goes to a terminal only if somebody records that.
     """
     wrapped = run.wrapped
-    if wrapped is None or not (run.directory == directory or _contains(directory, run.directory)):
+    if wrapped is None or not (run.directory == directory or contains(directory, run.directory)):
         return False
     has_log = run.log is Log.OPEN or (run.anchor and run.log is Log.ABSENT)
     if not run.is_heard and has_log:
@@ -239,7 +243,7 @@ def _awaits_log(run: Run, directory: str, started: ev.OperationStarted, recorded
         return True
     # A run that was opened by its lock began when that was taken, and its `version` line was printed before.
     near = started.at is None or -LINK_WINDOW <= started.at - run.started_at <= VERSION_LINE_SLACK
-    return near and (run.directory == directory or _contains(directory, run.directory))
+    return near and (run.directory == directory or contains(directory, run.directory))
 
 
 def _that_missed_its_log(
@@ -253,7 +257,7 @@ def _that_missed_its_log(
     missed = [
         run for run in runs
         if run.log is Log.ABSENT and not run.anchor and not run.wrapped and run.status in AMENDABLE
-        and (run.directory == directory or _contains(directory, run.directory))
+        and (run.directory == directory or contains(directory, run.directory))
     ]  # fmt: skip
     at = started.at
     if at is not None:
@@ -301,7 +305,7 @@ def _awaits_lock(run: Run, directory: str, workspace: str | None, lock: ev.LockT
     if run.directory == directory or (lock.state_path and run.recorded_state == lock.state_path):
         return True
     near = lock.created_at is None or abs(lock.created_at - run.started_at) <= LINK_WINDOW
-    return near and _contains(run.directory, directory)
+    return near and contains(run.directory, directory)
 
 
 def _had_spoken(run: Run, lock: ev.LockTaken) -> bool:
@@ -336,23 +340,17 @@ def _had_exited(run: Run, lock: ev.LockTaken) -> bool:
     return exited_at is not None and lock.created_at is not None and lock.created_at > exited_at
 
 
-def _may_have_locked(run: Run, directory: str, workspace: str | None, lock: ev.LockPassed) -> bool:
-    """Whether a lock that nobody read may have been this run's: it tells where the run's state is, no more."""
-    if run.lock is not Lock.UNSEEN or run.refused or run.state_path or not (run.is_open or _outlasted(run, lock)):
-        return False
-    if run.form is Form.JSON and lock.gone_by is not None and lock.gone_by < run.started_at - CLOCK_SLACK:
-        return False
-    if workspace is not None and run.workspace not in (None, workspace):
-        return False
-    return run.directory == directory or _contains(run.directory, directory)
+def _may_have_locked(run: Run, directory: str, workspace: str | None) -> bool:
+    """Whether a lock that nobody read may have been this run's, on in that directory: it tells where the run's state
+    is, no more."""
+    return run.is_open and run.directory == directory and lacks_lock(run, workspace)
 
 
-def _outlasted(run: Run, lock: ev.LockPassed) -> bool:
-    """Whether an ended run had its last word behind a lock that nobody read: Terraform gives its lock back before it
-    says how it went, so what was locked later was locked by another."""
-    if run.log_spoke_at is None or lock.gone_by is None:
+def lacks_lock(run: Run, workspace: str | None) -> bool:
+    """Whether nothing is known of a run's lock, and it may have one of that workspace."""
+    if run.lock is not Lock.UNSEEN or run.refused or run.state_path:
         return False
-    return run.started_at <= lock.gone_by <= run.log_spoke_at
+    return workspace is None or run.workspace in (None, workspace)
 
 
 def _was_on(run: Run, lock: ev.LockTaken) -> bool:
@@ -370,7 +368,8 @@ def _lives_in(run: Run, directory: str, workspace: str | None) -> bool:
     return run.is_open and here and (workspace is None or run.workspace in (None, workspace))
 
 
-def _contains(parent: str, child: str) -> bool:
+def contains(parent: str, child: str) -> bool:
+    """Whether one directory lies below another."""
     return child.startswith(parent.rstrip("/") + "/")
 
 

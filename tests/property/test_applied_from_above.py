@@ -12,19 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.interleaving import ARN, RUN, Command, Interleaving, Pause
 
+from proton_tf_agent.domain.values import replace
+
 A_TURN = 60  # no turn of the agent has more system calls
 
 calls = st.just(0) | st.integers(0, 12) | st.integers(0, A_TURN)
 pauses = st.builds(Pause, calls, st.sampled_from([0.001, 0.2, 1.5, 4.0]))
 
 
+GIVEN_BACK = RUN.index("info gone")
 lags = st.just(0) | st.integers(0, 2 * len(RUN))
 
 
 def told(
     script: Sequence[Pause], *, hidden: bool, lag: int = 0, commands: Sequence[Command] = (Command("only"),)
 ) -> list[str]:
-    """What is told, all of it for the directory below: by run, and an end at most once for each."""
+    """What is told, all of it for the directory below: by run, and an end at most once for each. Terraform does not
+    rest between giving its lock back and saying so."""
+    script = [replace(p, seconds=0.01) if n % len(RUN) >= GIVEN_BACK else p for n, p in enumerate(script)]
     with (
         TemporaryDirectory() as base,
         Interleaving(Path(base), script, hidden=hidden, commands=commands, below="prod", lag=lag) as interleaving,

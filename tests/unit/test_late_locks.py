@@ -107,3 +107,18 @@ def test_metadata_of_a_later_deployment_take_no_run_over_that_had_ended(scene: O
     gone_by(scene, BEGAN_AT + 0.5)
     scene.look(f"envs/prod/{LOCK}")
     assert told(scene) == []
+
+
+def test_a_lock_that_passes_while_a_run_goes_on_is_anothers(scene: ObservedRoot) -> None:
+    """`terraform -chdir=envs/other plan > /dev/null`, meanwhile: who holds a lock has not given it back."""
+    lines = LOG.splitlines(keepends=True)
+    with open(scene.write("apply.log", b"".join(lines[:3])), "ab") as log:
+        scene.look("apply.log")
+        gone_by(scene, BEGAN_AT + 0.02, "envs/other")
+        scene.look(f"envs/other/{LOCK}")
+        scene.lock("first", "envs/prod", created_at=BEGAN_AT + 0.01)
+        scene.look(f"envs/prod/{LOCK}")
+        log.write(b"".join(lines[3:]))
+        log.flush()
+        scene.look("apply.log")
+    assert {arn for arn, _ in told(scene)} == {ARN}

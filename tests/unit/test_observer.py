@@ -182,6 +182,7 @@ def test_a_lock_too_short_to_be_read_below_the_log_still_tells_whose_run_it_is(s
     bind_directory(f"{scene.directory}/envs/prod", ARN.replace("net", "prod"), DEPLOYMENT_ID)
     os.remove(f"{scene.directory}/.proton/deployment-metadata.json")
     scene.write("apply.log", (LOGS / "apply_ok.log").read_bytes())
+    os.utime(f"{scene.directory}/envs/prod", (scene.now - 0.5, scene.now - 0.5))
     scene.look("apply.log", "envs/prod/.terraform.tfstate.lock.info")
     (run,) = scene.runs()
     assert run.lock_directory == f"{scene.directory}/envs/prod"
@@ -533,6 +534,7 @@ def test_a_lock_below_that_was_too_short_tells_whose_success_it_is(
         if closed:
             writers.close()
         looks = ("apply.log", "envs/prod/.terraform.tfstate.lock.info")
+        os.utime(f"{scene.directory}/envs/prod", (scene.now - 0.5, scene.now - 0.5))
         scene.observer.read(scene.watch.touched(f"{scene.directory}/{name}" for name in looks), found=True)
     told = [(n.resource_arn, n.status) for n in scene.notifications() if n.status.is_terminal]
     assert told == [(prod, "SUCCEEDED")]
