@@ -34,8 +34,7 @@ def become(uid: int) -> None:
     """Run on as another user. /proc/self would stay the old one's without PR_SET_DUMPABLE (prctl(2))."""
     for late in ("ascii", "utf-8-sig"):
         codecs.lookup(late)  # imports it
-    queries = journal_store._queries()  # the one file of the package that is read late
-    journal_store._queries = lambda: queries
+    journal_store._queries()  # the one file of the package that is read late; it is kept
     os.setgroups([])
     os.setgid(uid)
     os.setuid(uid)
