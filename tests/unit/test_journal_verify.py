@@ -31,7 +31,7 @@ def journal(journal: Journal) -> Journal:
     filled(journal)
     journal.first_seen("/w", 900.0)
     with journal.transaction():
-        journal.put_cursor(Cursor("/w/network/apply.log", 1, 2, 3, 4, 5))
+        journal.put_cursor(Cursor("/w/network/apply.log", 1, 2, 3, "4", 5))
         journal.put_circuit("proton", Circuit(held_for=OutcomeKind.GONE, code="410", probes=1, waited=9.0), 1000.0)
     return journal
 

@@ -18,7 +18,7 @@ from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.evidence import ErrorReported, Fact, LogClosed, Observation
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import OutcomeKind
-from proton_tf_agent.domain.run import Patience, Run, RunStatus, Verdict
+from proton_tf_agent.domain.run import Basis, Patience, Run, RunStatus, Verdict
 from proton_tf_agent.domain.values import replace
 from proton_tf_agent.journal import Journal, Recorded
 from proton_tf_agent.journal_upkeep import PIECE, Pruned
@@ -53,7 +53,9 @@ class Told:
                 self.journal.put_evidence(run.run_id, "json_log", "/w/n/a.log", Fact(ErrorReported("x")), None, began)
         return run
 
-    def enqueue(self, number: int, arn: str = ARN, sink: str = "proton", statuses: Any = (IN_PROGRESS, FAILED)) -> list:
+    def enqueue(
+        self, number: int, arn: str = ARN, sink: str = "proton", statuses: Any = (IN_PROGRESS, FAILED)
+    ) -> list[int]:
         told = [
             notification(10 * number + place, status, arn, run_id=f"run-{number}", began=100.0 * number)
             for place, status in enumerate(statuses)
@@ -112,7 +114,11 @@ def test_what_is_not_done_stays(told: Told, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"status": RunStatus.APPLYING, "ended_at": None}, {"verdict": Verdict(RunStatus.ERRORED, 1, "x", 9.0)}]
+    "changes",
+    [
+        {"status": RunStatus.APPLYING, "ended_at": None},
+        {"verdict": Verdict(RunStatus.ERRORED, Basis.INFERENCE, "x", 9.0)},
+    ],
 )
 def test_a_run_that_is_on_or_whose_verdict_waits_stays(told: Told, changes: dict[str, Any]) -> None:
     told.run(1, **changes)
@@ -182,7 +188,8 @@ class Hours:
     """A retention whose clocks the test moves."""
 
     def __init__(self, journal: Journal, limits: Limits) -> None:
-        self.now, self.heard = 5000.0, []
+        self.now = 5000.0
+        self.heard: list[tuple[str, object]] = []
         self.retention = Retention(journal, limits, lambda *line: self.heard.append(line), self._clock, self._clock)
 
     def _clock(self) -> float:
