@@ -94,9 +94,9 @@ def every_line_is_told_in_its_order(world: World, journal: Journal, rows: list[J
     arrived = {told for told, _, _ in world.endpoint.requests.values()}
     expected: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        line, told = expected[row["resource_arn"]], row["notification_id"]
-        if told in arrived and told not in line:
-            line.append(told)
+        heard, told = expected[row["resource_arn"]], row["notification_id"]
+        if told in arrived and told not in heard:
+            heard.append(told)
     for line, heard in expected.items():
         assert world.endpoint.first_heard[line] == heard, f"{line} heard its notifications in another order"
 

@@ -175,10 +175,10 @@ class Endpoint:
         """Nothing to let go of."""
 
     def send(self, notification: Notification) -> Outcome:
-        told, arn = notification.notification_id, notification.resource_arn
+        told, line = notification.notification_id, notification.subject
         self.said[told].add(notification)
-        if told not in self.first_heard[arn]:
-            self.first_heard[arn].append(told)
+        if told not in self.first_heard[line]:
+            self.first_heard[line].append(told)
         attempt, believed_before = self._world.attempt_under_way(told), self.believed[told]
         outcome = self._answer(notification)
         assert attempt not in self.requests, f"seed {self._world.seed}: one attempt, two requests"
@@ -210,15 +210,15 @@ class Endpoint:
 
     def _curse(self, notification: Notification) -> str:
         """What ails this one resource: some things for a few requests, some for good."""
-        known = self._curses.get(notification.resource_arn)
+        known = self._curses.get(notification.subject)
         curse, left = known or (self._rng.choice(CURSES), self._rng.choice((1, 3, FOR_GOOD)))
         if curse in ("broken", "denied"):
             left = min(left, 40)  # what is broken for good is tried for good, what is denied for a day
-        self._curses[notification.resource_arn] = (curse, left - 1)
+        self._curses[notification.subject] = (curse, left - 1)
         return curse if left > 0 else "well"
 
     def _apply(self, notification: Notification) -> None:
-        self.applied[notification.resource_arn].append(notification)
+        self.applied[notification.subject].append(notification)
 
 
 # --- the world ---------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Recorder:
     def send(self, notification: Notification) -> Outcome:
         with self._changed:
             self.sent.append(notification.notification_id)
-            for key in (notification.resource_arn, "all"):
+            for key in (notification.subject, "all"):
                 self.together[key] += 1
                 self.most_together[key] = max(self.most_together[key], self.together[key])
             self._changed.notify_all()
@@ -59,7 +59,7 @@ class Recorder:
             return self.answer(notification)
         finally:
             with self._changed:
-                self.together[notification.resource_arn] -= 1
+                self.together[notification.subject] -= 1
                 self.together["all"] -= 1
 
     def close(self) -> None:
