@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from proton_tf_agent.domain import evidence as ev
@@ -20,7 +19,9 @@ LOGS = Path(__file__).parents[1] / "golden" / "logs"
 NOTHING_MAPPED = Mapped()
 PATIENCE = Patience(settle=10.0, grace=3.0)
 LOCK = "11111111-2222-3333-4444-555555555555"
-BINDING = Binding("arn:aws:proton:eu-west-1:123456789012:environment/network", "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+ARN = "arn:aws:proton:eu-west-1:123456789012:environment/network"
+DEPLOYMENT_ID = "00000000-0000-4000-8000-000000000000"
+BINDING = Binding(ARN, DEPLOYMENT_ID)
 
 STARTED = ev.OperationStarted("terraform", "1.11.4", 1000.0)
 LOCKED_TO_PLAN = ev.LockTaken(LOCK, "OperationTypePlan", "ci@runner", "1.11.4", 1000.0, "/w/terraform.tfstate")
@@ -144,7 +145,7 @@ class Tale:
         self.now = 1000.0
         self.transitions: list[Transition] = []
 
-    def tell(self, *told: Evidence | Fact | Iterable[Fact]) -> Tale:
+    def tell(self, *told: Evidence | Fact | tuple[Fact, ...]) -> Tale:
         """Let the run have evidence, facts, or a whole log of them, all at the present moment."""
         for one in told:
             if isinstance(one, tuple):

@@ -17,11 +17,13 @@ from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.domain.values import replace
 
 REGION = "eu-west-1"
+ARN = f"arn:aws:proton:{REGION}:123456789012:environment/network"
+DEPLOYMENT = "0a1b2c3d-0000-4000-8000-0123456789ab"
 WHOLE = Notification(
     notification_id="ntf-0123456789abcdef0123",
     run_id="run-1",
-    resource_arn=f"arn:aws:proton:{REGION}:123456789012:environment/network",
-    deployment_id="0a1b2c3d-0000-4000-8000-0123456789ab",
+    resource_arn=ARN,
+    deployment_id=DEPLOYMENT,
     status=Status.SUCCEEDED,
     status_message="Apply complete: 3 added, 0 changed, 0 destroyed.",
     outputs=(("VpcId", "vpc-1"), ("naïve", '["a"]')),

@@ -17,7 +17,7 @@ from msgspec import structs
 from support.aws_endpoint import REQUEST_ID, AwsEndpoint
 from support.command_lines import Output, run
 from support.hooks import SCHEMA
-from support.proton import WHOLE, clean_environment
+from support.proton import ARN, WHOLE, clean_environment
 from support.rigs.eventbridge import BUS, Bus
 from support.rigs.sns import TOPIC, Topic
 from support.rigs.sqs import PATH, Queue
@@ -38,7 +38,7 @@ from proton_tf_agent.sinks.sqs import MAX_BODY, SqsSink
 
 K = OutcomeKind
 HERE = "proton-tf-agent://here"
-OTHER = replace(WHOLE, resource_arn=WHOLE.resource_arn + "-2", notification_id="ntf-2")
+OTHER = replace(WHOLE, resource_arn=f"{ARN}-2", notification_id="ntf-2")
 # As large as a notification can be: every limit reached, and nothing that JSON writes as it is.
 LARGEST = replace(
     WHOLE,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.facts import (
     APPLIED,
+    ARN,
     BINDING,
     CLOSED,
     CRASHED,
@@ -261,7 +264,7 @@ def test_of_every_end_an_outcome_is_told_or_the_reason_why_none_is(
     run = replace(applied().run, planned=0, plan=FIVE_COUNTED if changes else None, refused=refused)
     transition = Transition(run.run_id, RunStatus.PLANNED, status, None, "", "", 0.0)
     for another in (True, False):
-        rules = {"no_changes_succeed": no_changes_succeed, "another_run_open": another}
+        rules: dict[str, Any] = {"no_changes_succeed": no_changes_succeed, "another_run_open": another}
         notification = compose(run, transition, BINDING, MAPPED, NOTHING_TAINTED, **rules)
         outcome = notification is not None and notification.status.is_terminal
         assert bool(silence(run, status, **rules)) != outcome
@@ -454,7 +457,7 @@ def test_a_notification_carries_the_commit_of_its_ci_job_if_it_is_one(said: str,
 
 def test_whose_a_run_is_can_be_said_in_short() -> None:
     notification = told(applied())
-    assert notification.whose == BINDING.resource_arn.split(":")[-1]
+    assert notification.whose == ARN.split(":")[-1]
     assert replace(notification, resource_arn=None, name="network").whose == "network"
     assert replace(notification, resource_arn=None).whose == "/w"
 
@@ -462,7 +465,7 @@ def test_whose_a_run_is_can_be_said_in_short() -> None:
 def test_no_directory_passes_for_the_environment_of_a_resource() -> None:
     """Whoever may make directories below a watch root chooses their names."""
     bound = told(applied())
-    assert bound.environment == BINDING.resource_arn.rsplit("/", 1)[-1]
+    assert bound.environment == ARN.rsplit("/", 1)[-1]
     unbound = replace(bound, resource_arn=None, directory=f"/srv/infra/{bound.environment}")
     assert unbound.environment == f"srv/infra/{bound.environment}"
     assert replace(unbound, name="dns").environment == "dns"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.proton import BARE, NEWER, REGION, WHOLE, Playback, clean_environment, http, refusal
+from support.proton import ARN, BARE, DEPLOYMENT, NEWER, REGION, WHOLE, Playback, clean_environment, http, refusal
 
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import Outcome, OutcomeKind
@@ -21,7 +21,6 @@ from proton_tf_agent.sinks.proton import OPERATIONS, ProtonSink
 from proton_tf_agent.sinks.proton_outcomes import GET_DEPLOYMENT
 
 K = OutcomeKind
-ARN, DEPLOYMENT = WHOLE.resource_arn, str(WHOLE.deployment_id)
 CONFLICT = Outcome(K.CONFLICT, "ConflictException")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.proton import BARE, NEWER, REGION, WHOLE, clean_environment
+from support.proton import ARN, BARE, NEWER, REGION, WHOLE, clean_environment
 
 from proton_tf_agent import aws_service
 from proton_tf_agent.aws_client import DIRECT, Access
@@ -202,7 +202,7 @@ def test_a_planted_service_model_is_not_used(
 def endpoint_of(sink: ProtonSink) -> str:
     client = sink._service.connected()
     assert client is not None
-    url = client.meta.endpoint_url
+    url = str(client.meta.endpoint_url)
     sink.close()
     return url
 
@@ -235,7 +235,7 @@ def test_when_botocore_has_dropped_proton_our_model_stands_in(receiver: Receiver
         receiver.fail(fault, times=1)
         assert fresh.send(WHOLE).kind is kind
     sink = ProtonSink("proton", REGION, receiver.url, read_back=True)
-    receiver.set_deployment(WHOLE.resource_arn, NEWER, "IN_PROGRESS")
+    receiver.set_deployment(ARN, NEWER, "IN_PROGRESS")
     assert sink.read_back(WHOLE).kind is K.CONFIRMED
     assert sink.read_back(replace(WHOLE, status=Status.FAILED)).code == f"GetDeployment: {NEWER} is newer"
     sink.close()

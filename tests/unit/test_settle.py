@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.agents import Heard
-from support.facts import BINDING, LOCKED_TO_APPLY, RELEASED
+from support.facts import ARN, DEPLOYMENT_ID, LOCKED_TO_APPLY, RELEASED
 from support.outboxes import attempted, heads
 from support.watching import bind_directory
 
@@ -29,6 +29,7 @@ from proton_tf_agent.receiver import Receiver
 from proton_tf_agent.relay import Relay
 from proton_tf_agent.settings import AllowSettings, RunSettings, Settings, SinkSettings, WatchSettings
 from proton_tf_agent.sink_assembly import make_sink
+from proton_tf_agent.sinks import Sink
 from proton_tf_agent.sinks.console import ConsoleSink
 from proton_tf_agent.sinks.proton import ProtonSink
 from proton_tf_agent.sources.safe_open import SafeOpener
@@ -61,8 +62,7 @@ class Scene:
         return assembly.assemble_pipeline(self.settings, self.journal, self.opener, sinks, lambda _told: None)
 
     def bind(self) -> None:
-        assert BINDING.deployment_id
-        bind_directory(self.directory, BINDING.resource_arn, BINDING.deployment_id)
+        bind_directory(self.directory, ARN, DEPLOYMENT_ID)
 
     def write_state(self) -> None:
         Path(self.directory, "terraform.tfstate").write_text(STATE)
@@ -212,7 +212,7 @@ def test_beside_the_daemon_an_entry_waits_for_its_tick_and_is_not_said_to_be_on_
 def test_a_running_relay_tells_it_at_its_next_tick(scene: Scene, receiver: Receiver) -> None:
     scene.bind()
     run_id = scene.undetermined()
-    sinks = {
+    sinks: dict[str, Sink] = {
         "proton": ProtonSink("proton", "eu-west-1", receiver.url),
         "console": ConsoleSink("console", io.StringIO()),
     }

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.facts import BINDING
+from support.facts import ARN, DEPLOYMENT_ID
 from support.watching import bind_directory
 
 from proton_tf_agent import display
@@ -48,20 +48,20 @@ def shown(row: Row, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_directory_below_no_root_is_not_looked_into(directory: str, capsys: pytest.CaptureFixture[str]) -> None:
-    bind_directory(directory, BINDING.resource_arn, str(BINDING.deployment_id))
+    bind_directory(directory, ARN, DEPLOYMENT_ID)
     row = survey(Settings(watch=(WatchSettings("/elsewhere"),)), directory)
     assert (row["exists"], row["watched_below"], row["resource_arn"], row["outputs"]) == (True, None, None, [])
     assert "watched      no: it lies below no [[watch]] of the settings" in shown(row, capsys)
 
 
 def test_a_directory_says_whose_it_is_and_who_says_so(directory: str, capsys: pytest.CaptureFixture[str]) -> None:
-    bind_directory(directory, BINDING.resource_arn, str(BINDING.deployment_id))
+    bind_directory(directory, ARN, DEPLOYMENT_ID)
     row = survey(settings_for(directory), directory)
     assert row["watched_below"] == os.path.dirname(directory)
-    assert (row["resource_arn"], row["deployment_id"]) == (BINDING.resource_arn, BINDING.deployment_id)
+    assert (row["resource_arn"], row["deployment_id"]) == (ARN, DEPLOYMENT_ID)
     assert row["bound_by"] == ".proton/deployment-metadata.json"
     assert ", because .proton/deployment-metadata.json says so" in shown(row, capsys)
-    by_settings = survey(settings_for(directory, BindSettings(directory, BINDING.resource_arn)), directory)
+    by_settings = survey(settings_for(directory, BindSettings(directory, ARN)), directory)
     assert by_settings["bound_by"] == ".proton/deployment-metadata.json", "metadata comes first"
 
 
@@ -69,7 +69,7 @@ def test_a_directory_that_is_bound_to_nothing_says_why(directory: str, capsys: p
     row = survey(settings_for(directory), directory)
     assert row["unbound_reason"] == "no deployment metadata and no [[bind]] for this directory"
     assert f"not bound    {row['unbound_reason']}: nothing would be told" in shown(row, capsys)
-    bound = survey(settings_for(directory, BindSettings(directory, BINDING.resource_arn)), directory)
+    bound = survey(settings_for(directory, BindSettings(directory, ARN)), directory)
     assert (bound["unbound_reason"], bound["bound_by"]) == (None, "[[bind]]")
 
 
