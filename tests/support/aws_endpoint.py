@@ -22,7 +22,7 @@ from botocore.validate import ParamValidator
 from .hooks import STATUSES, answered, garbled, hung_up
 
 REQUEST_ID = "01234567-0000-4000-8000-0123456789ab"
-Fault = Callable[[BaseHTTPRequestHandler], None]
+Fault = Callable[[BaseHTTPRequestHandler], object]
 
 
 class Refused(Exception):
@@ -103,6 +103,7 @@ class AwsEndpoint:
 
     def _answer(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         shape = self._model.operation_model(operation).input_shape
+        assert shape is not None
         report = ParamValidator().validate(parameters, shape)
         if report.has_errors():
             raise Refused("ValidationException")

@@ -100,8 +100,8 @@ class Aviary:
 
     def copy(self) -> str:
         """A copy of something sensitive, in any encoding."""
-        one: str | int = self._draw.choice([*self.now, *self.before, *self.numbers])
-        return self._draw.choice(ENCODINGS)(str(one))
+        one = self._draw.choice([*self.now, *self.before, *map(str, self.numbers)])
+        return self._draw.choice(ENCODINGS)(one)
 
     def plant(self, root: Path) -> Path:
         """Write everything below a root; the log last."""

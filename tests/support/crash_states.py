@@ -65,15 +65,15 @@ class Disk:
             case Write() | Truncate():
                 self._file(step.path).pending.append(step)
             case Sync():
-                file = self._file(step.path)
-                file.durable, file.pending = file.with_changes(file.pending), []
+                synced = self._file(step.path)
+                synced.durable, synced.pending = synced.with_changes(synced.pending), []
             case SyncDirectory():
                 settled = [change for change in self.pending_names if _directory_of(change[0]) == step.path]
                 self.pending_names = [change for change in self.pending_names if change not in settled]
                 _rename(self._durable, settled)
             case Make():
-                file = None if step.is_directory else File()
-                self.pending_names.append((step, file))
+                made = None if step.is_directory else File()
+                self.pending_names.append((step, made))
                 _rename(self.live, self.pending_names[-1:])
             case Remove() | Rename():
                 self.pending_names.append((step, self.live[step.path]))

@@ -88,6 +88,7 @@ def of_metadata(content: bytes) -> None:
     for read in (from_metadata, from_tfvars):
         found = read(content, ["arn:aws:proton:*:111122223333:*"])
         if isinstance(found, Binding):
+            assert found.resource_arn is not None
             assert is_resource_arn(found.resource_arn)
             assert ":111122223333:" in found.resource_arn
             assert found.deployment_id is None or is_deployment_id(found.deployment_id)

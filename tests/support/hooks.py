@@ -23,7 +23,7 @@ class HookReceiver:
     def __init__(self, secret: str = SECRET) -> None:
         self.secret = secret
         self.events: list[dict[str, Any]] = []
-        self.headers: list[Mapping[str, str]] = []
+        self.headers: list[dict[str, str]] = []
         self.requests = 0
         self._answer: Callable[[BaseHTTPRequestHandler], None] | None = None
         receiver = self

@@ -42,7 +42,7 @@ class Ground:
         bind_directory(str(self.directory), self.resource_arn, DEPLOYMENT_ID)
 
 
-Undo = Callable[[], None]
+Undo = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import starmap
 
 _VARIABLE = "PTFA_IO_FAULT"
 _ARCHITECTURES = {  # AUDIT_ARCH_* and system call numbers: linux/audit.h, asm/unistd.h
@@ -119,7 +120,7 @@ def _install(calls: Sequence[str], error: str, conditions: Sequence[tuple[int, i
         (_RETURN, 0, 0, _ERRNO | getattr(errno, error)),
         (_RETURN, 0, 0, _ALLOW),
     ]
-    array = (_Instruction * len(instructions))(*instructions)
+    array = (_Instruction * len(instructions))(*starmap(_Instruction, instructions))
     program = _Program(len(instructions), array)
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())

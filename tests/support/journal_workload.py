@@ -13,6 +13,7 @@ import random
 import sys
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from typing import Any
 
 from proton_tf_agent.domain.binding import Binding, Unbound
 from proton_tf_agent.domain.evidence import Cursor, ErrorReported, Fact, Operation, PlanSummarised
@@ -57,6 +58,8 @@ def holding(journal: Journal, call: str = "") -> Holding:
 class Workload:
     """One journal, and what is done to it in turn."""
 
+    journal: Journal
+
     def __init__(self, directory: str) -> None:
         self._path = journal_in(directory)
         self._told = os.open(f"{directory}/{ACKNOWLEDGED}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -89,7 +92,7 @@ class Workload:
         attempted(self.journal, seq, kind)
         self.durable("finish_attempt")
 
-    def next(self, status: Status = Status.IN_PROGRESS, **values: str) -> Notification:
+    def next(self, status: Status = Status.IN_PROGRESS, **values: Any) -> Notification:
         """A notification that has not been told yet."""
         self._number += 1
         return notification(self._number, status, **values)

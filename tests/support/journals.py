@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from proton_tf_agent.domain.circuit import Circuit
 from proton_tf_agent.domain.evidence import Cursor, Mark
@@ -21,7 +22,7 @@ TABLES = ("meta", "cursor", "run", "evidence", "outbox", "attempt", "circuit")
 ROOT, SINCE, NOW = "/w", 900.0, 2000.0
 MEMORY_DISK = "/dev/shm"
 
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 Told = list[tuple[str, dict[str, object]]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -94,7 +95,7 @@ def parked(journal: Journal, seq: int, now: float = 1001.0) -> Settled:
     return attempted(journal, seq, OutcomeKind.INVALID, now)
 
 
-def row_of(journal: Journal, seq: int) -> dict[str, object]:
+def row_of(journal: Journal, seq: int) -> dict[str, Any]:
     """One entry as it is on disk."""
     (row,) = journal.query("entry", seq=seq)
     return dict(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from .case import APPLY, CONFIGURATION, FIRST_APPLIED, GATED, PLAN, Case, fails, succeeds, tells_nothing
-from .stage import end, hear, pass_gate, reach_gate, read, run, see, send, send_all, start, still_open, write
+from .stage import Step, end, hear, pass_gate, reach_gate, read, run, see, send, send_all, start, still_open, write
 
 _UNDER_WAY = (reach_gate, hear("IN_PROGRESS", "Applying"))
 _GO_ON = (pass_gate, end(0))
@@ -57,7 +57,7 @@ resource "terraform_data" "spoiler" {
 """
 
 
-def _gated_read(configuration: str) -> tuple[object, ...]:
+def _gated_read(configuration: str) -> tuple[Step, ...]:
     return (run("ln -s $GATE slow.tfstate"), write("slow.tf", configuration.replace("PATH", "slow.tfstate")))
 
 

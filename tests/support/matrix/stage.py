@@ -114,9 +114,9 @@ class Stage:
             stderr=subprocess.DEVNULL,
         )
         deadline = threading.Timer(DEADLINE_S, follower.kill)
+        assert follower.stdout is not None
         deadline.start()
         try:
-            assert follower.stdout is not None
             assert any(text.encode() in line for line in follower.stdout), f"{log} never said {text!r}"
         finally:
             deadline.cancel()

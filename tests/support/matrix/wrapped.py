@@ -95,7 +95,7 @@ _UNHEARD = (
          ("SUCCEEDED",), ("applied",), "2 added", "terraform -chdir=sub output -json"),
     Case("wrapped: a saved plan", (run("$EXEC terraform plan -out=tfplan > /dev/null"), run("$EXEC terraform apply tfplan > /dev/null")),
          ("SUCCEEDED",), ("planned_and_finished", "applied"), "exited with status 0"),
-    Case("wrapped: told which job it was", (run(f"$EXEC {HUMAN} > /dev/null", **_ACTIONS),),
+    Case("wrapped: told which job it was", (run(f"$EXEC {HUMAN} > /dev/null", 0, **_ACTIONS),),
          ("SUCCEEDED",), ("applied",), "GitHub Actions: commit f00dfeedf00d by alice attempt 2, https://github.example/acme/net/actions/runs/7"),
     Case("wrapped: the directory is gone with the run",
          (run(f"$EXEC {HUMAN} > /dev/null && terraform output -json > $OUTSIDE/said && rm -rf main.tf .proton *.tfstate*"),),

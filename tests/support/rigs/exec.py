@@ -58,6 +58,10 @@ def rig() -> Iterator[Rig]:
             os.rename(path, os.path.join(roots[0], "tell"))
             os.symlink(os.path.join(roots[0], "tell"), path)
 
+        def become_a_directory() -> None:
+            os.unlink(path)
+            os.mkdir(path)
+
         faults: dict[str, Callable[[], object]] = {
             name: lambda body=body: write_program(path, body.format(log=log))  # type: ignore[misc]
             for name, body in BODIES.items()
@@ -68,7 +72,7 @@ def rig() -> Iterator[Rig]:
             "NO_INTERPRETER": lambda: write_program(path, "", "/nowhere/sh"),
             "OPEN_TO_OTHERS": lambda: os.chmod(path, 0o775),
             "BELOW_WATCH_ROOT": move_below_root,
-            "A_DIRECTORY": lambda: (os.unlink(path), os.mkdir(path)),
+            "A_DIRECTORY": become_a_directory,
         }
         sink = sink_type("exec")("exec", path, ["--a", "b"], 0.5, roots, "proton-tf-agent://here")
         yield Rig(sink, told, faults)

@@ -56,13 +56,14 @@ def rig() -> Iterator[Rig]:
             "FIFO": lambda: os.mkfifo(path, 0o600),
             "OPEN_TO_OTHERS": lambda: put(b"", 0o644),
             "NO_LINES": lambda: put(b"ELF, say", 0o600),
-            "READ_ONLY": lambda: os.rmdir(os.path.dirname(path)) or _proc(os.path.dirname(path)),
+            "READ_ONLY": lambda: _be_proc(os.path.dirname(path)),
         }
         sink = sink_type("file")("file", path, 16 << 20, 3, "proton-tf-agent://here")
         yield Rig(sink, told, faults)
         sink.close()
 
 
-def _proc(path: str) -> None:
-    """A place where nobody can make a file, root neither."""
-    os.symlink("/proc/self", path)
+def _be_proc(directory: str) -> None:
+    """Let an empty directory become a place where nobody can make a file, root neither."""
+    os.rmdir(directory)
+    os.symlink("/proc/self", directory)
