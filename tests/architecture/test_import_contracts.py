@@ -68,7 +68,7 @@ def test_a_room_that_reaches_where_it_may_not_is_found(copy: Path, room: str, re
     assert "BROKEN" in outcome.stdout
 
 
-def imports_of(path: Path) -> list[tuple[ast.stmt, bool]]:
+def imports_of(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Import statements, and whether each stands at the top of the module."""
     tree = ast.parse(path.read_text())
     top = set(map(id, tree.body))

@@ -153,6 +153,10 @@ def root(tmp_path: Path) -> str:
     return str(tmp_path / "watched")
 
 
+def looking_at(*directories: str) -> Step:
+    return lambda agent: agent.look(*directories)
+
+
 @pytest.fixture
 def story(root: str) -> list[Step]:
     """Runs that begin, go on and end, some seen together; everything due is delivered after each look."""
@@ -164,7 +168,7 @@ def story(root: str) -> list[Step]:
         (Path(directory) / "apply.log").write_bytes((LOGS / name).read_bytes())
         directories.append(directory)
     for first, second in zip(directories[::2], directories[1::2], strict=True):
-        steps += [lambda agent, both=(first, second): agent.look(*both), Agent.deliver, Agent.close_logs]
+        steps += [looking_at(first, second), Agent.deliver, Agent.close_logs]
         steps += [Agent.elapse, Agent.deliver]
     return steps
 

@@ -17,7 +17,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, takewhile
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -240,7 +242,7 @@ def judge_the_lines(world: World) -> None:
             lines[row["resource_arn"]].append(row)
     for arn, line in lines.items():
         for said, rows in groupby(line, key=meant):
-            times = len(list(takewhile(lambda record, said=said: content(record) == said, heard[arn])))
+            times = len(list(takewhile(partial(eq, said), map(content, heard[arn]))))
             entries = list(rows)
             allowed = len(entries) + sum(interrupted(world, entry["seq"]) for entry in entries)
             assert len(entries) <= times <= allowed, f"{said} was heard {times} times here, {allowed} allowed"

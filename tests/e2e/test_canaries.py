@@ -251,7 +251,7 @@ def test_a_real_terraform_with_values_that_rotate_lets_no_secret_out(tmp_path: P
                 }  # fmt: skip
                 environment = {f"TF_VAR_{name}": value for name, value in values.items()}
                 assert terraform.run(f"terraform {line} {into}", str(directory), **environment) == int(fails)
-                agent.wait_for(lambda rows, ends=number + 1: len(ends_delivered(rows)) == ends, "has not told a run")
+                agent.wait_for(lambda rows, ends=number + 1: len(ends_delivered(rows)) == ends, "has not told a run")  # type: ignore[misc]
                 before = values["password"]
             said = [asked(tmp_path / "agent.toml", "explain", str(directory), *how) for how in HOW]
         finally:

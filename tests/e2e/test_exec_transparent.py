@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.exec_side import DEADLINE_S, WRAPPED, Ended, Side, end_all
@@ -35,7 +36,7 @@ def sides(tmp_path: Path) -> tuple[Side, Side]:
     return made[0], made[1]
 
 
-def same(sides: tuple[Side, Side], action: Callable[[Side], object]) -> object:
+def same(sides: tuple[Side, Side], action: Callable[[Side], object]) -> Any:
     """What an action gives on both sides, which must be the same; paths count from each side's own directory."""
     bare, wrapped = (_placeless(side, action(side)) for side in sides)
     assert wrapped == bare
@@ -53,7 +54,7 @@ def _placeless(side: Side, found: object) -> object:
     return found
 
 
-def recorded(side: Side) -> list[dict[str, object]]:
+def recorded(side: Side) -> list[dict[str, Any]]:
     """The records in the spool."""
     return [json.loads(path.read_text()) for path in sorted(side.spool.glob("*.json"))]
 
@@ -85,7 +86,7 @@ def test_every_byte_goes_in_and_comes_out_as_it_is(sides: tuple[Side, Side]) -> 
 
 def test_both_streams_in_one_pipe_keep_their_order(sides: tuple[Side, Side]) -> None:
     script = "for n in $(seq 1 2000); do echo out $n; echo err $n >&2; done"
-    (status, out, _) = same(sides, lambda side: side.run([side.program(script), "apply"], stderr=subprocess.STDOUT))  # type: ignore[misc]
+    (status, out, _) = same(sides, lambda side: side.run([side.program(script), "apply"], stderr=subprocess.STDOUT))
     assert (status, out.count(b"\n")) == (0, 4000)
 
 
@@ -129,14 +130,14 @@ def test_nothing_is_held_back(sides: tuple[Side, Side]) -> None:
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 126, 127, 255])
 def test_the_exit_status_is_that_of_the_command(sides: tuple[Side, Side], status: int) -> None:
     assert same(sides, lambda side: side.run([side.program(f"exit {status}"), "plan"])) == (status, b"", b"")
-    assert [record["ended"]["status"] for record in recorded(sides[1])] == [status]  # type: ignore[index]
+    assert [record["ended"]["status"] for record in recorded(sides[1])] == [status]
 
 
 @pytest.mark.parametrize("number", DEATHS, ids=lambda number: number.name)
 def test_who_dies_of_a_signal_dies_of_it_behind_the_wrapper(sides: tuple[Side, Side], number: signal.Signals) -> None:
     ended = same(sides, lambda side: side.run([side.program(f"echo last words; kill -{number} $$"), "apply"]))
     assert ended == (-number, b"last words\n", b"")
-    assert [record["ended"]["signal"] for record in recorded(sides[1])] == [number]  # type: ignore[index]
+    assert [record["ended"]["signal"] for record in recorded(sides[1])] == [number]
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -209,7 +210,7 @@ SURROUNDINGS = {
 @pytest.mark.parametrize("script", SURROUNDINGS.values(), ids=SURROUNDINGS)
 @pytest.mark.parametrize("command", ["plan", "version"])
 def test_the_command_finds_itself_in_the_same_surroundings(sides: tuple[Side, Side], script: str, command: str) -> None:
-    words = [command, "", "-var", "a=b c", "two\nlines", b"\xff\xfe", "--", "*"]
+    words: list[str | bytes] = [command, "", "-var", "a=b c", "two\nlines", b"\xff\xfe", "--", "*"]
     same(sides, lambda side: side.run([side.program(script), *words], stdin=subprocess.DEVNULL))
 
 

@@ -72,8 +72,8 @@ def fill(journal: Journal) -> None:
         )  # fmt: skip
         with journal.transaction():
             journal.put_run(Recorded(run, binding, text))
-            for at, kind in enumerate(kinds):
-                journal.put_evidence(run_id, text, path, Fact(filled_with(kind, text), "a", at), None, 1000.0)
+            for at, evidence in enumerate(kinds):
+                journal.put_evidence(run_id, text, path, Fact(filled_with(evidence, text), "a", at), None, 1000.0)
         (seq,) = enqueued(journal, told, sink=text if number % 4 == 3 else "proton")
         if number % 4 < 2:
             kind = OutcomeKind.INVALID if number % 4 else OutcomeKind.UNAVAILABLE
@@ -178,7 +178,9 @@ def test_what_the_receiver_prints_does_not_act_on_a_terminal() -> None:
 def test_the_complaint_of_exec_does_not_act_on_a_terminal(tmp_path: Path) -> None:
     """The command that cannot be run is named."""
     for text in STEERING[::7]:
-        command = [sys.executable, "-m", "proton_tf_agent", "exec", "--", os.fsencode(text.replace("\0", ""))]
+        command: list[str | bytes] = [
+            sys.executable, "-m", "proton_tf_agent", "exec", "--", os.fsencode(text.replace("\0", "")),
+        ]  # fmt: skip
         with Terminal(command, tmp_path, dict(os.environ) | {"PYTHONPATH": os.getcwd()}, (50, 160)) as opened:
             assert opened.end() == 127
             assert acts(opened.screen.decode("utf-8", "replace")) == []

@@ -43,7 +43,7 @@ def told(tmp_path: Path, receiver: Receiver, log: str, *states: str) -> Record:
             (directory / name).write_bytes((RECORDED / state).read_bytes())
         (directory / "writing").write_text(moved((RECORDED / log).read_text("utf-8"), time.time()), "utf-8")
         (directory / "writing").rename(directory / "apply.log")
-        records = receiver.wait_for(lambda records: records[-1:] and records[-1].status != "IN_PROGRESS", DEADLINE_S)
+        records = receiver.wait_for(lambda records: bool(records) and records[-1].status != "IN_PROGRESS", DEADLINE_S)
         agent.stop()
     assert {path: found for path, content in files_below(kept) if (found := sightings(content))} == {}
     assert sightings(repr((records, agent.log.lines())).encode()) == []

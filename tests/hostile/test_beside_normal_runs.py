@@ -12,7 +12,7 @@ import re
 import signal
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def test_fifty_normal_runs_do_not_notice_what_lies_beside_them(scene: Scene) -> 
             _touch(cases)
             seen = len(scene.agent.rows())
             with suppress(AssertionError):
-                scene.agent.wait_for(lambda rows, seen=seen: len(rows) > seen, "says nothing new", 1.0)
+                scene.agent.wait_for(lambda rows, seen=seen: len(rows) > seen, "says nothing new", 1.0)  # type: ignore[misc]
         assert [str(one.case) for one in unreported(scene.agent.rows(), cases)] == []
         succeeding = {one.ground.resource_arn for one in cases if one.case.succeeds}
         records = scene.receiver.wait_for(lambda records: succeeding <= told(records), DEADLINE_S)
@@ -126,7 +126,11 @@ def test_fifty_normal_runs_do_not_notice_what_lies_beside_them(scene: Scene) -> 
     everything = repr(scene.agent.rows()) + repr(scene.receiver.records())
     assert CANARY not in everything
     assert CANARY.encode() not in b"".join(file.read_bytes() for file in (scene.base / "journal").iterdir())
-    measures = {"median": statistics.median, "mean": statistics.fmean, "p99": p99}
+    measures: dict[str, Callable[[list[float]], float]] = {
+        "median": statistics.median,
+        "mean": statistics.fmean,
+        "p99": p99,
+    }
     compared = (f"{name} {of(alone):.3f} -> {of(beside):.3f} s" for name, of in measures.items())
     figures = ", ".join((*compared, f"{memory >> 20} MiB"))
     assert statistics.median(beside) <= 2 * max(statistics.median(alone), _MEDIAN_FLOOR_S), figures

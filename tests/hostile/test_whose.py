@@ -64,7 +64,7 @@ class Job:
 def told(observed: ObservedRoot) -> list[tuple[str, str, str | None, str]]:
     """Directory, resource, deployment and status of everything that was told, in order; the same only once."""
     rows = [
-        (os.path.basename(n.directory), n.resource_arn.rpartition("/")[2], n.deployment_id, str(n.status))
+        (os.path.basename(n.directory), str(n.resource_arn).rpartition("/")[2], n.deployment_id, str(n.status))
         for n in observed.notifications()
     ]
     return list(dict.fromkeys(rows))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.facts import LOGS, facts_of
 
 from proton_tf_agent.domain.binding import Binding, Unbound, from_metadata, from_tfvars, is_resource_arn
-from proton_tf_agent.domain.evidence import ApprovalAwaited, Cursor, Fact, Mark
+from proton_tf_agent.domain.evidence import ApprovalAwaited, Cursor, Fact, LockReleased, Mark
 from proton_tf_agent.sources import json_log, lock_file, log, state_file, tail
 
 REAL_LOGS = sorted(path.name for path in LOGS.glob("*.log"))
@@ -185,7 +185,7 @@ def _texts(value: Any) -> list[str]:
 def test_no_content_of_a_lock_file_breaks_its_reader_or_releases_a_lock(content: bytes, before: str) -> None:
     facts, lock_id = lock_file.read(content, before, "/w/terraform.tfstate")
     assert bool(facts) == (lock_id != before)
-    assert not any(isinstance(fact.evidence, lock_file.LockReleased) for fact in facts)
+    assert not any(isinstance(fact.evidence, LockReleased) for fact in facts)
 
 
 @settings(max_examples=120)

@@ -49,7 +49,7 @@ def stands_at(row: dict[str, Any]) -> int:
 
 
 def is_end(row: dict[str, Any]) -> bool:
-    return row["status"] != "IN_PROGRESS" and row["state"] != EntryState.SUPERSEDED
+    return bool(row["status"] != "IN_PROGRESS" and row["state"] != EntryState.SUPERSEDED)
 
 
 def check_replay(new: dict[str, Any], line: Sequence[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from support.outboxes import notification, states
@@ -114,7 +115,7 @@ def test_one_bad_resource_never_slows_another(journal: Journal, sick: Outcome) -
             others = told_of(RESOURCES[1:100])
             relay.enqueue(*(one for one in told_of(RESOURCES[:1]) if bad))
             for number, one in enumerate(others):
-                relay.later(60.0 * number, lambda one=one: relay.enqueue(one))
+                relay.later(60.0 * number, partial(relay.enqueue, one))
             relay.run(DAY)
             of_others = [
                 row for row in fresh.query("entries", after=0, limit=10_000) if row["resource_arn"] != RESOURCES[0]
@@ -137,7 +138,7 @@ def test_a_server_error_that_one_resource_alone_meets_becomes_suspect_and_rare_a
     )
     relay.enqueue(*told_of(RESOURCES[:1]))
     for number, one in enumerate(told_of(RESOURCES[1:200])):
-        relay.later(300.0 * number, lambda one=one: relay.enqueue(one))
+        relay.later(300.0 * number, partial(relay.enqueue, one))
     relay.run(6 * HOUR)
     (row,) = journal.query("entry", seq=1)
     assert row["suspect"]

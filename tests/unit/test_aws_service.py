@@ -54,7 +54,7 @@ def topic(server: Playback) -> Iterator[SnsSink]:
 def prefers_cbor() -> Iterator[None]:
     """botocore as it may be: it speaks both, and has the order of its preference as a constant."""
     with pytest.MonkeyPatch.context() as patch:
-        order = ("smithy-rpc-v2-cbor", *botocore.model.PRIORITY_ORDERED_SUPPORTED_PROTOCOLS)
+        order = ("smithy-rpc-v2-cbor", *botocore.model.PRIORITY_ORDERED_SUPPORTED_PROTOCOLS)  # type: ignore[attr-defined]  # not in the stubs
         patch.setattr(botocore.model, "PRIORITY_ORDERED_SUPPORTED_PROTOCOLS", order)
         yield
 

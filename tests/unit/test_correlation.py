@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proton_tf_agent.domain import evidence as ev
@@ -103,7 +105,7 @@ def test_a_lock_is_not_that_of_a_run_which_had_said_before_what_comes_behind_it(
 def test_a_human_run_that_was_over_when_its_lock_was_looked_at_has_it_and_not_the_next_one() -> None:
     watched = Watched()
     ended = watched.human_log("a")
-    applied = ev.ApplySummarised(1, 0, 0), ev.OutputsReported(())
+    applied: list[Evidence] = [ev.ApplySummarised(1, 0, 0), ev.OutputsReported(())]
     for position, evidence in enumerate(applied, 10):
         watched.line("a", evidence, position)
     watched.runs = [replace(watched.run(ended), log_spoke_at=2000.0)]
@@ -375,8 +377,8 @@ def test_a_lock_taken_before_the_last_word_of_a_human_log_is_its_own() -> None:
 def test_a_run_that_speaks_in_two_logs_is_one_run_and_its_json_log_counts(json_first: bool) -> None:
     """OpenTofu's -json-into=FILE: the human words on stdout, the JSON UI in a file."""
     watched = Watched()
-    both = (lambda: watched.log("j", 1999.5, tool="tofu"), lambda: watched.human_log("h"))
-    first, second = (begin() for begin in (both if json_first else both[::-1]))
+    logs = {"j": lambda: watched.log("j", 1999.5, tool="tofu"), "h": lambda: watched.human_log("h")}
+    first, second = (logs[name]() for name in ("jh" if json_first else "hj"))
     assert first == second
     (run,) = watched.runs
     assert (run.anchor, run.echo, run.form, run.log_path) == ("j", "h", Form.JSON, "/w/j.log")
@@ -467,7 +469,7 @@ def test_a_log_is_of_the_run_whose_lock_far_away_was_seen_first() -> None:
     ],
 )
 def test_runs_of_one_state_take_turns_and_others_may_overlap(
-    later: dict[str, str], over_at: float | None, expected: bool
+    later: dict[str, Any], over_at: float | None, expected: bool
 ) -> None:
     run = Run("run-1", "/w", 100.0, workspace="a", state_path="/w/s")
     other = replace(Run("run-2", "/w", 200.0, workspace="a"), **later)

@@ -31,14 +31,14 @@ def tree(path: Path) -> ast.Module:
 
 def names_told() -> set[str]:
     """The event names in the code: first arguments of `tell` and `Told`, and those the relay chooses from."""
-    told = set()
+    told: set[str] = set()
     for path in SOURCES:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and node.args:
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 first = node.args[0]
                 if called in ("tell", "_tell", "Told") and isinstance(first, ast.Constant):
-                    told.add(first.value)
+                    told.add(str(first.value))
     chosen = {node.value for node in ast.walk(tree(HOUSE / "relay.py")) if isinstance(node, ast.Constant)}
     return told | {value for value in chosen if isinstance(value, str) and value.startswith(("notification.", "sink."))}
 
@@ -106,7 +106,8 @@ def test_every_option_is_documented_and_every_documented_one_exists(
         if action.option_strings and not {"--help", "--config"} & set(action.option_strings):
             assert any(re.search(rf"{option}\b", cell) for option in action.option_strings), action.option_strings
         if action.metavar and not action.option_strings:
-            assert str(action.metavar).replace("|", "¦") in cell or action.metavar in cell.replace("¦", "|")
+            metavar = str(action.metavar)
+            assert metavar.replace("|", "¦") in cell or metavar in cell.replace("¦", "|")
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:

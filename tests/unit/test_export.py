@@ -14,10 +14,11 @@ import pytest
 from support.outboxes import ARN, attempted, enqueued, filled, notification, parked
 
 from proton_tf_agent import cli, status
+from proton_tf_agent.cloud_event import event
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.run import RunStatus
 from proton_tf_agent.domain.values import replace
-from proton_tf_agent.export import Export, event
+from proton_tf_agent.export import Export
 from proton_tf_agent.journal import Journal
 from proton_tf_agent.journal_store import Store
 from proton_tf_agent.journal_verify import check

@@ -199,7 +199,7 @@ def test_the_number_comes_back_from_the_journal_to_the_next_status_and_to_a_repl
     relayed.told(BEGUN)
     relayed.told(ENDED)
     relayed.told(replace(BEGUN, notification_id="ntf-9", run_id="run-2", resource_arn=OTHER_ARN))
-    (row,) = [dict(row) for row in journal.query("entry", seq=2)]
+    (row,) = journal.query("entry", seq=2)
     journal.replay(row, 2000.0)
     relayed = _Relayed(journal, github)  # after a restart, too
     relayed.settle()

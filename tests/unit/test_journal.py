@@ -156,14 +156,14 @@ def test_a_link_in_the_journals_place_is_not_followed_to_make_one(journal_path: 
 
 @pytest.mark.parametrize("open_it", [Journal.open_as_daemon, Journal.open_existing])
 def test_a_journal_of_a_newer_agent_is_refused_and_not_a_byte_of_it_changed(
-    journal_path: str, open_it: type[Journal]
+    journal_path: str, open_it: Callable[[str], Journal]
 ) -> None:
     with Journal.open_as_daemon(journal_path) as journal:
         enqueued(journal, notification(1))
     on_disk(journal_path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = Path(journal_path).read_bytes()
     with pytest.raises(JournalUnusable, match=rf"version {SCHEMA_VERSION + 1}.*newer agent.*nothing was changed"):
-        open_it(journal_path)  # type: ignore[operator]
+        open_it(journal_path)
     assert Path(journal_path).read_bytes() == before
     assert not is_held(journal_path)
 
@@ -300,7 +300,7 @@ def test_an_interrupted_migration_leaves_the_old_journal_and_the_next_start_does
     connect = sqlite3.connect
 
     def interrupted(path: str, **options: Any) -> sqlite3.Connection:
-        connection = connect(path, **options)
+        connection: sqlite3.Connection = connect(path, **options)
         left = [steps]
 
         def step() -> int:
@@ -679,10 +679,13 @@ def test_a_run_that_was_not_over_when_a_later_one_began_tells_its_end(journal: J
     """Two workspaces, or two directories, of one resource: both ends count."""
     enqueued(journal, notification(1, SUCCEEDED, run_id="run-later", began=20.0))
     asked: list[str] = []
+
+    def was_over(later: str) -> bool:
+        asked.append(later)
+        return False
+
     with journal.transaction():
-        seq, _ = journal.enqueue(
-            notification(2, FAILED, began=10.0), "proton", 1002.0, "", lambda later: bool(asked.append(later))
-        )
+        seq, _ = journal.enqueue(notification(2, FAILED, began=10.0), "proton", 1002.0, "", was_over)
     assert asked == ["run-later"]
     assert row_of(journal, seq)["state"] == "pending"
 
@@ -938,8 +941,8 @@ class Outbox(RuleBasedStateMachine):
             return
         assert row["replay_of"] is None
         assert (successor["sink"], successor["resource_arn"]) == (row["sink"], row["resource_arn"])
-        if successor["seq"] < row["seq"]:  # type: ignore[operator]
-            assert successor["run_started_at"] > row["run_started_at"]  # type: ignore[operator]
+        if successor["seq"] < row["seq"]:
+            assert successor["run_started_at"] > row["run_started_at"]
             assert successor["status"] != "IN_PROGRESS"
             return
         same = successor["deployment_id"] == row["deployment_id"]

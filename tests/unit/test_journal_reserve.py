@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
@@ -199,7 +199,8 @@ def test_little_room_is_not_enough_to_go_on(journal: Journal, room: JournalRoom)
 def test_what_cannot_be_recorded_is_not_sent_and_what_was_sent_is_recorded_later(journal: Journal, log: Heard) -> None:
     """The request is under way when the last room is used up: its answer waits, and it is not sent again."""
     journal.refill(Part.EVIDENCE)
-    sink, under_way, now = Accepting("a", ACCEPTED), [], 1000.0
+    sink, now = Accepting("a", ACCEPTED), 1000.0
+    under_way: list[Callable[[], object]] = []
     relay = Relay(
         journal, {"a": sink}, log.tell, lambda: now, lambda: 0.5, ticks=lambda: now, submit=under_way.append
     )  # fmt: skip

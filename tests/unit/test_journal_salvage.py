@@ -25,8 +25,8 @@ from proton_tf_agent import journal_salvage
 from proton_tf_agent.domain.errors import AgentError, JournalUnusable
 from proton_tf_agent.domain.notification import Status
 from proton_tf_agent.domain.outbox import EntryState
-from proton_tf_agent.journal_file import is_held
-from proton_tf_agent.journal_store import SCHEMA_VERSION, Store
+from proton_tf_agent.journal_file import is_held, sync_directory
+from proton_tf_agent.journal_store import SCHEMA_VERSION, Store, seal_of
 from proton_tf_agent.journal_verify import rot
 
 PAGE = 4096
@@ -113,7 +113,7 @@ def consequences(gone: set[tuple[str, object]], rows: dict[str, dict[object, Row
     evidence = {("evidence", key) for key, row in rows["evidence"].items() if row[1] in runs}
     cursors = {
         ("cursor", key) for key, row in rows["cursor"].items() if any(f'"{a}"'.encode() in row[1] for a in anchors)
-    }  # type: ignore[operator]
+    }
     return evidence | cursors
 
 
@@ -279,7 +279,7 @@ def with_versions(specimen: Specimen, stamped: int, written: int | None) -> byte
     """The journal as its header and its meta say these versions, sealed."""
     specimen.put(specimen.data)
     with closing(sqlite3.connect(specimen.path, isolation_level=None)) as connection:
-        connection.create_function("seal_of", -1, journal_salvage.seal_of)
+        connection.create_function("seal_of", -1, seal_of)
         connection.execute(f"PRAGMA user_version = {stamped}")
         if written is None:
             connection.execute("UPDATE meta SET seal = 'rotten' WHERE key = 'schema_version'")
@@ -494,8 +494,8 @@ def lost_power_at(specimen: Specimen, data: bytes | bytearray, step: int, monkey
 
     with monkeypatch.context() as patch:
         for name in CALLS:
-            patch.setattr(journal_salvage.os, name, until(getattr(os, name)))
-        patch.setattr(journal_salvage, "sync_directory", until(journal_salvage.sync_directory))
+            patch.setattr(os, name, until(getattr(os, name)))
+        patch.setattr(journal_salvage, "sync_directory", until(sync_directory))
         try:
             taken_up(specimen.path).close()
         except PowerLoss:

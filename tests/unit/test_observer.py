@@ -6,7 +6,7 @@ import fcntl
 import itertools
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -446,7 +446,7 @@ def test_who_is_gone_just_before_another_writes_over_its_log_is_not_called_kille
     ask = liveness.writers
     writer: list[BinaryIO] = []
 
-    def asked_too_early(files: Collection[tuple[int, int]]) -> dict[tuple[int, int], Presence]:
+    def asked_too_early(files: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Presence]:
         found = ask(files)
         if not writer:
             writer.append(open(log, "wb", buffering=0))  # noqa: SIM115 - it stays open
@@ -543,10 +543,15 @@ def test_a_lock_below_that_was_too_short_tells_whose_success_it_is(
 def test_a_log_that_is_renamed_away_before_its_last_words_are_read_is_no_sign_of_death(scene: ObservedRoot) -> None:
     began, end = recorded("apply_ok.log", b'"type":"apply_complete"')
     log = scene.write("apply.log", began)
+
+    def rename() -> None:
+        if os.path.exists(log):
+            os.rename(log, f"{log}.1")
+
     with written(log):
         scene.observer.turn(rescan=True)
         scene.write("apply.log", end, "ab")
-        scene.at_each_step = lambda: os.path.exists(log) and os.rename(log, f"{log}.1")
+        scene.at_each_step = rename
     scene.observer.turn()
     assert not os.path.exists(log)
     for _ in range(3):

@@ -372,8 +372,8 @@ def test_an_answer_that_is_not_protons_accepts_nothing(receiver: Receiver, kind:
 def test_a_deployment_is_told_by_id_and_by_its_resources_names(
     receiver: Receiver, arn: str, names: dict[str, str], kind: str
 ) -> None:
-    for status in ("IN_PROGRESS", "FAILED"):
-        call(receiver, WHOLE | {"resourceArn": arn, "status": status})
+    for said in ("IN_PROGRESS", "FAILED"):
+        call(receiver, WHOLE | {"resourceArn": arn, "status": said})
     status, _, told = ask(receiver, **names)
     first, last = (record.received_at for record in receiver.records())
     assert status == 200

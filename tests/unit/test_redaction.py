@@ -11,6 +11,8 @@ import string
 import sys
 import urllib.parse
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from support.work import ratio
@@ -250,11 +252,10 @@ class Steps:
         finally:
             sys.settrace(before)
 
-    def _enter(self, frame: object, _what: str, _argument: object) -> object:
-        name: str = frame.f_code.co_filename  # type: ignore[attr-defined]
-        return self._line if name.endswith("redaction.py") else None
+    def _enter(self, frame: FrameType, _what: str, _argument: object) -> Any:
+        return self._line if frame.f_code.co_filename.endswith("redaction.py") else None
 
-    def _line(self, _frame: object, what: str, _argument: object) -> object:
+    def _line(self, _frame: FrameType, what: str, _argument: object) -> Any:
         self.count += what == "line"
         return self._line
 

@@ -28,7 +28,8 @@ def borne(
     kind: OutcomeKind, *, jitter: float = 0.5, others_succeed: bool = False, at_most: int = 5000
 ) -> list[Settled]:
     """Everything that becomes of an entry that never meets anything else."""
-    entry, story = ENTRY, []
+    entry = ENTRY
+    story: list[Settled] = []
     while not story or (story[-1].state is EntryState.RETRYABLE and len(story) < at_most):
         settled = settle(entry, Outcome(kind), jitter, others_succeed=others_succeed)
         entry = replace(entry, trouble=settled.trouble, reduced=settled.reduced, suspect=settled.suspect)

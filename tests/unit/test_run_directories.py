@@ -291,7 +291,7 @@ def test_no_secret_of_a_backend_comes_near_the_journal_or_the_log(tmp_path: Path
         assert watching.runs()
         assert SECRET in record.read_text()
         told = [str(told) for told in watching.told] + [repr(run) for run in watching.runs()]
-        told += [watching.pipeline.surroundings.why_no_outputs(run) for run in watching.runs()]  # type: ignore[attr-defined]
+        told += [watching.pipeline.surroundings.why_no_outputs(run) for run in watching.runs()]
     kept = b"".join(path.read_bytes() for path in journal.parent.iterdir())
     assert b"environment/net" in kept
     assert SECRET.encode() not in kept

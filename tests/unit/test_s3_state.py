@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from support.proton import Playback, http
@@ -129,7 +130,7 @@ def test_what_is_no_readable_state_has_no_outputs(scene: Scene, content: str, re
     [{"bucket": "anothers"}, {"key": "secrets/terraform.tfstate"}, {"workspace_key_prefix": "../x"}],
     ids=lambda other: next(iter(other)),
 )
-def test_a_record_names_no_object_that_the_settings_do_not(scene: Scene, other: dict[str, str]) -> None:
+def test_a_record_names_no_object_that_the_settings_do_not(scene: Scene, other: dict[str, Any]) -> None:
     scene.store.put(KEY, state("one"))
     scene.store.put("secrets/terraform.tfstate", state("two"))
     backend = replace(scene.backend, **other)

@@ -154,11 +154,11 @@ def test_an_update_has_its_outputs_a_termination_neither_outputs_nor_tag(
     assert catalog_sink.send(asking(W.UPDATE)).kind is K.ACCEPTED
     assert catalog_sink.send(asking(W.TERMINATE)).kind is K.ACCEPTED
     (update, updated), (termination, terminated) = catalog.requests
-    assert (update, updated.keys()) == (
+    assert (update, set(updated)) == (
         "NotifyUpdateProvisionedProductEngineWorkflowResult",
         ended | {"Outputs"},
     )
-    assert (termination, terminated.keys()) == ("NotifyTerminateProvisionedProductEngineWorkflowResult", ended)
+    assert (termination, set(terminated)) == ("NotifyTerminateProvisionedProductEngineWorkflowResult", ended)
 
 
 @pytest.mark.parametrize("operation", list(W))

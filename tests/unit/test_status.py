@@ -79,9 +79,10 @@ def test_a_run_is_shown_with_its_binding_or_with_the_reason_why_it_has_none(jour
 
 
 def test_a_wrapped_run_is_shown_with_its_command_its_job_and_how_it_ended(journal: Journal) -> None:
-    run = Run("run-9", "/w/network", 1090.0, wrapped=Wrapped("0" * 32, command=("terraform", "apply"), job=JOB))
-    ended = replace(run, run_id="run-10", wrapped=replace(run.wrapped, exit_status=1))
-    killed = replace(run, run_id="run-11", wrapped=replace(run.wrapped, exit_status=0, exit_signal=9))
+    wrapped = Wrapped("0" * 32, command=("terraform", "apply"), job=JOB)
+    run = Run("run-9", "/w/network", 1090.0, wrapped=wrapped)
+    ended = replace(run, run_id="run-10", wrapped=replace(wrapped, exit_status=1))
+    killed = replace(run, run_id="run-11", wrapped=replace(wrapped, exit_status=0, exit_signal=9))
     with journal.transaction():
         for one in (run, ended, killed):
             journal.put_run(Recorded(one, Unbound("why")))

@@ -169,10 +169,11 @@ def test_an_exception_that_nobody_has_caught_is_named_and_what_it_quotes_is_not(
     thread = threading.Thread(target=fail, name="relay")
     thread.start()
     thread.join()
+    empty: dict[str, str] = {}
     try:
-        {}["hunter2"]
+        empty["hunter2"]
     except KeyError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     of_thread, of_program = lines(stream)
     assert (of_thread["event"], of_thread["part"]) == ("thread.failed", "relay")
     assert of_thread["reason"].startswith("ValueError at threading.py:")

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from watchdog.events import DirCreatedEvent, DirMovedEvent, FileClosedEvent, FileModifiedEvent
@@ -22,6 +22,7 @@ from proton_tf_agent.sources.hints import Hints
 from proton_tf_agent.sources.watch import Touched, Watch, WatchedRoot
 
 DEADLINE_S = 20.0
+T = TypeVar("T")
 
 
 def test_every_directory_that_is_walked_is_a_step(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ class Watching:
         asked = self.rescans
         self._wait(lambda _looks: self.rescans > asked or None)
 
-    def _wait(self, wanted: Callable[[list[Touched]], Any]) -> Any:
+    def _wait(self, wanted: Callable[[list[Touched]], T | None]) -> T:
         until = time.monotonic() + DEADLINE_S
         while True:
             self.wake.clear()

@@ -35,7 +35,7 @@ def root(tmp_path: Path, journal: Journal) -> ObservedRoot:
     return ObservedRoot(tmp_path, journal)
 
 
-def ends(notifications: Iterable[Notification]) -> list[tuple[str, str | None, Status]]:
+def ends(notifications: Iterable[Notification]) -> list[tuple[str | None, str | None, Status]]:
     """Resource ARN, deployment ID and status of what ended."""
     return [(n.resource_arn, n.deployment_id, n.status) for n in notifications if n.status.is_terminal]
 
