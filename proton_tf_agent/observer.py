@@ -121,6 +121,7 @@ class Observer:
         self._held_back: set[str] = set()
         self._backlog: dict[str, Touched] = {}
         self._overflows = 0
+        self._has_let_pass = False
         self._rescan_asked = False
         self._rescan_from = 0.0
         self._rescanned_at = 0.0
@@ -179,11 +180,15 @@ class Observer:
             if not look.closed:
                 self._closed_logs.discard(look.path)
         behind = self._begin(looks.values(), [look for path, look in looks.items() if look.closed or path in new])
-        found = dict(islice(self._backlog.items(), max(0, _BATCH_FILES - len(self._left))))
-        for path in found:
-            del self._backlog[path]
-        behind += self._begin(found.values(), found.values())
-        self._left = [*self._read(self._left, once=True), *behind]
+        found: dict[str, Touched] = {}
+        if self._lets_pass():
+            self._left += behind
+        else:
+            found = dict(islice(self._backlog.items(), max(0, _BATCH_FILES - len(self._left))))
+            for path in found:
+                del self._backlog[path]
+            behind += self._begin(found.values(), found.values())
+            self._left = [*self._read(self._left, once=True), *behind]
         self._hold_ups.keep(self._left)
         self._probe(None if tick or rescan else looks | found)
         self._absorb_ends()
@@ -191,6 +196,11 @@ class Observer:
         self._closed_logs |= {look.path for look in touched if look.closed}
         self._closed_logs &= {run.log_path for run in self._pipeline.open_runs}
         self._pipeline.elapse(self._clock())
+
+    def _lets_pass(self) -> bool:
+        """Whether what was left lets word of other files pass that has come meanwhile: every other turn at most."""
+        self._has_let_pass = not self._has_let_pass and self._watch.has_news({look.path for look in self._left})
+        return self._has_let_pass
 
     def _look_into_spool(self) -> None:
         """Let the pipeline know of wrappers' records; how those ended that have is kept for `_absorb_ends`."""

@@ -33,7 +33,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -136,6 +136,11 @@ class Hints(FileSystemEventHandler):
         with self._lock:
             self._rescan = True
         self._wake.set()
+
+    def names_others(self, known: Set[str]) -> bool:
+        """Whether a file beside those that are known was hinted at since the last time."""
+        with self._lock:
+            return not self._files.keys() <= known
 
     def take(self) -> Taken:
         """Everything since the last time; directories only when they are old enough to have been watched."""

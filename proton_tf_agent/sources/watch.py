@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
 from ..domain.binding import METADATA_PATH, OPERATION_PATH, TFVARS_PATH
@@ -119,6 +119,10 @@ class Watch:
         self._new += taken.directories
         touched = [t for path, closed in taken.files.items() if (t := self._touched(path, closed)) is not None]
         return touched, taken.rescan
+
+    def has_news(self, known: Set[str]) -> bool:
+        """Whether there is word of a file beside those that are known."""
+        return self._hints.names_others(known)
 
     def scan_new(self) -> list[Touched]:
         """What a rescan would find below the directories that have appeared lately."""

@@ -658,6 +658,32 @@ def test_whoever_delivers_gets_a_word_in_while_a_log_is_read_on_and_on(scene: Ob
     assert scene.observer.rest == 0.0
 
 
+def test_a_log_that_is_read_on_and_on_lets_pass_what_has_come_meanwhile_but_not_for_ever(
+    scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word of another file comes with every turn: the long log has every other turn all the same."""
+    chatter = b'{"@level":"info","type":"log"}\n' * 100_000
+    long = scene.write("long.log", (LOGS / "apply_ok.log").read_bytes() + chatter)
+    scene.observer.turn(rescan=True)
+    come = (os.path.normpath(scene.write(f"../unit-{number}/apply.log", b"x\n")) for number in range(100))
+    seen: list[str] = []
+    look = scene.observer._look
+
+    def look_and_note(touched: Touched, batch: Batch) -> bool:
+        seen.append(touched.path)
+        if not scene.watch.has_news(set()):
+            scene.watch._hints.dispatch(FileModifiedEvent(next(come)))
+        return look(touched, batch)
+
+    monkeypatch.setattr(scene.observer, "_look", look_and_note)
+    scene.watch._hints.dispatch(FileModifiedEvent(next(come)))
+    while scene.observer.has_backlog:
+        scene.observer.turn()
+    rounds = [len(list(paths)) for path, paths in itertools.groupby(seen, key=lambda path: path == long) if not path]
+    assert len(rounds) > 2
+    assert set(rounds[:-1]) == {2}
+
+
 def test_logs_are_looked_at_before_locks_and_states_whoever_has_told_of_them(
     scene: ObservedRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
