@@ -12,9 +12,9 @@ What watchdog 7 does not tell, and is found out here (`heal`):
 Why an event filter: with watchdog's default mask, walking a tree of 10,000 directories makes enough IN_OPEN and
 IN_CLOSE_NOWRITE to overflow the kernel's queue while watches are being added; watchdog then drops and re-adds all
 of them, which overflows it again, for ever. With the filter our own reads are silent.
-Why an overflow that repeats itself ends the observer: what watchdog does about an overflow, dropping every watch and
-adding it again, makes one IN_IGNORED for each directory. With more directories than the queue has places that is the
-next overflow, for ever. A new inotify instance starts with an empty queue.
+Why watches stay when the queue overflows (`_Group.on_queue_overflow`): watchdog drops all of them and adds them again.
+What happens in between nobody hears, and each makes an IN_IGNORED: with more directories than the queue has places that
+is the next overflow, for ever.
 Why a directory in which too much happens is not listened to for a while: hints of all roots come through one queue, and
 one job can make a hundred thousand a second. It is looked through when it is listened to again (`listen_again`).
 Why watches are added by a walk of our own (`tree`): watchdog's follows whatever stands at a path by then, enters mounts
@@ -34,6 +34,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -53,7 +54,14 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver, EventEmitter, ObservedWatch
 from watchdog.observers.inotify import InotifyEmitter, InotifyObserver, InotifyWatchGroup
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, Mask
+from watchdog.observers.inotify_c import (
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchDescriptor,
+    inotify_add_watch,
+)
 from watchdog.observers.inotify_move_event_grouper import GroupedInotifyEvent, PathedInotifyEvent
 
 from ..domain.values import replace
@@ -213,7 +221,6 @@ class KernelWatch:
         self._observer: BaseObserver | None = None
         self._watched: dict[str, _Watched] = {}
         self._own_log = _OwnLog(hints)
-        self._overflows_healed = 0
         self._uncovered: list[str] = []
         self._rebuilt_at: dict[str, float] = {}
         self._storms = _Storms(time.monotonic)
@@ -236,9 +243,7 @@ class KernelWatch:
         Call every few seconds.
         """
         self.is_blind = False
-        repeats = self.overflows - self._overflows_healed > 1
-        self._overflows_healed = self.overflows
-        if repeats or not self._lives():
+        if not self._lives():
             self._end_observer()
             problem = self._begin_observer()
             if problem:
@@ -282,7 +287,7 @@ class KernelWatch:
         # Said on stderr, with a list of all watches, of a tree that appears faster than it is watched: harmless.
         warnings.filterwarnings("ignore", "Callback with id ", RuntimeWarning)
         try:
-            self._observer = _Observer(self._walk, self._storms)
+            self._observer = _Observer(self._walk, self._storms, self._hints.ask_rescan)
             self._observer.start()
         except OSError as error:
             self._observer = None
@@ -438,11 +443,21 @@ class _Storms:
 
 
 class _Group(InotifyWatchGroup):
-    """The watches of one root; where to add some, our own walk says."""
+    """The watches of one root; where to add some, our own walk says. recovered is called when all is watched again of
+    which notices were lost."""
 
-    def __init__(self, walk: Walk, storms: _Storms, inotify: InotifyFD, watch: ObservedWatch, mask: Mask) -> None:
+    def __init__(
+        self,
+        walk: Walk,
+        storms: _Storms,
+        recovered: Callable[[], None],
+        inotify: InotifyFD,
+        watch: ObservedWatch,
+        mask: Mask,
+    ) -> None:
         self._walk = walk
         self._storms = storms
+        self._recovered = recovered
         super().__init__(inotify, os.fsencode(watch.path), mask, watch.is_recursive)
 
     def on_event(self, event: InotifyEvent) -> None:
@@ -454,6 +469,26 @@ class _Group(InotifyWatchGroup):
         with self._lock:
             if event.wd in self._active_callbacks_by_watch:
                 self._remove_callbacks([event.wd])
+
+    def on_queue_overflow(self) -> None:
+        """Watch what is there now: each directory that has its watch keeps it, and goes by the name it has by now."""
+        kept: set[WatchDescriptor] = set()
+
+        def enter(directory: str, fd: int) -> None:
+            with suppress(OSError):
+                wd = self._again(os.fsencode(directory), fd) if len(kept) < Limits().directories else None
+                kept.update([] if wd is None else [wd])
+
+        with self._lock:
+            if not self.is_active:
+                return
+            self._move_event_grouper.discard_pending_events()
+            for _ in self._walk(os.fsdecode(self.path), enter):
+                if not self.is_recursive:
+                    break
+            self._remove_callbacks([wd for wd in self._active_callbacks_by_watch if wd not in kept])
+            self._active_callbacks_by_path = {path: wd for wd, path in self._active_callbacks_by_watch.items()}
+        self._recovered()
 
     def listen_again(self, path: bytes) -> None:
         """Watch a directory again, and what has appeared in it."""
@@ -481,14 +516,28 @@ class _Group(InotifyWatchGroup):
         if path == self.path and path not in self._active_callbacks_by_path:
             raise failed[0] if failed else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def _add(self, path: bytes, fd: int) -> None:
+    def _add(self, path: bytes, fd: int) -> WatchDescriptor | None:
         """Watch the very directory that is open: its path may lead elsewhere by now."""
         if self._storms.is_deaf_to(os.fsdecode(path)):
-            return
-        mask = Mask(self.event_mask & ~InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR)
-        wd = self._inotify_fd.add_callback(f"/proc/self/fd/{fd}".encode(), mask, self._callback, self._id)
+            return None
+        wd = self._inotify_fd.add_callback(_open(fd), self._mask, self._callback, self._id)
         self._active_callbacks_by_path[path] = wd
         self._active_callbacks_by_watch[wd] = path
+        return wd
+
+    def _again(self, path: bytes, fd: int) -> WatchDescriptor | None:
+        """Watch a directory that may have its watch; the kernel gives the same descriptor for the same directory."""
+        if self._storms.is_deaf_to(os.fsdecode(path)):
+            return None
+        wd = inotify_add_watch(self._inotify_fd._inotify_fd, _open(fd), self._mask)  # noqa: SLF001 - no public way to it
+        if wd not in self._active_callbacks_by_watch:
+            return self._add(path, fd)
+        self._active_callbacks_by_watch[wd] = path
+        return wd
+
+    @property
+    def _mask(self) -> Mask:
+        return Mask(self.event_mask & ~InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR)
 
     def _recursive_simulate(self, src_path: bytes) -> list[InotifyEvent]:
         """What has appeared in a new directory before its watch."""
@@ -503,14 +552,15 @@ class _Group(InotifyWatchGroup):
 
 
 class _Emitter(InotifyEmitter):
-    def __init__(self, *args: Any, walk: Walk, storms: _Storms, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, walk: Walk, storms: _Storms, recovered: Callable[[], None], **kwargs: Any) -> None:
         self._walk = walk
         self._storms = storms
+        self._recovered = recovered
         super().__init__(*args, **kwargs)
 
     def on_thread_start(self) -> None:
         mask = self.get_event_mask_from_filter()
-        self._inotify = _Group(self._walk, self._storms, self._inotify_fd, self.watch, mask)
+        self._inotify = _Group(self._walk, self._storms, self._recovered, self._inotify_fd, self.watch, mask)
 
     def build_and_queue_event(self, event: GroupedInotifyEvent, *, full_events: bool = False) -> None:
         """Of a directory that was moved, tell of what lies in it now; everything else is watchdog's."""
@@ -530,9 +580,15 @@ class _Emitter(InotifyEmitter):
 
 
 class _Observer(InotifyObserver):
-    def __init__(self, walk: Walk, storms: _Storms) -> None:
+    def __init__(self, walk: Walk, storms: _Storms, recovered: Callable[[], None]) -> None:
         super().__init__()
-        self._emitter_class = partial(_Emitter, walk=walk, storms=storms)  # type: ignore[assignment]
+        made = partial(_Emitter, walk=walk, storms=storms, recovered=recovered)
+        self._emitter_class = made  # type: ignore[assignment]
+
+
+def _open(fd: int) -> bytes:
+    """The path of what is open, whatever its own leads to by now (proc_pid_fd(5))."""
+    return f"/proc/self/fd/{fd}".encode()
 
 
 def _identity(root: str) -> tuple[int, int] | str:

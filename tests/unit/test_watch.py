@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -125,16 +127,58 @@ def test_an_overflow_is_counted_once_and_asks_for_a_rescan(watching: Watching, r
     watching.hears_of(write(f"{root}/after.log"))
 
 
-def test_overflows_that_repeat_end_in_a_new_and_empty_queue(watching: Watching, root: str) -> None:
-    """What watchdog does about one makes a notice for each directory: in a large tree, the next overflow."""
-    before = watching.watch._kernel._observer
+def group_of(watching: Watching) -> Any:
+    """watchdog's watches of the root."""
+    emitter: Any = watching.watch._kernel._emitter_of(watching.root)
+    return emitter._inotify
+
+
+def test_what_happens_while_all_is_watched_again_is_heard_and_looked_for(watching: Watching, root: str) -> None:
+    """Who looks at everything as soon as notices are lost may be done before the last directory is watched again."""
+    os.mkdir(f"{root}/net")
+    watching.hears_of(write(f"{root}/net/before.log"))
+    group = group_of(watching)
+    watches, walk = dict(group._active_callbacks_by_path), group._walk
+
+    def walk_meanwhile(*arguments: Any) -> Any:
+        watching.is_asked_to_rescan()
+        write(f"{root}/net/meanwhile.log")
+        return walk(*arguments)
+
+    group._walk = walk_meanwhile
     overflow(watching)
-    overflow(watching)
+    assert group._active_callbacks_by_path == watches
+    watching.is_asked_to_rescan()
+    watching.hears_of(f"{root}/net/meanwhile.log")
+
+
+def test_directories_that_came_went_or_moved_while_notices_were_lost_are_watched_as_they_are(
+    watching: Watching, root: str
+) -> None:
+    """More happens than the kernel's queue has places while watchdog reads nothing."""
+    for name in ("stays/deep", "moves/deep", "goes/deep", "is_made_anew/deep"):
+        os.makedirs(f"{root}/{name}")
+        watching.hears_of(write(f"{root}/{name}/before.log"))
+    places = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text("ascii"))
+    group, noise = group_of(watching), (f"{root}/one.x", f"{root}/other.x")
+    with group._lock:
+        for _ in range(places // 2 + 3000):  # in turn, for the kernel merges what repeats itself
+            for path in noise:
+                write(path)
+        shutil.move(f"{root}/moves", f"{root}/stays/moved")
+        shutil.rmtree(f"{root}/goes")
+        shutil.rmtree(f"{root}/is_made_anew")
+        os.makedirs(f"{root}/is_made_anew/deep")
+        os.makedirs(f"{root}/comes/deep")
+    there = {directory for directory, _, _ in os.walk(root)}
+    until = time.monotonic() + DEADLINE_S
+    while (watched := set(map(os.fsdecode, group._active_callbacks_by_path.copy()))) != there:
+        watching.wake.wait(0.05)
+        assert time.monotonic() < until, watched
+    assert watching.watch.overflows == 1
+    for directory in there:
+        watching.hears_of(write(f"{directory}/after.log"))
     assert watching.heal() == []
-    assert watching.watch._kernel._observer is not before
-    watching.hears_of(write(f"{root}/after.log"))
-    assert watching.heal() == []
-    assert watching.watch.overflows == 2
 
 
 def test_what_watchdog_logs_goes_nowhere_else(watching: Watching, capfd: pytest.CaptureFixture[str]) -> None:
@@ -153,18 +197,36 @@ def test_a_reader_that_has_died_is_replaced(watching: Watching, root: str) -> No
 # --- storms -----------------------------------------------------------------------------------------------------
 
 
+def storm(watching: Watching, directory: str) -> None:
+    """Let so much happen in a directory that it is not listened to."""
+    watching.hears_of(write(f"{directory}/first.log"))
+    until = time.monotonic() + DEADLINE_S
+    while not watching.watch._kernel._storms.is_deaf_to(directory):
+        assert time.monotonic() < until
+        os.rename(f"{directory}/first.log", f"{directory}/other.log")
+        os.rename(f"{directory}/other.log", f"{directory}/first.log")
+
+
+def test_an_overflow_makes_nobody_listen_to_a_storm(watching: Watching, root: str) -> None:
+    """A watch that the kernel has and nobody knows of fills the queue for good."""
+    os.makedirs(f"{root}/stormy")
+    storm(watching, f"{root}/stormy")
+    overflow(watching)
+    group = group_of(watching)
+    told = Path(f"/proc/self/fdinfo/{group._inotify_fd._inotify_fd}").read_text("ascii")
+    in_kernel = {int(wd, 16) for wd in re.findall(r"^inotify wd:([0-9a-f]+)", told, re.MULTILINE)}
+    assert in_kernel == set(group._active_callbacks_by_watch)
+    assert set(group._active_callbacks_by_path) == {os.fsencode(root)}
+
+
 def test_one_job_that_makes_a_storm_is_not_listened_to_for_a_while_and_nobody_else_notices(
     watching: Watching, root: str
 ) -> None:
     os.makedirs(f"{root}/stormy/deep")
     os.makedirs(f"{root}/calm")
-    watching.hears_of(write(f"{root}/stormy/first.log"))
+    storm(watching, f"{root}/stormy")
     storms = watching.watch._kernel._storms
     until = time.monotonic() + DEADLINE_S
-    while not storms.is_deaf_to(f"{root}/stormy"):
-        assert time.monotonic() < until
-        os.rename(f"{root}/stormy/first.log", f"{root}/stormy/other.log")
-        os.rename(f"{root}/stormy/other.log", f"{root}/stormy/first.log")
     found: set[str] = set()
 
     def look_on() -> None:
