@@ -396,7 +396,9 @@ def test_settings_that_are_broken_at_the_start_need_a_person_and_no_restart(serv
 
 
 def test_while_another_agent_holds_the_journal_it_stands_by_and_then_takes_over(service: Host) -> None:
+    mark = len(service.log)
     service.container.run("systemctl", "stop", UNIT)
+    service.says("agent.stopping", mark)  # what it has said before lies behind us, too, however late journald tells
     other = ("systemd-run", "--unit=other", "--property=Type=notify", f"--uid={UNIT}", f"--gid={UNIT}")
     service.container.run(*other, AGENT, "run", "--config", SETTINGS_FILE)
     mark = len(service.log)
