@@ -39,7 +39,7 @@ from .domain.last_words import last_words, over_before, spoke_at
 from .domain.notification import Notification, keys_of, under
 from .domain.output_mapping import OutputMapping
 from .domain.outputs import map_outputs
-from .domain.passed_locks import PassedLock, claimed, given_back, may_have_had, remembered
+from .domain.passed_locks import PassedLock, claimed, given_back, may_be_of, may_have_had, remembered
 from .domain.redacted_facts import redacted, without_values
 from .domain.redaction import NOTHING_TAINTED, Taint
 from .domain.routing import EVERYTHING, Route, left_out
@@ -756,7 +756,8 @@ class _Batch:
         if lock is None:
             return run
         known = (*(self._p.nobodys | self._runs).values(), *self._journal.runs(_JUST_ENDED, lock.directory))
-        if any(may_have_had(r.run, lock) for r in known if r.run.run_id != run.run_id):
+        others = [r.run for r in known if r.run.run_id != run.run_id]
+        if any(may_have_had(other, lock) or may_be_of(run, other) for other in others):
             return run
         self._passed = claimed(self._passed, lock, run)
         passed = Fact(ev.LockPassed(lock.state_path, lock.gone_by))

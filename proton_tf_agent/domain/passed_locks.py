@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from .correlation import FILE_TIME_SLACK, LAST_WORDS, LINK_WINDOW, contains, lacks_lock
 from .evidence import Form
-from .run import Run
+from .run import Log, Run
 from .values import Struct, replace
 
-UNLOCK_LEAD, UNLOCK_LAG = 0.25, 0.05  # seconds before and behind the last word; no other Terraform has begun by then
+UNLOCK_LEAD = UNLOCK_LAG = 0.05  # seconds before and behind the last word; no other Terraform gives a lock back so soon
 _MOST = 256
 
 
@@ -54,6 +54,15 @@ def may_have_had(run: Run, lock: PassedLock) -> bool:
     if run.directory == lock.directory and run.is_open and lacks_lock(run, lock.workspace):
         return True
     return (run.directory == lock.directory or contains(run.directory, lock.directory)) and _ended(run, lock)
+
+
+def may_be_of(run: Run, other: Run) -> bool:
+    """Whether a run may have held the lock that `other` is known by: below its directory, it had no log when this one's
+    had its last word."""
+    over_at = run.log_spoke_at or run.ended_at or 0.0
+    if other.log is not Log.ABSENT or other.anchor or not other.lock_id or not contains(run.directory, other.directory):
+        return False
+    return other.started_at <= over_at + UNLOCK_LAG and (other.ended_at or over_at) >= over_at - UNLOCK_LEAD
 
 
 def _ended(run: Run, lock: PassedLock) -> bool:

@@ -122,3 +122,24 @@ def test_a_lock_that_passes_while_a_run_goes_on_is_anothers(scene: ObservedRoot)
         log.flush()
         scene.look("apply.log")
     assert {arn for arn, _ in told(scene)} == {ARN}
+
+
+def test_a_lock_that_had_passed_well_before_the_last_word_is_anothers(scene: ObservedRoot) -> None:
+    """The one that ran right before: the run's own is given back when it ends."""
+    scene.write("apply.log", LOG)
+    scene.look("apply.log")
+    gone_by(scene, began_at(LOG.splitlines()[-1]) - 0.2, "envs/other")
+    scene.look(f"envs/other/{LOCK}")
+    assert told(scene) == []
+
+
+def test_a_lock_that_passed_is_nobodys_when_another_that_was_seen_may_have_been_the_runs(scene: ObservedRoot) -> None:
+    for name in ("other", "third"):
+        scene.lock(name, f"envs/{name}", created_at=BEGAN_AT + 0.01)
+        scene.look(f"envs/{name}/{LOCK}")
+    scene.write("apply.log", LOG.replace(b"terraform_data", b"data"))
+    before = told(scene)
+    scene.look("apply.log")
+    gone_by(scene, began_at(LOG.splitlines()[-1]))
+    scene.look(f"envs/prod/{LOCK}")
+    assert [one for one in told(scene) if one not in before and one[0] == ARN] == []
